@@ -1,0 +1,315 @@
+// The contract between deferq and a store: the records, the verbs, and the laws that every engine keeps.
+//
+// One entry per key is at once the dedup lock, the place in the queue and the cached result. What stands under
+// a key is a *run* (the current or last execution) and, apart from it, the *accepted result* that is still
+// fresh or usable while stale; usually that is the same run's. A run that is replaced is moved aside: it is
+// still found under its id until its retention is over.
+//
+// The laws (proved for each engine by `deferq/testing`):
+//  1. Answers line up with their inputs by index. A batch holds at most MAX_BATCH items.
+//  2. The store's clock decides. An embedded engine takes its clock as an argument, so that tests move it.
+//  3. Hints are hints: everything still completes with `listen` muted, by polling.
+//  4. At most one live run stands under a key; a run has at most one accepted outcome. Execution is at least
+//     once: a worker that stalls past its lease may overlap with its successor, and its outcome is refused.
+//  5. No key outlives its owner. While a run lives, its key is tied to its state, never to a timer.
+//  6. A repeated command is harmless, because clients resend after a reconnect: `admit` is idempotent by the
+//     draft's id, `settle` and `extend` by the lease's token.
+//  7. Every engine implements every method whole. What it can't promise stands in `caveats`.
+//  8. Params, results, progress and errors are opaque text.
+//  9. Every call settles within a bounded time: an absent store is a DeferqError STORE_UNAVAILABLE.
+// 10. A row that can't be read is set aside and reported, and harms no other.
+import { DeferqError } from './errors.ts'
+
+/** The most items that one call takes; the callers above the contract split what is larger. */
+export const MAX_BATCH = 1_000
+/** Priorities are whole numbers from -MAX_PRIORITY to MAX_PRIORITY; the higher is claimed first. */
+export const MAX_PRIORITY = 100
+/** The priority of a run that refreshes a stale result behind everybody's back (or the draft's, if lower). */
+export const REFRESH_PRIORITY = -10
+/** How many errors of a run are kept: the newest. */
+export const MAX_ERRORS = 10
+/** A key is 64 lower-case hex characters; an id is its key and 24 more. Engines may shard by the first 8. */
+export const KEY_LENGTH = 64
+export const ID_LENGTH = 88
+export const SHARD_LENGTH = 8
+
+/** pending → running → completed | failed; back to pending by retry, release or a lost lease; cancelled from both. */
+export type Status = 'pending' | 'running' | 'completed' | 'failed' | 'cancelled'
+
+export interface Policy {
+  /** Attempts before the run fails for good; those that died with their worker count. */
+  maxAttempts: number
+  /** How long the result answers new dispatches as fresh; 0: not at all. */
+  resultTtlMs: number
+  /** How much longer it answers them as stale, while a refresh runs. */
+  staleTtlMs: number
+  /** How long a failure answers new dispatches instead of being tried again; 0: not at all. */
+  failureTtlMs: number
+  /** How long an ended run can be read by its id, at least. */
+  retentionMs: number
+}
+
+/** A run that somebody would like to have. Its id is made by the one who asks, and makes `admit` repeatable. */
+export interface Draft {
+  id: string
+  name: string
+  queue: string
+  params: string
+  priority: number
+  policy: Policy
+  /** Due this long after the store's now. */
+  delayMs: number
+  /** Due at this moment of the store's clock instead; what is past is due now. */
+  dueAt?: number
+  /** Text for the runner (time-out, back-off), kept with the run. */
+  extra?: string
+  /** A result does not answer this draft; what runs already may. */
+  refresh?: boolean
+  /** Given where the key is narrower than the params: compare them with those of the run that answers. */
+  onMismatch?: 'join' | 'reject'
+  /** Admitted in the same atomic step in which the run ends (or at once, when what stands has ended). */
+  then?: FollowUp[]
+  /** Hint `ended` to this engine instance when the run that answers this draft has ended. */
+  watch?: boolean
+}
+
+/**
+ * What follows a run. The draft's id begins with the first 8 characters of the parent's, so that both lie in one shard;
+ * its key belongs to it alone. `failure` includes cancellation.
+ */
+export interface FollowUp {
+  on: 'success' | 'failure' | 'both'
+  draft: Draft
+  /** True: it is told about the run that its parent was told about, so that a whole chain hears of one end. */
+  sameParent?: boolean
+}
+
+/** What a follow-up is told about the run it follows; `value` is its result, or its last error. */
+export interface Parent {
+  id: string
+  name: string
+  status: 'completed' | 'failed' | 'cancelled'
+  value?: string
+}
+
+/** A run as whoever asked for it sees it. */
+export interface Standing {
+  id: string
+  name: string
+  queue: string
+  status: Status
+  priority: number
+  /** Attempts begun. */
+  attempt: number
+  createdAt: number
+  dueAt: number
+  /** When the last attempt was claimed. */
+  startedAt?: number
+  finishedAt?: number
+  progress?: string
+  /** Of a completed run. */
+  result?: string
+  /** Fresh before this moment, and usable while stale before that one. */
+  freshUntil?: number
+  staleUntil?: number
+  /** What each failed attempt left, oldest first, at most MAX_ERRORS. */
+  errors: string[]
+}
+
+/** A run with all that a worker, a list or a retry needs. */
+export interface Entry extends Standing {
+  params: string
+  policy: Policy
+  extra?: string
+  parent?: Parent
+}
+
+/**
+ * What `admit` decides, looking at what stands under the draft's key, in this order:
+ *
+ * | what stands there                                             | outcome    | and so                          |
+ * |---------------------------------------------------------------|------------|---------------------------------|
+ * | the draft's own run (a repeated command)                      | as before  | nothing is added                |
+ * | params that differ, and `onMismatch: 'reject'`                | `rejected` | nothing changes                 |
+ * | a fresh result, and not `refresh`                             | `hit`      |                                 |
+ * | a stale, usable result, and not `refresh`                     | `stale`    | one refresh run is created, if none lives and no failure is remembered |
+ * | a pending or running run                                      | `joined`   | follow-ups and watchers are added, priority and retention rise to the larger, due falls to the earlier while no attempt has begun (a back-off stays) |
+ * | a failed run, still remembered, and not `refresh`             | `negative` |                                 |
+ * | anything else                                                 | `created`  | what has ended is moved aside   |
+ *
+ * Follow-ups of a `hit`, `stale` or `negative` draft are admitted at once.
+ */
+export type OutcomeOfAdmit = 'created' | 'joined' | 'hit' | 'stale' | 'negative' | 'rejected'
+
+export interface Verdict {
+  outcome: OutcomeOfAdmit
+  /** The run that answers: the stored one, never the caller's copy of it. */
+  entry: Standing
+  /** False where `onMismatch` was given and the params differ. */
+  sameParams: boolean
+  /** With `stale`: the run that refreshes it, if one lives. */
+  refreshId?: string
+}
+
+export interface Want {
+  /** Task names with a handler here; at least one. */
+  names: readonly string[]
+  /** Queues to take from; none given: from all. */
+  queues?: readonly string[]
+  limit: number
+  leaseMs: number
+}
+
+export interface Claimed {
+  entry: Entry
+  token: string
+}
+
+/**
+ * In order of priority, then due time (in a sharded engine: within each shard). When fewer than `limit` were found, this instance hears `work` once some
+ * that it wants becomes ready (a hint, to one of those who wait).
+ */
+export interface Claims {
+  claimed: Claimed[]
+  /** When something is due next, as milliseconds from now (it may turn out not to be wanted); left out when nothing is. */
+  nextDueMs?: number
+  /** Rows that could not be read and were set aside. */
+  malformed?: { id: string; reason: string }[]
+}
+
+export interface Lease {
+  id: string
+  token: string
+  /** Stored with the run, if given. */
+  progress?: string
+}
+
+/**
+ * The end of an attempt, compare-and-set on the lease's token.
+ * `completed` is the one accepted result; it answers new dispatches unless the run was invalidated while it ran.
+ * `retry` puts the run back, due after `delayMs`; `failed` ends it.
+ * `released` puts it back at the head of its lane as if it had not been claimed: the attempt does not count.
+ */
+export type Outcome = { id: string; token: string; then?: Draft[] } & (
+  | { kind: 'completed'; result: string }
+  | { kind: 'failed'; error: string }
+  | { kind: 'retry'; error: string; delayMs: number }
+  | { kind: 'released' }
+)
+
+/** `lost`: the token holds no lease any more; nothing was changed. A repeated settle is answered as it was at first. */
+export type SettleAnswer = 'settled' | 'lost'
+export type LeaseAnswer = 'held' | 'lost' | 'cancelled'
+/** `ended`: it had come to an end by itself; `unknown`: there is no such run (any more). */
+export type CancelAnswer = 'cancelled' | 'ended' | 'unknown'
+
+export interface Settled extends Claims {
+  answers: SettleAnswer[]
+}
+
+export interface Swept {
+  /** Runs whose lease had expired: back in their lane, or failed because their attempts are spent. */
+  requeued: string[]
+  failed: string[]
+  /** How many expired entries were removed (an engine whose store does this by itself says 0). */
+  expired: number
+}
+
+export type Selector = { keys: readonly string[] } | { name: string }
+
+export interface Filter {
+  status?: Status
+  name?: string
+  queue?: string
+  /** 100 by default, MAX_BATCH at most. A page may hold fewer, even none, and still have a cursor. */
+  limit?: number
+}
+
+export interface Page {
+  entries: Entry[]
+  cursor?: string
+}
+
+export type Total = OutcomeOfAdmit | 'completed' | 'failed' | 'cancelled' | 'retried' | 'lost' | 'expired'
+
+/** Kept with each change, never counted on demand. */
+export interface Counts {
+  /** Every lane that holds something; pending includes what is due later. */
+  lanes: { queue: string; name: string; pending: number; running: number }[]
+  /** Since the store began: what `admit` answered, how runs ended, refused outcomes (`lost`), leases that ran out (`expired`). */
+  totals: Partial<Record<Total, number>>
+}
+
+/**
+ * Best-effort news. `work`: a claim may find something now. `ended`, `cancelled` (to the worker that runs it): about one run.
+ * `invalidated`: to everybody. `changed`: something, somewhere; look again. `trouble`: for the log.
+ */
+export type Hint =
+  | { kind: 'work' }
+  | { kind: 'ended'; id: string }
+  | { kind: 'cancelled'; id: string }
+  | { kind: 'invalidated'; selector: Selector }
+  | { kind: 'changed' }
+  | { kind: 'trouble'; message: string; error?: unknown }
+
+export interface Engine {
+  /** Short, for messages: 'memory', 'sqlite', 'redis'. */
+  readonly name: string
+  /** What this engine, opened like this, can't promise; empty when it keeps every law. */
+  readonly caveats: readonly string[]
+
+  /** Connects and migrates. Idempotent, as `close` is; other calls may open by themselves. */
+  open(): Promise<void>
+  /** Releases everything, and takes back this instance's waits. Calls after it are refused with CLOSED. */
+  close(): Promise<void>
+
+  admit(drafts: readonly Draft[]): Promise<Verdict[]>
+  claim(want: Want): Promise<Claims>
+  /** Ends attempts and, when `want` is given, claims what is next in the same round trip. */
+  settle(outcomes: readonly Outcome[], want?: Want): Promise<Settled>
+  /** The heartbeat: each lease that is still held lasts `leaseMs` from now. */
+  extend(leases: readonly Lease[], leaseMs: number): Promise<LeaseAnswer[]>
+  /** Brings back what died with its worker and removes what has expired, at most `limit` of each. */
+  sweep(limit: number): Promise<Swept>
+
+  /** Runs by id, superseded ones too. `watch`: hint `ended` for each that has not ended yet, with no gap between. */
+  read(ids: readonly string[], watch?: boolean): Promise<(Entry | undefined)[]>
+  /** Ends pending and running runs; frees their keys at once. The reason is appended to their errors. */
+  cancel(ids: readonly string[], reason?: string): Promise<CancelAnswer[]>
+  /**
+   * Forgets results and remembered failures; answers how many keys changed. A running run is moved aside: it
+   * still answers those who wait for it, and is not cached. A pending run stays: it has not looked at anything yet.
+   */
+  invalidate(selector: Selector): Promise<number>
+
+  list(filter: Filter, cursor?: string): Promise<Page>
+  count(): Promise<Counts>
+  /** Answers a function that stops listening. */
+  listen(hear: (hint: Hint) => void): () => void
+}
+
+/** Law 1's bound; every engine calls it first. */
+export function checkBatch(items: readonly unknown[], method: string): void {
+  if (items.length > MAX_BATCH) {
+    throw new DeferqError(
+      'INVALID_OPTION',
+      `${method}() takes at most ${MAX_BATCH} items a call and got ${items.length}: split them.`,
+    )
+  }
+}
+
+/** What `sweep` appends to the errors of a run whose worker vanished, as the JSON form of an error. */
+export function leaseLostError(attempt: number, at: number): string {
+  return JSON.stringify({
+    attempt,
+    at,
+    error: {
+      name: 'DeferqError',
+      code: 'LEASE_LOST',
+      message: `Attempt ${attempt} ended with its worker: it died, froze or lost the store for longer than its lease.`,
+    },
+  })
+}
+
+export const isEnded = (status: Status): boolean =>
+  status === 'completed' || status === 'failed' || status === 'cancelled'

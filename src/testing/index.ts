@@ -1,0 +1,53 @@
+// The conformance suite: what an engine must do to be one, as cases that any test runner can run.
+import { ADMIT } from './admit.ts'
+import { CLAIM } from './claim.ts'
+import { FOLLOW_UPS } from './follow-ups.ts'
+import { FORGET } from './forget.ts'
+import { LEASES } from './leases.ts'
+import { OVERVIEW } from './overview.ts'
+import { RACES } from './races.ts'
+import type { Factory } from './scene.ts'
+import { Scene } from './scene.ts'
+
+export type { Factory, Harness } from './scene.ts'
+
+export interface Case {
+  name: string
+  /** Sets up a store of its own, and clears it away. */
+  run(): Promise<void>
+  /** Why this case does not apply to the engine; the runner should show it. */
+  skip?: string
+}
+
+export type Cases = Record<string, (scene: Scene) => Promise<void>>
+
+/**
+ * ```ts
+ * for (const { name, run } of conformance(factory)) test(name, run)
+ * ```
+ * The cases are independent of each other and may run side by side.
+ */
+export function conformance(factory: Factory): Case[] {
+  const groups: Record<string, Cases> = {
+    admit: ADMIT,
+    claim: CLAIM,
+    leases: LEASES,
+    'follow-ups': FOLLOW_UPS,
+    forget: FORGET,
+    overview: OVERVIEW,
+    races: RACES,
+  }
+  return Object.entries(groups).flatMap(([group, cases]) =>
+    Object.entries(cases).map(([name, play]) => ({
+      name: `${factory.name}: ${group}: ${name}`,
+      async run() {
+        const scene = await Scene.set(factory)
+        try {
+          await play(scene)
+        } finally {
+          await scene.strike()
+        }
+      },
+    })),
+  )
+}
