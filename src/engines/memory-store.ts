@@ -23,7 +23,7 @@ import type {
   Want,
 } from '../engine.ts'
 import { isEnded, KEY_LENGTH, leaseLostError, MAX_BATCH, MAX_ERRORS, REFRESH_PRIORITY } from '../engine.ts'
-import { Heap } from './heap.ts'
+import { Heap } from './memory-heap.ts'
 
 /** Where a connection is told what happens. */
 export interface Hearing {

@@ -1,0 +1,57 @@
+// Natural batching: a batch leaves at the end of the tick when there is room; while it is under way, what comes gathers for the next.
+
+interface Waiting<Item, Answer> {
+  item: Item
+  resolve: (answer: Answer) => void
+  reject: (error: unknown) => void
+}
+
+// A script or transaction costs the same for one item as for a few dozen; above a hundred or so the gain is
+// spent and others only wait longer. Two under way keep the store busy while the last answers are read.
+const BATCH = 128
+const UNDER_WAY = 2
+
+export class Batcher<Item, Answer> {
+  readonly #send: (items: Item[]) => Promise<readonly Answer[]>
+  #gathered: Waiting<Item, Answer>[] = []
+  #underWay = 0
+  #scheduled = false
+
+  constructor(send: (items: Item[]) => Promise<readonly Answer[]>) {
+    this.#send = send
+  }
+
+  add(item: Item): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      this.#gathered.push({ item, resolve, reject })
+      if (this.#scheduled || this.#underWay >= UNDER_WAY) return
+      this.#scheduled = true
+      queueMicrotask(this.#flush)
+    })
+  }
+
+  readonly #flush = (): void => {
+    this.#scheduled = false
+    while (this.#gathered.length > 0 && this.#underWay < UNDER_WAY) {
+      const all = this.#gathered.length <= BATCH
+      const batch = all ? this.#gathered : this.#gathered.slice(0, BATCH)
+      this.#gathered = all ? [] : this.#gathered.slice(BATCH)
+      this.#underWay++
+      void this.#deliver(batch)
+    }
+  }
+
+  async #deliver(batch: Waiting<Item, Answer>[]): Promise<void> {
+    try {
+      const answers = await this.#send(batch.map(({ item }) => item))
+      for (let index = 0; index < batch.length; index++) {
+        ;(batch[index] as Waiting<Item, Answer>).resolve(answers[index] as Answer)
+      }
+    } catch (error) {
+      for (const { reject } of batch) reject(error)
+    } finally {
+      this.#underWay--
+      this.#flush()
+    }
+  }
+}

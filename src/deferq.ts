@@ -1,0 +1,366 @@
+// The facade: dispatch work, ask for its status, wait for its result, cancel it and forget it.
+import { Callbacks } from './callbacks.ts'
+import { Dispatcher } from './dispatcher.ts'
+import { Drafter } from './draft.ts'
+import type {
+  CancelAnswer,
+  Counts,
+  Draft,
+  Engine,
+  Entry,
+  Filter,
+  Hint,
+  OutcomeOfAdmit,
+  Verdict,
+} from './engine.ts'
+import { isEnded } from './engine.ts'
+import { openEngine } from './engines/open.ts'
+import { DeferqError, errorToJson } from './errors.ts'
+import { isId, keyOf, newRun } from './fingerprint.ts'
+import { QUIET_LOGGER } from './log.ts'
+import type {
+  DispatchOptions,
+  InputOf,
+  NameOf,
+  OptionsOf,
+  ResultOf,
+  TaskNamed,
+  WaitOptions,
+} from './options.ts'
+import { failureText, receiptOf } from './receipt.ts'
+import type { AnyTask, Dispatched, Logger, Receipt, SharedOptions } from './task.ts'
+import { checkOptions, SHARED_OPTIONS } from './task.ts'
+import type { Limits } from './value.ts'
+import { notFound, Waiters } from './waiters.ts'
+
+export interface DeferQOptions<Tasks extends readonly AnyTask[]> {
+  /** Where the state lives: none or 'memory:', 'sqlite:./deferq.db', 'redis://localhost', … */
+  url?: string
+  /** Or an engine, made by hand. */
+  engine?: Engine
+  /** The tasks that may be dispatched, and that a worker of this deferq runs. Without them any name may be dispatched. */
+  tasks?: Tasks
+  /** Options for all tasks. */
+  defaults?: SharedOptions
+  /** The bounds of params: { depth, nodes, bytes }. */
+  limits?: Partial<Limits>
+  /** Anything shaped like pino; warnings and errors go to standard error unless given. */
+  logger?: Logger
+}
+
+const KNOWN_OPTIONS = new Set(['url', 'engine', 'tasks', 'defaults', 'limits', 'logger'])
+
+/** One item of `dispatchMany`. */
+export type Item<
+  Tasks extends readonly AnyTask[],
+  Name extends NameOf<Tasks> = NameOf<Tasks>,
+> = Name extends Name
+  ? {
+      name: Name
+      params: InputOf<TaskNamed<Tasks, Name>>
+      options?: OptionsOf<TaskNamed<Tasks, Name>, DispatchOptions>[0]
+    }
+  : never
+
+export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]> implements AsyncDisposable {
+  /** By name; undefined when none were given, and any name may be dispatched. */
+  readonly tasks: ReadonlyMap<string, AnyTask> | undefined
+  readonly logger: Logger
+  readonly #drafter: Drafter
+  readonly #dispatcher: Dispatcher
+  readonly #waiters: Waiters
+  readonly #callbacks: Callbacks
+  readonly #make: () => Promise<Engine>
+  readonly #ears = new Set<(hint: Hint) => void>()
+  #opening: Promise<Engine> | undefined
+  #closed = false
+
+  constructor(options: DeferQOptions<Tasks> = {}) {
+    for (const option of Object.keys(options)) {
+      if (KNOWN_OPTIONS.has(option)) continue
+      throw new DeferqError(
+        'INVALID_OPTION',
+        `new DeferQ(): there is no option '${option}'. Known: ${[...KNOWN_OPTIONS].join(', ')}.`,
+      )
+    }
+    const { url, engine, tasks, defaults = {}, limits, logger = QUIET_LOGGER } = options
+    if (url !== undefined && engine !== undefined) {
+      throw new DeferqError('INVALID_OPTION', 'new DeferQ(): give either url or engine, not both.')
+    }
+    checkOptions(defaults, 'new DeferQ(): defaults', SHARED_OPTIONS)
+    this.tasks = tasks === undefined ? undefined : byName(tasks)
+    this.logger = logger
+    this.#make = engine === undefined ? openEngine(url) : async () => engine
+    this.#drafter = new Drafter(this.tasks, defaults, limits)
+    const opened = (): Promise<Engine> => this.open()
+    this.#dispatcher = new Dispatcher(opened)
+    this.#waiters = new Waiters(opened)
+    this.#callbacks = new Callbacks(this.#waiters, logger)
+  }
+
+  /** Connects now rather than with the first call, so that a wrong address is found at the start. */
+  open(): Promise<Engine> {
+    if (this.#closed)
+      return Promise.reject(new DeferqError('CLOSED', 'This deferq is closed: make a new one.'))
+    this.#opening ??= this.#open().catch((error) => {
+      // The store may be back at the next call.
+      this.#opening = undefined
+      throw error
+    })
+    return this.#opening
+  }
+
+  /** Asks for the work: it is run unless its result is there or on its way, and the receipt tells which. */
+  async dispatch<Name extends NameOf<Tasks>>(
+    name: Name,
+    params: InputOf<TaskNamed<Tasks, Name>>,
+    ...[options]: OptionsOf<TaskNamed<Tasks, Name>, DispatchOptions<ResultOf<TaskNamed<Tasks, Name>>>>
+  ): Promise<Dispatched<ResultOf<TaskNamed<Tasks, Name>>>> {
+    return (await this.#dispatch(name, params, options as DispatchOptions | undefined)) as Dispatched<never>
+  }
+
+  /** Many at once, in as few round trips as the store allows; answers line up. Nothing is dispatched when one is malformed. */
+  async dispatchMany(items: readonly Item<Tasks>[]): Promise<Dispatched[]> {
+    const drafts = await Promise.all(
+      items.map(
+        async (
+          { name, params, options }: { name: string; params: unknown; options?: DispatchOptions },
+          index,
+        ) => {
+          try {
+            return await this.#drafter.draft(name, params, options, this.#callbacks.wanted(options))
+          } catch (error) {
+            if (error instanceof DeferqError) error.message = `dispatchMany()[${index}]: ${error.message}`
+            throw error
+          }
+        },
+      ),
+    )
+    return Promise.all(
+      drafts.map((draft, index) => this.#admit(draft, items[index]?.options as DispatchOptions | undefined)),
+    )
+  }
+
+  /** Dispatches and waits: the result, however it came about; or the error with which the run ended. */
+  async run<Name extends NameOf<Tasks>>(
+    name: Name,
+    params: InputOf<TaskNamed<Tasks, Name>>,
+    ...[options]: OptionsOf<
+      TaskNamed<Tasks, Name>,
+      DispatchOptions<ResultOf<TaskNamed<Tasks, Name>>> & { wait?: WaitOptions['timeout'] }
+    >
+  ): Promise<ResultOf<TaskNamed<Tasks, Name>>> {
+    const { wait, ...rest } = (options ?? {}) as DispatchOptions & { wait?: WaitOptions['timeout'] }
+    const dispatched = await this.#dispatch(name, params, options === undefined ? undefined : rest, true)
+    if (dispatched.status !== 'pending' && dispatched.status !== 'running')
+      return outcomeOf(dispatched) as never
+    const waiting = {
+      ...(wait === undefined ? {} : { timeout: wait }),
+      ...(rest.signal === undefined ? {} : { signal: rest.signal }),
+    }
+    return outcomeOf(receiptOf(await this.#waiters.wait(dispatched.taskId, waiting, true))) as never
+  }
+
+  /** Where the run with this id stands; TASK_NOT_FOUND for one that is not (any more). */
+  async getStatus<Result = unknown>(taskId: string): Promise<Receipt<Result>> {
+    return receiptOf(await this.#read(taskId)) as Receipt<Result>
+  }
+
+  /** The result if it is there: NOT_FINISHED while it is not; TASK_FAILED or TASK_CANCELLED if it never will be. */
+  async getResult<Result = unknown>(taskId: string): Promise<Result> {
+    return outcomeOf(receiptOf(await this.#read(taskId))) as Result
+  }
+
+  /** Waits for the run to end; answers as `getResult` does. */
+  async result<Result = unknown>(taskId: string, options?: WaitOptions): Promise<Result> {
+    checkId(taskId)
+    return outcomeOf(receiptOf(await this.#waiters.wait(taskId, options))) as Result
+  }
+
+  /** Ends a run for all who wait for it. 'ended': too late; 'unknown': no such run. */
+  async cancel(taskId: string, reason?: string): Promise<CancelAnswer> {
+    checkId(taskId)
+    const error = new DeferqError('TASK_CANCELLED', reason ?? 'Cancelled by the asking side.')
+    const { stack: _here, ...json } = errorToJson(error)
+    const [answer] = await (await this.open()).cancel([taskId], failureText(0, json))
+    return answer as CancelAnswer
+  }
+
+  /**
+   * Forgets the result for these params, or all results of a name, or what stands under an id's key. Those who wait for
+   * a run get its answer still; nobody after them does. Answers how many keys changed.
+   */
+  async invalidate<Name extends NameOf<Tasks>>(
+    nameOrTaskId: Name | (string & {}),
+    ...[params, options]: [
+      params?: InputOf<TaskNamed<Tasks, Name>>,
+      options?: Pick<DispatchOptions, 'scope' | 'idempotencyKey'>,
+    ]
+  ): Promise<number> {
+    const engine = await this.open()
+    if (isId(nameOrTaskId)) return engine.invalidate({ keys: [keyOf(nameOrTaskId)] })
+    if (params === undefined && options === undefined) return engine.invalidate({ name: nameOrTaskId })
+    return engine.invalidate({ keys: [await this.#drafter.key(nameOrTaskId, params, options)] })
+  }
+
+  /** Dispatches a failed or cancelled run anew, with the params and options it had. */
+  async retry(taskId: string): Promise<Dispatched> {
+    const run = await this.#read(taskId)
+    if (run.status !== 'failed' && run.status !== 'cancelled') {
+      throw new DeferqError(
+        'NOT_FINISHED',
+        `The run ${taskId.slice(0, 12)}… is ${run.status}: only what failed or was cancelled can be retried.`,
+      )
+    }
+    const { name, queue, params, priority, policy, extra } = run
+    const draft: Draft = {
+      id: keyOf(taskId) + newRun(),
+      name,
+      queue,
+      params,
+      priority,
+      policy,
+      delayMs: 0,
+      refresh: true,
+    }
+    return this.#admit(extra === undefined ? draft : { ...draft, extra }, undefined)
+  }
+
+  /** Runs that match, a page at a time. */
+  async list(filter: Filter = {}, cursor?: string): Promise<{ receipts: Receipt[]; cursor?: string }> {
+    const page = await (await this.open()).list(filter, cursor)
+    const receipts = page.entries.map(receiptOf)
+    return page.cursor === undefined ? { receipts } : { receipts, cursor: page.cursor }
+  }
+
+  /** What waits and runs, by queue and name, and what has happened since the store began. */
+  async stats(): Promise<Counts> {
+    return (await this.open()).count()
+  }
+
+  /** For workers: the engine's hints, also across a reconnect. Answers a function that stops listening. */
+  listen(hear: (hint: Hint) => void): () => void {
+    this.#ears.add(hear)
+    return () => this.#ears.delete(hear)
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    const opening = this.#opening
+    this.#closed = true
+    this.#waiters.close()
+    await this.#callbacks.close()
+    const engine = await opening?.catch(() => undefined)
+    await engine?.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async #open(): Promise<Engine> {
+    const engine = await this.#make()
+    const stop = engine.listen((hint) => this.#hear(hint))
+    try {
+      await engine.open()
+    } catch (error) {
+      stop()
+      throw error
+    }
+    return engine
+  }
+
+  #hear(hint: Hint): void {
+    if (hint.kind === 'trouble') {
+      this.logger.warn(hint.error === undefined ? {} : { error: hint.error }, hint.message)
+    }
+    this.#waiters.hear(hint)
+    for (const hear of this.#ears) hear(hint)
+  }
+
+  async #dispatch(
+    name: string,
+    params: unknown,
+    options: DispatchOptions | undefined,
+    watch = false,
+  ): Promise<Dispatched> {
+    if (options?.signal?.aborted) throw abortedDispatch(name, options.signal)
+    const drafted = this.#drafter.draft(name, params, options, watch || this.#callbacks.wanted(options))
+    const draft = drafted instanceof Promise ? await drafted : drafted
+    return this.#admit(draft, options)
+  }
+
+  async #admit(draft: Draft, options: DispatchOptions | undefined): Promise<Dispatched> {
+    const verdict = await this.#dispatcher.admit(draft)
+    if (verdict.outcome === 'rejected') throw mismatch(draft, verdict)
+    const dispatched = receiptOf(verdict.entry) as unknown as {
+      -readonly [K in keyof Dispatched]: Dispatched[K]
+    }
+    dispatched.outcome = verdict.outcome as Exclude<OutcomeOfAdmit, 'rejected'>
+    dispatched.sameParams = verdict.sameParams
+    if (verdict.refreshId !== undefined) Object.assign(dispatched, { refreshId: verdict.refreshId })
+    if (options?.callback !== undefined) this.#callbacks.attach(options.callback, verdict.entry)
+    return dispatched as Dispatched
+  }
+
+  async #read(taskId: string): Promise<Entry> {
+    checkId(taskId)
+    const [entry] = await (await this.open()).read([taskId])
+    if (entry === undefined) throw notFound(taskId)
+    return entry
+  }
+}
+
+function byName(tasks: readonly AnyTask[]): ReadonlyMap<string, AnyTask> {
+  const named = new Map<string, AnyTask>()
+  for (const [index, each] of tasks.entries()) {
+    if (typeof each?.name !== 'string' || typeof each.options !== 'object') {
+      throw new DeferqError(
+        'INVALID_OPTION',
+        `new DeferQ(): tasks[${index}] is no task. Define it with task('name', { run }).`,
+      )
+    }
+    if (named.has(each.name)) {
+      throw new DeferqError('INVALID_OPTION', `new DeferQ(): there are two tasks called '${each.name}'.`)
+    }
+    named.set(each.name, each)
+  }
+  return named
+}
+
+function checkId(taskId: unknown): asserts taskId is string {
+  if (isId(taskId)) return
+  const shown =
+    typeof taskId === 'string'
+      ? `'${taskId.slice(0, 30)}${taskId.length > 30 ? '…' : ''}' (${taskId.length} characters)`
+      : String(taskId)
+  throw new DeferqError(
+    'INVALID_ID',
+    `${shown} is no task id: one is 88 hexadecimal characters, as a receipt’s taskId has them.`,
+  )
+}
+
+function outcomeOf(receipt: Receipt): unknown {
+  if (receipt.status === 'completed') return receipt.result
+  if (receipt.status === 'failed' || receipt.status === 'cancelled') throw receipt.error
+  throw new DeferqError(
+    'NOT_FINISHED',
+    `The task '${receipt.name}' is ${receipt.status}: there is no result yet. Wait for it with result(taskId).`,
+    { details: { taskId: receipt.taskId, status: receipt.status } },
+  )
+}
+
+function mismatch(draft: Draft, { entry }: Verdict): DeferqError {
+  return new DeferqError(
+    'PARAMS_MISMATCH',
+    `dispatch('${draft.name}'): another caller's ${isEnded(entry.status) ? 'result' : 'run'} stands under the same key with other params ` +
+      "(onMismatch: 'reject'). Widen the key, or use onMismatch: 'join' to share it.",
+    { details: { taskId: entry.id } },
+  )
+}
+
+function abortedDispatch(name: string, signal: AbortSignal): DeferqError {
+  return new DeferqError('ABORTED', `dispatch('${name}') was aborted before it began.`, {
+    cause: signal.reason,
+  })
+}

@@ -1,0 +1,49 @@
+// In front of `admit`: dispatches of the same tick travel as one batch, identical ones among them as one draft.
+import { Batcher } from './batcher.ts'
+import type { Draft, Engine, Verdict } from './engine.ts'
+import { KEY_LENGTH } from './engine.ts'
+
+export class Dispatcher {
+  readonly #batcher: Batcher<Draft, Verdict>
+  /** The plain drafts that are gathered and have not left yet, by key. */
+  #gathered = new Map<string, { draft: Draft; verdict: Promise<Verdict> }>()
+
+  constructor(engine: () => Promise<Engine>) {
+    this.#batcher = new Batcher(async (drafts) => {
+      for (const draft of drafts) this.#gathered.delete(draft.id.slice(0, KEY_LENGTH))
+      return (await engine()).admit(drafts)
+    })
+  }
+
+  admit(draft: Draft): Promise<Verdict> {
+    const key = draft.id.slice(0, KEY_LENGTH)
+    const twin = this.#gathered.get(key)
+    if (twin !== undefined && sameAsk(twin.draft, draft)) {
+      if (draft.watch) twin.draft.watch = true
+      return twin.verdict.then(asSecond)
+    }
+    const verdict = this.#batcher.add(draft)
+    if (twin === undefined && draft.then === undefined) this.#gathered.set(key, { draft, verdict })
+    return verdict
+  }
+}
+
+/** Whether the store would have nothing to add to the first draft from the second. */
+function sameAsk(first: Draft, second: Draft): boolean {
+  return (
+    second.then === undefined &&
+    first.policy === second.policy &&
+    first.params === second.params &&
+    first.name === second.name &&
+    first.queue === second.queue &&
+    first.priority === second.priority &&
+    first.delayMs === second.delayMs &&
+    first.dueAt === second.dueAt &&
+    first.extra === second.extra &&
+    first.refresh === second.refresh &&
+    first.onMismatch === second.onMismatch
+  )
+}
+
+const asSecond = (verdict: Verdict): Verdict =>
+  verdict.outcome === 'created' ? { ...verdict, outcome: 'joined' } : verdict

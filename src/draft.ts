@@ -1,0 +1,290 @@
+// From a dispatch (name, params, options) to the draft that an engine admits.
+import type { Draft, FollowUp, Policy } from './engine.ts'
+import { DeferqError } from './errors.ts'
+import { fingerprint, followUpKey, idOf, keyOf, newRun } from './fingerprint.ts'
+import type { DispatchOptions, NamedCallback } from './options.ts'
+import { isNamed } from './options.ts'
+import type { AnyTask, SharedOptions, StandardSchema } from './task.ts'
+import { checkName, checkOptions } from './task.ts'
+import type { Backoff, Duration } from './time.ts'
+import { durationMs, momentMs } from './time.ts'
+import type { Limits } from './value.ts'
+import { encode } from './value.ts'
+
+/** What a dispatch says to the runner; stored with the run only where it differs from the task's definition. */
+export interface Extra {
+  timeoutMs?: number
+  backoff?: Exclude<Backoff, (...never: never) => unknown>
+}
+
+/** What is the same for every plain dispatch of a task, worked out once. */
+interface Base {
+  task: AnyTask | undefined
+  policy: Policy
+  queue: string
+  priority: number
+  delayMs: number
+  onMismatch: 'join' | 'reject'
+}
+
+const OPTIONS_OF_A_DISPATCH: ReadonlySet<string> = new Set([
+  'resultTtl',
+  'staleTtl',
+  'failureTtl',
+  'retention',
+  'priority',
+  'queue',
+  'retries',
+  'backoff',
+  'timeout',
+  'delay',
+  'onMismatch',
+  'runAt',
+  'refresh',
+  'idempotencyKey',
+  'scope',
+  'callback',
+  'signal',
+])
+
+export class Drafter {
+  readonly #tasks: ReadonlyMap<string, AnyTask> | undefined
+  readonly #defaults: SharedOptions
+  readonly #limits: Partial<Limits> | undefined
+  readonly #bases = new Map<string, Base>()
+
+  /** Without `tasks` any name may be dispatched. */
+  constructor(
+    tasks: ReadonlyMap<string, AnyTask> | undefined,
+    defaults: SharedOptions,
+    limits?: Partial<Limits>,
+  ) {
+    this.#tasks = tasks
+    this.#defaults = defaults
+    this.#limits = limits
+  }
+
+  /** At once, unless the task's schema validates asynchronously. */
+  draft(
+    name: string,
+    params: unknown,
+    options: DispatchOptions | undefined,
+    watch: boolean,
+  ): Draft | Promise<Draft> {
+    const base = this.#base(name)
+    if (options !== undefined) checkOptions(options, `dispatch('${name}')`, OPTIONS_OF_A_DISPATCH)
+    const schema = base.task?.schema
+    if (schema === undefined) return this.#draft(name, params, params, base, options, watch)
+    const checked = validate(schema, params, `dispatch('${name}')`)
+    return checked instanceof Promise
+      ? checked.then((value) => this.#draft(name, params, value, base, options, watch))
+      : this.#draft(name, params, checked, base, options, watch)
+  }
+
+  /** The key alone, for `invalidate(name, params)`. */
+  async key(
+    name: string,
+    params: unknown,
+    options: Pick<DispatchOptions, 'scope' | 'idempotencyKey'> = {},
+  ): Promise<string> {
+    const { task } = this.#base(name)
+    const value =
+      task?.schema === undefined ? params : await validate(task.schema, params, `the params of '${name}'`)
+    return this.#fingerprint(name, value, task, options).key
+  }
+
+  #draft(
+    name: string,
+    input: unknown,
+    value: unknown,
+    base: Base,
+    options: DispatchOptions | undefined,
+    watch: boolean,
+  ): Draft {
+    const { task } = base
+    const { key, text, narrowed } = this.#fingerprint(name, value, task, options ?? {})
+    const draft: Draft = {
+      id: idOf(key, newRun()),
+      name,
+      queue: base.queue,
+      // The worker validates again, and a schema may transform: so it is handed what the caller gave, not its output.
+      params: value === input || task?.schema === undefined ? text : encode(input, 'params', this.#limits),
+      priority: base.priority,
+      policy: base.policy,
+      delayMs: base.delayMs,
+    }
+    if (watch) draft.watch = true
+    if (narrowed) draft.onMismatch = options?.onMismatch ?? base.onMismatch
+    if (options !== undefined) this.#apply(options, draft, name, base.policy)
+    return draft
+  }
+
+  #apply(options: DispatchOptions, draft: Draft, name: string, policy: Policy): void {
+    const at = `dispatch('${name}')`
+    if (options.queue !== undefined) draft.queue = options.queue
+    if (options.priority !== undefined) draft.priority = options.priority
+    if (options.delay !== undefined) draft.delayMs = durationMs(options.delay, `${at}: delay`)
+    if (options.runAt !== undefined) draft.dueAt = momentMs(options.runAt, `${at}: runAt`)
+    if (options.refresh) draft.refresh = true
+    draft.policy = policyOf(options, policy)
+    const extra = extraOf(options, at)
+    if (extra !== undefined) draft.extra = extra
+    if (options.callback !== undefined) {
+      const named = [options.callback].flat().filter(isNamed)
+      draft.then = this.#chains(keyOf(draft.id), named, name)
+    }
+  }
+
+  /**
+   * A caller's callbacks as two chains, one for success and one for failure: each link is admitted when the one
+   * before it has ended, however that ended, and all are told of the same run.
+   */
+  #chains(parentKey: string, callbacks: (string | NamedCallback)[], name: string): FollowUp[] {
+    const links: NamedCallback[] = callbacks.map((callback) =>
+      typeof callback === 'string' ? { name: callback } : callback,
+    )
+    for (const { name: link, on } of links) {
+      if (on !== undefined && on !== 'success' && on !== 'failure' && on !== 'both') {
+        throw new DeferqError(
+          'INVALID_OPTION',
+          `dispatch('${name}'): the callback '${link}' is on '${String(on)}': use 'success', 'failure' or 'both'.`,
+        )
+      }
+    }
+    return (['success', 'failure'] as const).flatMap((on) => {
+      const matching = links.filter((link) => link.on === 'both' || (link.on ?? 'success') === on)
+      const chain = matching.reduceRight<FollowUp | undefined>((next, link) => {
+        const first = link === matching[0]
+        const draft = this.#callback(parentKey, link.name, link.params)
+        if (next !== undefined) draft.then = [next]
+        return first ? { on, draft } : { on: 'both', draft, sameParent: true }
+      }, undefined)
+      return chain === undefined ? [] : [chain]
+    })
+  }
+
+  #callback(parentKey: string, name: string, params: unknown): Draft {
+    const { queue, priority, policy } = this.#base(name)
+    return {
+      id: idOf(followUpKey(parentKey, newRun()), newRun()),
+      name,
+      queue,
+      params: encode(params === undefined ? {} : params, 'params', this.#limits),
+      priority,
+      policy: { ...policy, resultTtlMs: 0, staleTtlMs: 0, failureTtlMs: 0 },
+      delayMs: 0,
+    }
+  }
+
+  #fingerprint(
+    name: string,
+    params: unknown,
+    task: AnyTask | undefined,
+    options: Pick<DispatchOptions, 'scope' | 'idempotencyKey'>,
+  ): ReturnType<typeof fingerprint> {
+    const { scope, idempotencyKey } = options
+    if (task?.options.scope && (scope === undefined || scope === '')) {
+      throw new DeferqError(
+        'SCOPE_REQUIRED',
+        `The task '${name}' deduplicates within a scope: dispatch('${name}', params, { scope: … }) must say which one.`,
+      )
+    }
+    if (scope !== undefined && typeof scope !== 'string' && !Number.isFinite(scope)) {
+      throw new DeferqError('INVALID_OPTION', `dispatch('${name}'): scope must be text or a number.`)
+    }
+    const { key, ignore, version } = task?.options ?? {}
+    return fingerprint({ name, params, key, ignore, version, scope, idempotencyKey, limits: this.#limits })
+  }
+
+  #base(name: string): Base {
+    const known = this.#bases.get(name)
+    if (known !== undefined) return known
+    const task = this.#tasks?.get(name)
+    if (this.#tasks !== undefined && task === undefined) {
+      const names = [...this.#tasks.keys()].map((each) => `'${each}'`).join(', ')
+      throw new DeferqError(
+        'UNKNOWN_TASK',
+        `There is no task '${String(name)}' here. Known: ${names || 'none'}. Add it to new DeferQ({ tasks: […] }).`,
+        { details: { name } },
+      )
+    }
+    checkName(name, 'The name of a task')
+    const options: SharedOptions = { ...this.#defaults, ...stripped(task?.options ?? {}) }
+    const base: Base = {
+      task,
+      policy: policyOf(options, DEFAULT_POLICY),
+      queue: options.queue ?? 'default',
+      priority: options.priority ?? 0,
+      delayMs: options.delay === undefined ? 0 : durationMs(options.delay, `task('${name}'): delay`),
+      onMismatch: options.onMismatch ?? 'join',
+    }
+    // Without a list of tasks names may come from anywhere, and are not kept without bound.
+    if (this.#bases.size < 10_000) this.#bases.set(name, base)
+    return base
+  }
+}
+
+const DEFAULT_POLICY: Policy = {
+  maxAttempts: 3,
+  resultTtlMs: 3_600_000,
+  staleTtlMs: 0,
+  failureTtlMs: 0,
+  retentionMs: 3_600_000,
+}
+
+function policyOf(options: SharedOptions, base: Policy): Policy {
+  const { retries, resultTtl, staleTtl, failureTtl, retention } = options
+  // The very same object where nothing differs: drafts of one policy are told by identity.
+  if ((retries ?? resultTtl ?? staleTtl ?? failureTtl ?? retention) === undefined) return base
+  const ms = (value: Duration | undefined, fallback: number, option: string): number =>
+    value === undefined ? fallback : durationMs(value, option)
+  return {
+    maxAttempts: retries === undefined ? base.maxAttempts : retries + 1,
+    resultTtlMs: ms(resultTtl, base.resultTtlMs, 'resultTtl'),
+    staleTtlMs: ms(staleTtl, base.staleTtlMs, 'staleTtl'),
+    failureTtlMs: ms(failureTtl, base.failureTtlMs, 'failureTtl'),
+    retentionMs: ms(retention, base.retentionMs, 'retention'),
+  }
+}
+
+function extraOf({ timeout, backoff }: DispatchOptions, at: string): string | undefined {
+  if (timeout === undefined && backoff === undefined) return undefined
+  if (typeof backoff === 'function') {
+    throw new DeferqError(
+      'INVALID_OPTION',
+      `${at}: backoff is a function, which can't travel with a dispatch. Give the task that backoff, or a list here.`,
+    )
+  }
+  const extra: Extra = {}
+  if (timeout !== undefined) extra.timeoutMs = durationMs(timeout, `${at}: timeout`)
+  if (backoff !== undefined) extra.backoff = backoff as Exclude<typeof backoff, undefined>
+  return JSON.stringify(extra)
+}
+
+function stripped<T extends object>(options: T): T {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T
+}
+
+/** The schema's output, or INVALID_PARAMS with each issue and its path. */
+export function validate(schema: StandardSchema, value: unknown, where: string): unknown | Promise<unknown> {
+  const result = schema['~standard'].validate(value)
+  return result instanceof Promise ? result.then((settled) => accept(settled, where)) : accept(result, where)
+}
+
+function accept(
+  result: Awaited<ReturnType<StandardSchema['~standard']['validate']>>,
+  where: string,
+): unknown {
+  if (result.issues === undefined) return result.value
+  const issues = result.issues.map(({ message, path }) => ({
+    path: ['params', ...(path ?? []).map((step) => String(typeof step === 'object' ? step.key : step))].join(
+      '.',
+    ),
+    message,
+  }))
+  throw new DeferqError(
+    'INVALID_PARAMS',
+    `${where}: ${issues.map((issue) => `${issue.path}: ${issue.message}`).join('; ')}`,
+    { details: { issues } },
+  )
+}

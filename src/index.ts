@@ -1,0 +1,24 @@
+// What the package exports.
+export { DeferQ, type DeferQOptions, type Item } from './deferq.ts'
+export type { Engine, Filter, Status } from './engine.ts'
+export { DeferqError, type ErrorCode, isDeferqError } from './errors.ts'
+export { fingerprint } from './fingerprint.ts'
+export type { Callback, CallbackFunction, DispatchOptions, NamedCallback, WaitOptions } from './options.ts'
+export {
+  type AnyTask,
+  type Context,
+  type Dispatched,
+  type Ended,
+  type Failure,
+  type Logger,
+  NoRetryError,
+  type Receipt,
+  RetryAtError,
+  type SharedOptions,
+  type StandardSchema,
+  type Task,
+  type TaskOptions,
+  task,
+} from './task.ts'
+export type { Backoff, Duration, ExponentialBackoff } from './time.ts'
+export { Worker, type WorkerOptions } from './worker/worker.ts'

@@ -1,0 +1,194 @@
+// One attempt at a task: decode, validate, call the handler, and say how it went; over at once when it is aborted.
+import type { Extra } from '../draft.ts'
+import { validate } from '../draft.ts'
+import type { Claimed, Outcome } from '../engine.ts'
+import { DeferqError, errorToJson, isDeferqError } from '../errors.ts'
+import { endedOf, failureText } from '../receipt.ts'
+import type { AnyTask, Context, Ended, Logger, RetryAtError } from '../task.ts'
+import { isNoRetry, isRetryAt } from '../task.ts'
+import type { Backoff } from '../time.ts'
+import { backoffMs, DEFAULT_BACKOFF, durationMs } from '../time.ts'
+import { decode, encode } from '../value.ts'
+
+/** Why an attempt is over before its handler is: what is said of it, or nothing when it is not this worker's any more. */
+export type Interruption = 'timeout' | 'cancelled' | 'lost' | 'released'
+
+export interface AttemptNeeds {
+  task: AnyTask
+  backoff: Backoff | undefined
+  timeoutMs: number
+  logger: Logger
+  /** Sends this attempt's heartbeat now. */
+  beat(attempt: Attempt): Promise<void>
+}
+
+// What another try can't mend: the input is what it is, and so is the shape of the result.
+const FINAL = new Set(['INVALID_PARAMS', 'MALFORMED_VALUE', 'UNSTORABLE_RESULT', 'RESULT_TOO_LARGE'])
+
+export class Attempt implements Context {
+  readonly id: string
+  readonly token: string
+  readonly name: string
+  readonly attempt: number
+  readonly claimed: Claimed
+  /** Given to the next heartbeat, and cleared by it. */
+  progressText: string | undefined
+  error: unknown
+  interruption: Interruption | undefined
+  readonly #needs: AttemptNeeds
+  #controller: AbortController | undefined
+  #log: Logger | undefined
+  #over: ((outcome: Outcome | undefined) => void) | undefined
+  #timer: NodeJS.Timeout | undefined
+  #lastProgress = 0
+
+  constructor(claimed: Claimed, needs: AttemptNeeds) {
+    this.claimed = claimed
+    this.id = claimed.entry.id
+    this.token = claimed.token
+    this.name = claimed.entry.name
+    this.attempt = claimed.entry.attempt
+    this.#needs = needs
+  }
+
+  /** The outcome to settle; undefined when the run has gone to somebody else. */
+  run(): Promise<Outcome | undefined> {
+    return new Promise((resolve) => {
+      this.#over = resolve
+      let extra: Extra = {}
+      let backoff: Backoff | undefined
+      try {
+        extra = extraOf(this.claimed.entry.extra)
+        backoff = extra.backoff
+      } catch (error) {
+        this.#finish(this.#failure(error, undefined))
+        return
+      }
+      backoff ??= this.#needs.backoff
+      const timeoutMs = extra.timeoutMs ?? this.#needs.timeoutMs
+      this.#timer = setTimeout(() => this.interrupt('timeout'), Math.min(timeoutMs, 2_147_483_647))
+      this.#handle().then(
+        (outcome) => this.#finish(outcome),
+        (error) => this.#finish(this.#failure(error, backoff)),
+      )
+    })
+  }
+
+  /** The handler may go on for as long as it ignores its signal: nobody listens to it any more, and its slot is free. */
+  interrupt(why: Interruption): void {
+    if (this.#over === undefined) return
+    this.interruption = why
+    const { id, token } = this
+    const error = new DeferqError(
+      why === 'timeout'
+        ? 'TASK_TIMEOUT'
+        : why === 'cancelled'
+          ? 'TASK_CANCELLED'
+          : why === 'lost'
+            ? 'LEASE_LOST'
+            : 'ABORTED',
+      why === 'timeout'
+        ? `Attempt ${this.attempt} of '${this.name}' took longer than its timeout, and was aborted.`
+        : `Attempt ${this.attempt} of '${this.name}' was ${why} while it ran.`,
+    )
+    if (why === 'timeout') this.#finish(this.#failure(error, this.#needs.backoff))
+    else this.#finish(why === 'released' ? { id, token, kind: 'released' } : undefined)
+    this.#controller ??= new AbortController()
+    this.#controller.abort(error)
+  }
+
+  // Made when first asked for: a third of a no-op task's cost would be its AbortController.
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController()
+    return this.#controller.signal
+  }
+
+  get parent(): Ended | undefined {
+    const { parent } = this.claimed.entry
+    return parent === undefined ? undefined : endedOf(parent)
+  }
+
+  get log(): Logger {
+    this.#log ??= bound(this.#needs.logger, { taskId: this.id, name: this.name, attempt: this.attempt })
+    return this.#log
+  }
+
+  progress(value: unknown): void {
+    this.progressText = encode(value)
+    const now = performance.now()
+    if (now - this.#lastProgress < 1_000) return
+    this.#lastProgress = now
+    // A beat that fails is repeated by the heartbeat, with this progress.
+    this.#needs.beat(this).catch(() => {})
+  }
+
+  touch(): Promise<void> {
+    return this.#needs.beat(this)
+  }
+
+  async #handle(): Promise<Outcome> {
+    const { task } = this.#needs
+    const input = decode(this.claimed.entry.params)
+    const params =
+      task.schema === undefined ? input : await validate(task.schema, input, `the task '${this.name}'`)
+    const result = await task.run?.(params, this)
+    return { id: this.id, token: this.token, kind: 'completed', result: encode(result, 'result') }
+  }
+
+  #finish(outcome: Outcome | undefined): void {
+    clearTimeout(this.#timer)
+    this.#over?.(outcome)
+    this.#over = undefined
+  }
+
+  #failure(thrown: unknown, backoff: Backoff | undefined): Outcome {
+    this.error = thrown
+    const { id, token } = this
+    const { maxAttempts } = this.claimed.entry.policy
+    const error = failureText(this.attempt, errorToJson(thrown))
+    if (
+      this.attempt >= maxAttempts ||
+      isNoRetry(thrown) ||
+      (isDeferqError(thrown) && FINAL.has(thrown.code))
+    ) {
+      return { id, token, kind: 'failed', error }
+    }
+    return { id, token, kind: 'retry', error, delayMs: this.#delayMs(thrown, backoff) }
+  }
+
+  #delayMs(thrown: unknown, backoff: Backoff | undefined): number {
+    try {
+      if (isRetryAt(thrown)) return waitMs(thrown)
+      return backoffMs(backoff ?? DEFAULT_BACKOFF, this.attempt, thrown)
+    } catch (error) {
+      this.log.error({ error }, 'the back-off could not be worked out; the default one is used')
+      return backoffMs(DEFAULT_BACKOFF, this.attempt, thrown)
+    }
+  }
+}
+
+function waitMs({ at }: RetryAtError): number {
+  return at instanceof Date
+    ? Math.max(0, durationMs(Math.max(0, at.getTime() - Date.now()), 'RetryAtError'))
+    : durationMs(at, 'RetryAtError')
+}
+
+function extraOf(text: string | undefined): Extra {
+  if (text === undefined) return {}
+  try {
+    return JSON.parse(text) as Extra
+  } catch (cause) {
+    throw new DeferqError('MALFORMED_VALUE', 'The stored options of this run can’t be read.', { cause })
+  }
+}
+
+function bound(logger: Logger, fields: object): Logger {
+  const { child } = logger as { child?: (fields: object) => Logger }
+  if (typeof child === 'function') return child.call(logger, fields)
+  return {
+    debug: (details, message) => logger.debug({ ...fields, ...details }, message),
+    info: (details, message) => logger.info({ ...fields, ...details }, message),
+    warn: (details, message) => logger.warn({ ...fields, ...details }, message),
+    error: (details, message) => logger.error({ ...fields, ...details }, message),
+  }
+}

@@ -1,0 +1,92 @@
+// Keeps the leases of what this worker holds, and finds out what it has lost or what was cancelled.
+import type { Engine } from '../engine.ts'
+import { MAX_BATCH } from '../engine.ts'
+import { DeferqError } from '../errors.ts'
+import { sleep } from '../time.ts'
+import type { Attempt } from './attempt.ts'
+
+export interface HeartbeatNeeds {
+  engine: Engine
+  leaseMs: number
+  /** Running attempts, and ended ones that wait for their settlement. */
+  held: ReadonlyMap<string, Attempt>
+  interrupt(attempt: Attempt, why: 'lost' | 'cancelled'): void
+  trouble(error: unknown, message: string): void
+}
+
+export class Heartbeat {
+  readonly #needs: HeartbeatNeeds
+  /** By token, when its lease was last known to hold, on this process's own monotonic clock. */
+  readonly #confirmed = new WeakMap<Attempt, number>()
+
+  constructor(needs: HeartbeatNeeds) {
+    this.#needs = needs
+  }
+
+  /** The claim itself counts as the first beat, from the moment in which it was sent. */
+  began(attempt: Attempt, at: number): void {
+    this.#confirmed.set(attempt, at)
+  }
+
+  /** A third of the lease: two beats may fail before it is lost. */
+  async run(signal: AbortSignal): Promise<void> {
+    const everyMs = this.#needs.leaseMs / 3
+    while (!signal.aborted) {
+      await sleep(everyMs, signal)
+      if (signal.aborted) return
+      const attempts = [...this.#needs.held.values()]
+      for (let at = 0; at < attempts.length; at += MAX_BATCH) {
+        await this.#beatOnTime(attempts.slice(at, at + MAX_BATCH), everyMs)
+      }
+      this.#giveUpTheOverdue()
+    }
+  }
+
+  /** Renews these leases now. */
+  async beat(attempts: readonly Attempt[]): Promise<void> {
+    const sentAt = performance.now()
+    const leases = attempts.map((attempt) => {
+      const { id, token, progressText } = attempt
+      return progressText === undefined ? { id, token } : { id, token, progress: progressText }
+    })
+    const answers = await this.#needs.engine.extend(leases, this.#needs.leaseMs)
+    for (const [index, answer] of answers.entries()) {
+      const attempt = attempts[index] as Attempt
+      if (answer !== 'held') {
+        this.#needs.interrupt(attempt, answer)
+        continue
+      }
+      this.#confirmed.set(attempt, sentAt)
+      if (attempt.progressText === leases[index]?.progress) attempt.progressText = undefined
+    }
+  }
+
+  async beatOne(attempt: Attempt): Promise<void> {
+    await this.beat([attempt])
+    if (attempt.interruption === 'lost' || attempt.interruption === 'cancelled') {
+      throw new DeferqError(
+        'LEASE_LOST',
+        `The lease of '${attempt.name}' is ${attempt.interruption}: stop working on it.`,
+      )
+    }
+  }
+
+  /** A beat that hangs must not hold up the check for overdue leases. */
+  async #beatOnTime(attempts: readonly Attempt[], everyMs: number): Promise<void> {
+    const beat = this.beat(attempts).catch((error) =>
+      this.#needs.trouble(error, 'a heartbeat failed; it is tried again'),
+    )
+    const late = new AbortController()
+    await Promise.race([beat, sleep(everyMs, late.signal)])
+    late.abort()
+  }
+
+  /** By now another worker may have it: with the store away, only this process's own clock can tell. */
+  #giveUpTheOverdue(): void {
+    const now = performance.now()
+    for (const attempt of this.#needs.held.values()) {
+      if (now - (this.#confirmed.get(attempt) ?? now) > this.#needs.leaseMs)
+        this.#needs.interrupt(attempt, 'lost')
+    }
+  }
+}

@@ -1,0 +1,151 @@
+// Settles what is done and claims what is next, in one round trip; sleeps when there is neither, until something comes up.
+import type { Claimed, Claims, Engine, Outcome, SettleAnswer, Want } from '../engine.ts'
+import { isDeferqError } from '../errors.ts'
+
+// Two turns under way at a time: the store works on one while this process works on what the other has brought.
+const TURNS = 2
+// Above this a turn takes longer for everybody in it, and is not cheaper for any.
+const BATCH = 200
+const RETRY_MS = { first: 50, most: 2_000 }
+
+export interface PollerNeeds {
+  engine: Engine
+  sleepMs: number
+  /** What to ask for, given how many claims are under way: undefined while nothing should be claimed. */
+  want(reserved: number): Want | undefined
+  claimed(claimed: Claimed, sentAt: number): void
+  settled(outcome: Outcome, answer: SettleAnswer): void
+  /** Nothing was claimable, and nothing is held. */
+  empty(): void
+  malformed(rows: NonNullable<Claims['malformed']>): void
+  trouble(error: unknown, message: string): void
+}
+
+export class Poller {
+  readonly #needs: PollerNeeds
+  #outcomes: Outcome[] = []
+  #reserved = 0
+  #underWay = 0
+  #nudged = true
+  #nextLookAt = 0
+  #stopped = false
+  #wake: (() => void)[] = []
+
+  constructor(needs: PollerNeeds) {
+    this.#needs = needs
+  }
+
+  /** An attempt is over. */
+  done(outcome: Outcome): void {
+    this.#outcomes.push(outcome)
+    this.#rouse()
+  }
+
+  /** Work may be there. Kept while a turn is under way, so that no hint is lost between two looks. */
+  nudge(): void {
+    this.#nudged = true
+    this.#rouse()
+  }
+
+  /** A slot is free although nothing was settled, or what is wanted has changed. */
+  changed(): void {
+    this.nudge()
+  }
+
+  get idle(): boolean {
+    return this.#outcomes.length === 0 && this.#underWay === 0
+  }
+
+  stop(): void {
+    this.#stopped = true
+    this.#rouse()
+  }
+
+  /** Until stopped and everything is settled. */
+  async run(): Promise<void> {
+    await Promise.all(Array.from({ length: TURNS }, () => this.#turns()))
+  }
+
+  async #turns(): Promise<void> {
+    let pauseMs = 0
+    for (;;) {
+      const due = this.#nudged || performance.now() >= this.#nextLookAt
+      const settling = this.#outcomes.length > 0
+      const want = this.#stopped || !(due || settling) ? undefined : this.#needs.want(this.#reserved)
+      if (!settling && want === undefined) {
+        if (this.#stopped) return
+        await this.#pause(Math.max(1, due ? this.#needs.sleepMs : this.#nextLookAt - performance.now()))
+        continue
+      }
+      pauseMs = (await this.#turn(want)) ? 0 : Math.min(RETRY_MS.most, Math.max(RETRY_MS.first, pauseMs * 2))
+      if (pauseMs > 0) await this.#pause(pauseMs, true)
+    }
+  }
+
+  async #turn(want: Want | undefined): Promise<boolean> {
+    const outcomes = this.#outcomes.splice(0, BATCH)
+    const limit = want?.limit ?? 0
+    const sentAt = performance.now()
+    this.#reserved += limit
+    this.#underWay++
+    if (want !== undefined) {
+      this.#nudged = false
+      this.#nextLookAt = sentAt + this.#needs.sleepMs
+    }
+    try {
+      const { answers, ...claims } = await this.#send(outcomes, want)
+      this.#reserved -= limit
+      for (let index = 0; index < outcomes.length; index++) {
+        this.#needs.settled(outcomes[index] as Outcome, answers[index] as SettleAnswer)
+      }
+      for (const claimed of claims.claimed) this.#needs.claimed(claimed, sentAt)
+      if (claims.malformed !== undefined) this.#needs.malformed(claims.malformed)
+      if (want !== undefined) this.#plan(want, claims)
+      return true
+    } catch (error) {
+      this.#reserved -= limit
+      // Settling is idempotent by token: what may or may not have arrived is sent again.
+      this.#outcomes.unshift(...outcomes)
+      this.#nudged = true
+      this.#needs.trouble(error, 'settling and claiming failed; it is tried again')
+      return isDeferqError(error, 'CLOSED') && this.#stopped
+    } finally {
+      this.#underWay--
+    }
+  }
+
+  async #send(outcomes: Outcome[], want: Want | undefined): Promise<Claims & { answers: SettleAnswer[] }> {
+    if (outcomes.length > 0) return this.#needs.engine.settle(outcomes, want)
+    return { answers: [], ...(await this.#needs.engine.claim(want as Want)) }
+  }
+
+  /** When to look again: at once after a full catch, else when something is due, else after the sleep or a hint. */
+  #plan(want: Want, { claimed, nextDueMs }: Claims): void {
+    if (claimed.length >= want.limit) {
+      this.#nudged = true
+      return
+    }
+    if (nextDueMs !== undefined) {
+      this.#nextLookAt = Math.min(this.#nextLookAt, performance.now() + Math.max(1, nextDueMs))
+    }
+    if (claimed.length === 0) this.#needs.empty()
+  }
+
+  #pause(ms: number, deaf = false): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(done, ms)
+      const wakes = this.#wake
+      function done(): void {
+        clearTimeout(timer)
+        const at = wakes.indexOf(done)
+        if (at >= 0) wakes.splice(at, 1)
+        resolve()
+      }
+      if (!deaf) wakes.push(done)
+    })
+  }
+
+  #rouse(): void {
+    for (const wake of [...this.#wake]) wake()
+  }
+}

@@ -1,0 +1,29 @@
+// Brings back what died with other workers, and clears away what has expired, every now and then.
+import type { Engine, Swept } from '../engine.ts'
+import { sleep } from '../time.ts'
+
+const LIMIT = 500
+
+export interface SweeperNeeds {
+  engine: Engine
+  sweepMs: number
+  swept(swept: Swept): void
+  trouble(error: unknown, message: string): void
+}
+
+export async function sweepUntil(
+  signal: AbortSignal,
+  { engine, sweepMs, swept, trouble }: SweeperNeeds,
+): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      const found = await engine.sweep(LIMIT)
+      swept(found)
+      if (found.requeued.length + found.failed.length >= LIMIT || found.expired >= LIMIT) continue
+    } catch (error) {
+      trouble(error, 'a sweep failed; it is tried again')
+    }
+    // Spread, so that the workers of a fleet don't all sweep at the same moments.
+    await sleep(sweepMs * (0.75 + Math.random() * 0.5), signal)
+  }
+}

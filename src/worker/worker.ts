@@ -1,0 +1,388 @@
+// The worker: takes tasks from the store and runs their handlers; composes poller, attempts, heartbeat and sweeper.
+import { EventEmitter } from 'node:events'
+import type { DeferQ } from '../deferq.ts'
+import type { Claimed, Engine, Hint, Outcome, SettleAnswer, Swept, Want } from '../engine.ts'
+import { DeferqError, isDeferqError } from '../errors.ts'
+import type { AnyTask, Logger } from '../task.ts'
+import { durationMs, sleep } from '../time.ts'
+import { Attempt } from './attempt.ts'
+import { Heartbeat } from './heartbeat.ts'
+import type { Settings, WorkerOptions } from './options.ts'
+import { settingsOf } from './options.ts'
+import { Poller } from './poller.ts'
+import { sweepUntil } from './sweeper.ts'
+
+export type { WorkerOptions } from './options.ts'
+
+/** Why `run()` came to its end, and what was done until then. */
+export interface WorkerSummary {
+  reason: 'stopped' | 'aborted' | 'maxJobs' | 'maxMemory' | 'maxRuntime' | 'empty'
+  claimed: number
+  completed: number
+  failed: number
+  retried: number
+  released: number
+  /** Attempts that were interrupted, or whose outcome was refused, because the lease was lost or the run cancelled. */
+  lost: number
+}
+
+interface About {
+  taskId: string
+  name: string
+  attempt: number
+}
+
+export type WorkerEvents = {
+  started: [about: About]
+  completed: [about: About]
+  failed: [about: About & { error: unknown }]
+  retried: [about: About & { error: unknown; delayMs: number }]
+  released: [about: About]
+  lost: [about: About]
+  /** Something outside of any handler went wrong, and is tried again. */
+  trouble: [error: unknown, message: string]
+}
+
+const LOOK_FOR_ORPHANS_MS = 60_000
+
+// biome-ignore lint/suspicious/noExplicitAny: a worker runs any deferq's tasks, whatever their types
+type AnyDeferQ = DeferQ<any>
+
+export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposable {
+  readonly deferq: AnyDeferQ
+  readonly #settings: Settings
+  readonly #logger: Logger
+  readonly #tasks: ReadonlyMap<string, AnyTask>
+  readonly #held = new Map<string, Attempt>()
+  readonly #ending = new AbortController()
+  readonly #summary: WorkerSummary = {
+    reason: 'stopped',
+    claimed: 0,
+    completed: 0,
+    failed: 0,
+    retried: 0,
+    released: 0,
+    lost: 0,
+  }
+  readonly #reported = new Set<string>()
+  #running = 0
+  #poller: Poller | undefined
+  #heartbeat: Heartbeat | undefined
+  #ran: Promise<WorkerSummary> | undefined
+  #stopping = false
+  #lastTroubleAt = -Infinity
+  #measuredAt = -Infinity
+  #usedMb = 0
+
+  constructor(deferq: AnyDeferQ, options: WorkerOptions = {}) {
+    super()
+    this.deferq = deferq
+    this.#settings = settingsOf(options)
+    this.#logger = options.logger ?? deferq.logger
+    this.#tasks = handlersOf(deferq, this.#settings.names)
+  }
+
+  /** Works until it is stopped or one of its limits is reached. A store that is away is waited for. */
+  run(): Promise<WorkerSummary> {
+    this.#ran ??= this.#run()
+    return this.#ran
+  }
+
+  /** No new work; what runs may finish within the grace time, the rest is released for other workers. */
+  async stop(): Promise<WorkerSummary | undefined> {
+    this.#stop('stopped')
+    return this.#ran
+  }
+
+  /** What runs is aborted and released now. */
+  async abort(): Promise<WorkerSummary | undefined> {
+    this.#stop('aborted')
+    this.#release()
+    return this.#ran
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop()
+  }
+
+  async #run(): Promise<WorkerSummary> {
+    const engine = await this.#connect()
+    if (engine === undefined) return this.#summary
+    const { leaseMs, sweepMs, sleepMs, maxRuntimeMs } = this.#settings
+    const trouble = (error: unknown, message: string): void => this.#trouble(error, message)
+    const heartbeat = new Heartbeat({
+      engine,
+      leaseMs,
+      held: this.#held,
+      interrupt: (attempt, why) => this.#interrupt(attempt, why),
+      trouble,
+    })
+    const poller = new Poller({
+      engine,
+      sleepMs,
+      want: (reserved) => this.#want(reserved),
+      claimed: (claimed, sentAt) => this.#start(claimed, sentAt),
+      settled: (outcome, answer) => this.#settled(outcome, answer),
+      empty: () => this.#empty(),
+      malformed: (rows) => {
+        for (const { id, reason } of rows)
+          this.#logger.error({ id, reason }, 'a malformed entry was set aside')
+      },
+      trouble,
+    })
+    this.#poller = poller
+    this.#heartbeat = heartbeat
+    const stopListening = this.deferq.listen((hint) => this.#hear(hint))
+    const roles = new AbortController()
+    const background = [
+      heartbeat.run(roles.signal),
+      sweepUntil(roles.signal, { engine, sweepMs, swept: (swept) => this.#swept(swept), trouble }),
+      this.#lookForOrphans(engine, roles.signal),
+    ]
+    const runtime =
+      maxRuntimeMs > 0
+        ? setTimeout(() => this.#stop('maxRuntime'), Math.min(maxRuntimeMs, 2_147_483_647))
+        : undefined
+    if (this.#stopping) poller.stop()
+    try {
+      await poller.run()
+    } finally {
+      clearTimeout(runtime)
+      stopListening()
+      roles.abort()
+      await Promise.all(background)
+    }
+    return this.#summary
+  }
+
+  async #connect(): Promise<Engine | undefined> {
+    for (let pauseMs = 100; !this.#stopping; pauseMs = Math.min(5_000, pauseMs * 2)) {
+      try {
+        return await this.deferq.open()
+      } catch (error) {
+        // Only an absent store may come back by waiting; the rest is for somebody to put right.
+        if (!isDeferqError(error, 'STORE_UNAVAILABLE')) throw error
+        this.#trouble(error, 'the store is away; it is tried again')
+        await sleep(pauseMs, this.#ending.signal)
+      }
+    }
+    return undefined
+  }
+
+  #want(reserved: number): Want | undefined {
+    const { concurrency, maxJobs, maxMemoryMb, queues, leaseMs } = this.#settings
+    if (this.#stopping) return undefined
+    if (maxMemoryMb > 0 && this.#memoryMb() > maxMemoryMb) {
+      this.#logger.warn({ usedMb: Math.round(this.#memoryMb()), maxMemoryMb }, 'the worker ends: it uses more than maxMemory')
+      this.#stop('maxMemory')
+      return undefined
+    }
+    const left = maxJobs === 0 ? concurrency : maxJobs - this.#summary.claimed - reserved
+    const limit = Math.min(concurrency - this.#running - reserved, left)
+    if (limit <= 0) return undefined
+    const want = { names: [...this.#tasks.keys()], limit, leaseMs }
+    return queues === undefined ? want : { ...want, queues }
+  }
+
+  /** Measured at most four times a second, and not before the first task: a limit below what the program needs anyway must not end every worker at its start. */
+  #memoryMb(): number {
+    const now = performance.now()
+    if (this.#summary.claimed > 0 && now - this.#measuredAt > 250) {
+      const { heapUsed, external } = process.memoryUsage()
+      this.#usedMb = (heapUsed + external) / 1_048_576
+      this.#measuredAt = now
+    }
+    return this.#usedMb
+  }
+
+  #start(claimed: Claimed, sentAt: number): void {
+    const { entry } = claimed
+    const task = this.#tasks.get(entry.name) as AnyTask
+    const { timeout, backoff } = task.options
+    const attempt = new Attempt(claimed, {
+      task,
+      backoff,
+      timeoutMs:
+        timeout === undefined
+          ? this.#settings.taskTimeoutMs
+          : durationMs(timeout, `task('${entry.name}'): timeout`),
+      logger: this.#logger,
+      beat: (each) => (this.#heartbeat as Heartbeat).beatOne(each),
+    })
+    this.#held.set(claimed.token, attempt)
+    this.#heartbeat?.began(attempt, sentAt)
+    this.#running++
+    this.#summary.claimed++
+    if (this.#summary.claimed === this.#settings.maxJobs) this.#stop('maxJobs')
+    this.emit('started', aboutOf(attempt))
+    // Claimed in the very moment of a stop: others shall have it at once.
+    if (this.#summary.reason === 'aborted') queueMicrotask(() => attempt.interrupt('released'))
+    void attempt.run().then((outcome) => {
+      this.#running--
+      if (outcome !== undefined) this.#poller?.done(outcome)
+      else this.#lost(attempt)
+    })
+  }
+
+  #settled(outcome: Outcome, answer: SettleAnswer): void {
+    const attempt = this.#held.get(outcome.token)
+    if (attempt === undefined) return
+    if (answer === 'lost') {
+      this.#lost(attempt)
+      return
+    }
+    this.#held.delete(outcome.token)
+    const about = aboutOf(attempt)
+    const { error } = attempt
+    switch (outcome.kind) {
+      case 'completed':
+        this.#summary.completed++
+        this.emit('completed', about)
+        break
+      case 'failed':
+        this.#summary.failed++
+        this.#logger.error(
+          { ...about, error },
+          `'${attempt.name}' failed for good at attempt ${attempt.attempt}`,
+        )
+        this.emit('failed', { ...about, error })
+        break
+      case 'retry':
+        this.#summary.retried++
+        this.#logger.warn(
+          { ...about, error, delayMs: outcome.delayMs },
+          `'${attempt.name}' failed and is tried again`,
+        )
+        this.emit('retried', { ...about, error, delayMs: outcome.delayMs })
+        break
+      case 'released':
+        this.#summary.released++
+        this.emit('released', about)
+    }
+  }
+
+  #lost(attempt: Attempt): void {
+    if (!this.#held.delete(attempt.token)) return
+    this.#summary.lost++
+    const about = aboutOf(attempt)
+    const why = attempt.interruption ?? 'lost'
+    if (why !== 'cancelled')
+      this.#logger.warn({ ...about }, `the lease of '${attempt.name}' was lost; its outcome was refused`)
+    this.emit('lost', about)
+    this.#poller?.changed()
+  }
+
+  #interrupt(attempt: Attempt, why: 'lost' | 'cancelled'): void {
+    attempt.interrupt(why)
+  }
+
+  #hear(hint: Hint): void {
+    if (hint.kind === 'work' || hint.kind === 'changed') this.#poller?.nudge()
+    if (hint.kind !== 'cancelled') return
+    for (const attempt of this.#held.values()) {
+      if (attempt.id === hint.id) attempt.interrupt('cancelled')
+    }
+  }
+
+  #empty(): void {
+    if (this.#settings.stopWhenEmpty && this.#held.size === 0) this.#stop('empty')
+  }
+
+  #swept({ requeued, failed }: Swept): void {
+    if (requeued.length > 0)
+      this.#logger.warn({ requeued }, `${requeued.length} abandoned tasks went back to their queue`)
+    if (failed.length > 0)
+      this.#logger.error({ failed }, `${failed.length} tasks failed: their attempts died with their workers`)
+    if (requeued.length > 0) this.#poller?.nudge()
+  }
+
+  #stop(reason: WorkerSummary['reason']): void {
+    if (this.#stopping) {
+      if (reason === 'aborted') this.#summary.reason = reason
+      return
+    }
+    this.#stopping = true
+    this.#summary.reason = reason
+    this.#ending.abort()
+    void this.#drain()
+  }
+
+  /** Lets what runs finish, up to the grace time, releases the rest, and ends the poller once all is settled. */
+  async #drain(): Promise<void> {
+    const end = performance.now() + this.#settings.graceMs
+    while (this.#busy() && performance.now() < end && this.#summary.reason !== 'aborted') await sleep(10)
+    this.#release()
+    while (this.#busy()) await sleep(5)
+    this.#poller?.stop()
+  }
+
+  #busy(): boolean {
+    return this.#running > 0 || this.#poller?.idle === false
+  }
+
+  #release(): void {
+    for (const attempt of this.#held.values()) attempt.interrupt('released')
+  }
+
+  /** A name that waits with no handler here is left for a worker that has it, and reported once. */
+  async #lookForOrphans(engine: Engine, signal: AbortSignal): Promise<void> {
+    await sleep(this.#settings.sleepMs, signal)
+    while (!signal.aborted) {
+      try {
+        const { lanes } = await engine.count()
+        for (const { queue, name, pending } of lanes) {
+          if (pending === 0 || this.#tasks.has(name) || this.#reported.has(name)) continue
+          if (this.#settings.queues?.includes(queue) === false || this.#settings.names !== undefined) continue
+          this.#reported.add(name)
+          this.#logger.warn(
+            { name, queue, pending },
+            `${pending} of '${name}' wait in '${queue}', and this worker has no handler for it: they are left for one that has`,
+          )
+        }
+      } catch (error) {
+        this.#trouble(error, 'the lanes could not be counted')
+      }
+      await sleep(LOOK_FOR_ORPHANS_MS, signal)
+    }
+  }
+
+  #trouble(error: unknown, message: string): void {
+    this.emit('trouble', error, message)
+    // Once in five seconds: a store that is away would fill the log.
+    const now = performance.now()
+    if (now - this.#lastTroubleAt < 5_000) return
+    this.#lastTroubleAt = now
+    const why = error instanceof DeferqError ? `${error.code}: ${error.message}` : error
+    this.#logger.warn({ error: why }, message)
+  }
+}
+
+function handlersOf(deferq: AnyDeferQ, names: readonly string[] | undefined): ReadonlyMap<string, AnyTask> {
+  const tasks = deferq.tasks
+  if (tasks === undefined) {
+    throw new DeferqError(
+      'INVALID_OPTION',
+      'new Worker(): this deferq has no tasks. Give them to new DeferQ({ tasks: […] }).',
+    )
+  }
+  const handlers = new Map<string, AnyTask>()
+  for (const [name, task] of tasks) {
+    if (task.run !== undefined && (names === undefined || names.includes(name))) handlers.set(name, task)
+  }
+  for (const name of names ?? []) {
+    if (handlers.has(name)) continue
+    throw new DeferqError(
+      'UNKNOWN_TASK',
+      `new Worker(): names has '${name}', which has no handler here. Known: ${[...tasks.keys()].join(', ') || 'none'}.`,
+    )
+  }
+  if (handlers.size === 0) {
+    throw new DeferqError(
+      'INVALID_OPTION',
+      'new Worker(): none of the tasks has a handler. Give at least one a run function.',
+    )
+  }
+  return handlers
+}
+
+const aboutOf = ({ id, name, attempt }: Attempt): About => ({ taskId: id, name, attempt })
