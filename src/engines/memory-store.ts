@@ -8,7 +8,6 @@ import type {
   Entry,
   Filter,
   FollowUp,
-  Hint,
   Lease,
   LeaseAnswer,
   Outcome,
@@ -16,7 +15,6 @@ import type {
   Parent,
   Selector,
   SettleAnswer,
-  Standing,
   Swept,
   Total,
   Verdict,
@@ -24,43 +22,10 @@ import type {
 } from '../engine.ts'
 import { isEnded, KEY_LENGTH, leaseLostError, MAX_BATCH, MAX_ERRORS, REFRESH_PRIORITY } from '../engine.ts'
 import { Heap } from './memory-heap.ts'
-
-/** Where a connection is told what happens. */
-export interface Hearing {
-  hear(hint: Hint): void
-}
-
-interface Run extends Entry {
-  seq: number
-  /** The one valid ticket in a lane or among the delayed; older ones are passed over. */
-  ticket: number
-  token?: string
-  lastToken?: string
-  leaseUntil: number
-  rememberedUntil: number
-  expiresAt: number
-  owner?: Hearing
-  watchers: Set<Hearing>
-  followUps: Map<string, FollowUp>
-}
-
-/** What stands under a key. `accepted` is the run whose result is fresh or usable; often `run` itself. */
-interface Slot {
-  run?: Run
-  accepted?: Run
-}
-
-/** A place in a lane; it keeps the order it was given when the run's own priority or due time moves on. */
-interface Ticket {
-  run: Run
-  number: number
-  priority: number
-  dueAt: number
-}
-
-const isLive = (run: Run): boolean => !isEnded(run.status)
-const isValid = ({ run, number }: Ticket): boolean => run.status === 'pending' && run.ticket === number
-const laneOf = (queue: string, name: string): string => `${queue}\0${name}`
+import type { Hearing } from './memory-lanes.ts'
+import { Lanes } from './memory-lanes.ts'
+import type { Run, Slot } from './memory-runs.ts'
+import { dueOf, entryOf, isLive, verdict } from './memory-runs.ts'
 
 /** Several `MemoryEngine`s of one process may share it, as connections share a server. */
 export class MemoryStore {
@@ -68,12 +33,9 @@ export class MemoryStore {
   readonly #slots = new Map<string, Slot>()
   readonly #runs = new Map<string, Run>()
   readonly #running = new Set<Run>()
-  readonly #lanes = new Map<string, Heap<Ticket>>()
-  readonly #delayed = new Heap<Ticket>((a, b) => a.dueAt - b.dueAt)
+  readonly #lanes = new Lanes<Run>()
   readonly #ended = new Heap<Run>((a, b) => a.expiresAt - b.expiresAt)
-  readonly #counts = new Map<string, { queue: string; name: string; pending: number; running: number }>()
   readonly #totals: Partial<Record<Total, number>> = {}
-  readonly #idle = new Map<Hearing, Want>()
   readonly #engines = new Set<Hearing>()
   #seq = 0
 
@@ -87,7 +49,7 @@ export class MemoryStore {
 
   leave(engine: Hearing): void {
     this.#engines.delete(engine)
-    this.#idle.delete(engine)
+    this.#lanes.leave(engine)
   }
 
   admit(draft: Draft, asking: Hearing): Verdict {
@@ -147,11 +109,11 @@ export class MemoryStore {
 
   claim(want: Want, by: Hearing): Claims {
     const now = this.#now()
-    this.#moveDue(now)
+    this.#lanes.moveDue(now)
     const claimed: Claims['claimed'] = []
     const prefix = randomBytes(9).toString('base64url')
     while (claimed.length < want.limit) {
-      const run = this.#takeBest(want)
+      const run = this.#lanes.take(want)
       if (run === undefined) break
       run.status = 'running'
       run.attempt++
@@ -160,11 +122,11 @@ export class MemoryStore {
       run.leaseUntil = now + want.leaseMs
       run.owner = by
       this.#running.add(run)
-      this.#lane(run, -1, 1)
+      this.#lanes.add(run, -1, 1)
       claimed.push({ entry: entryOf(run), token: run.token })
     }
-    if (claimed.length < want.limit) this.#idle.set(by, want)
-    const next = this.#nextDue()
+    if (claimed.length < want.limit) this.#lanes.wait(by, want)
+    const next = this.#lanes.nextDue()
     return { claimed, ...(next === undefined ? {} : { nextDueMs: Math.max(0, next - now) }) }
   }
 
@@ -256,7 +218,7 @@ export class MemoryStore {
       run.owner?.hear({ kind: 'cancelled', id })
       this.#dropLease(run)
     } else {
-      this.#lane(run, -1, 0)
+      this.#lanes.add(run, -1, 0)
     }
     if (reason !== undefined) this.#addError(run, reason)
     this.#end(run, 'cancelled', now, reason)
@@ -297,8 +259,7 @@ export class MemoryStore {
   }
 
   count(): Counts {
-    const lanes = [...this.#counts.values()].filter((lane) => lane.pending > 0 || lane.running > 0)
-    return { lanes: lanes.map((lane) => ({ ...lane })), totals: { ...this.#totals } }
+    return { lanes: this.#lanes.counts(), totals: { ...this.#totals } }
   }
 
   #slot(key: string, now: number): Slot {
@@ -355,77 +316,20 @@ export class MemoryStore {
     if (dueAt === run.dueAt && priority === run.priority) return
     run.dueAt = dueAt
     run.priority = priority
-    if (run.status === 'pending') this.#enqueue(run, now)
+    if (run.status === 'pending') this.#lanes.enqueue(run, now)
   }
 
   #requeue(run: Run, now: number): void {
     run.status = 'pending'
-    this.#lane(run, 1, 0)
-    this.#enqueue(run, now)
-  }
-
-  #enqueue(run: Run, now: number): void {
-    const ticket = { run, number: ++run.ticket, priority: run.priority, dueAt: run.dueAt }
-    if (run.dueAt > now) {
-      this.#delayed.push(ticket)
-      // A sleeping worker has to learn that something is due sooner than it was told.
-      if (this.#delayed.peek() === ticket) this.#wake(run)
-    } else {
-      this.#push(ticket)
-    }
-  }
-
-  #push(ticket: Ticket): void {
-    const { queue, name } = ticket.run
-    let lane = this.#lanes.get(laneOf(queue, name))
-    if (lane === undefined) this.#lanes.set(laneOf(queue, name), (lane = new Heap<Ticket>(inOrder)))
-    lane.push(ticket)
-    this.#wake(ticket.run)
-  }
-
-  #wake(run: Run): void {
-    for (const [engine, want] of this.#idle) {
-      if (!want.names.includes(run.name) || want.queues?.includes(run.queue) === false) continue
-      this.#idle.delete(engine)
-      engine.hear({ kind: 'work' })
-      return
-    }
-  }
-
-  #moveDue(now: number): void {
-    for (let ticket = this.#delayed.peek(); ticket !== undefined; ticket = this.#delayed.peek()) {
-      if (isValid(ticket) && ticket.dueAt > now) return
-      this.#delayed.pop()
-      if (isValid(ticket)) this.#push(ticket)
-    }
-  }
-
-  #nextDue(): number | undefined {
-    for (let ticket = this.#delayed.peek(); ticket !== undefined; ticket = this.#delayed.peek()) {
-      if (isValid(ticket)) return ticket.run.dueAt
-      this.#delayed.pop()
-    }
-    return undefined
-  }
-
-  #takeBest(want: Want): Run | undefined {
-    let best: Heap<Ticket> | undefined
-    for (const [key, lane] of this.#lanes) {
-      const [queue, name] = key.split('\0') as [string, string]
-      if (!want.names.includes(name) || want.queues?.includes(queue) === false) continue
-      while (lane.peek() !== undefined && !isValid(lane.peek() as Ticket)) lane.pop()
-      const head = lane.peek()
-      if (head === undefined) this.#lanes.delete(key)
-      else if (best === undefined || inOrder(head, best.peek() as Ticket) < 0) best = lane
-    }
-    return best?.pop()?.run
+    this.#lanes.add(run, 1, 0)
+    this.#lanes.enqueue(run, now)
   }
 
   #dropLease(run: Run): void {
     delete run.token
     delete run.owner
     this.#running.delete(run)
-    this.#lane(run, 0, -1)
+    this.#lanes.add(run, 0, -1)
   }
 
   #end(run: Run, status: 'completed' | 'failed' | 'cancelled', now: number, value?: string): void {
@@ -508,49 +412,7 @@ export class MemoryStore {
     run.errors = [...run.errors, error].slice(-MAX_ERRORS)
   }
 
-  #lane(run: Run, pending: number, running: number): void {
-    const key = laneOf(run.queue, run.name)
-    let lane = this.#counts.get(key)
-    if (lane === undefined)
-      this.#counts.set(key, (lane = { queue: run.queue, name: run.name, pending: 0, running: 0 }))
-    lane.pending += pending
-    lane.running += running
-  }
-
   #total(total: Total): void {
     this.#totals[total] = (this.#totals[total] ?? 0) + 1
   }
-}
-
-const dueOf = (draft: Draft, now: number): number => Math.max(now, draft.dueAt ?? now + draft.delayMs)
-const inOrder = (a: Ticket, b: Ticket): number =>
-  b.priority - a.priority || a.dueAt - b.dueAt || a.run.seq - b.run.seq
-
-function standingOf(run: Run): Standing {
-  const { id, name, queue, status, priority, attempt, createdAt, dueAt, errors } = run
-  const standing: Standing = { id, name, queue, status, priority, attempt, createdAt, dueAt, errors }
-  if (run.startedAt !== undefined) standing.startedAt = run.startedAt
-  if (run.finishedAt !== undefined) standing.finishedAt = run.finishedAt
-  if (run.progress !== undefined) standing.progress = run.progress
-  if (status === 'completed') {
-    standing.result = run.result as string
-    standing.freshUntil = run.freshUntil as number
-    standing.staleUntil = run.staleUntil as number
-  }
-  return standing
-}
-
-function entryOf(run: Run): Entry {
-  const entry: Entry = { ...standingOf(run), params: run.params, policy: { ...run.policy } }
-  if (run.extra !== undefined) entry.extra = run.extra
-  if (run.parent !== undefined) entry.parent = run.parent
-  return entry
-}
-
-function verdict(
-  outcome: Verdict['outcome'],
-  run: Run,
-  more: { sameParams?: boolean; refreshId?: string } = {},
-): Verdict {
-  return { outcome, entry: standingOf(run), sameParams: true, ...more }
 }

@@ -7,8 +7,8 @@ import { manifest, read, sources } from './tools.mjs'
 // Who may import whom. A file that has no layer is refused, so that each new folder is placed on purpose.
 const CORE = ['base', 'contract', 'core']
 const LAYERS = {
-  base: { may: ['base'] },
-  contract: { may: ['base'], typesOnly: true },
+  base: { may: ['base'], mayTypesOf: ['contract'] },
+  contract: { may: ['base'] },
   engine: { may: ['base', 'contract'], peers: true },
   open: { may: ['base', 'contract', 'engine'] },
   core: { may: [...CORE, 'open'] },
@@ -47,9 +47,6 @@ export function checkLayers() {
 function judge(file, found, packages) {
   const from = layerOf(file)
   const rules = LAYERS[from.layer]
-  if (rules.typesOnly && found.kind !== 'type')
-    return `${from.name} imports types only: write "import type … from '${found.from}'"`
-
   if (!found.from.startsWith('.')) return judgePackage(from, rules, found, packages)
   if (!/\.ts$/.test(found.from)) return `'${found.from}' lacks the ending .ts`
   const path = posix.join(posix.dirname(file), found.from)
@@ -60,6 +57,7 @@ function judge(file, found, packages) {
     return `one engine imports another (${from.unit} → ${to.unit}); what they share belongs to the contract`
   if (to.layer === 'engine' && !rules.may.includes('engine'))
     return `only src/engines/open.ts names an engine, ${from.name} must not import ${path}`
+  if (found.kind === 'type' && rules.mayTypesOf?.includes(to.layer)) return undefined
   if (!rules.may.includes(to.layer)) return `${from.name} must not import ${to.name} ('${found.from}')`
   return undefined
 }

@@ -1,0 +1,56 @@
+// The memory engine's records of runs, and the copies of them that it answers with.
+import type { Draft, Entry, FollowUp, Standing, Verdict } from '../engine.ts'
+import { isEnded } from '../engine.ts'
+import type { Hearing } from './memory-lanes.ts'
+
+export interface Run extends Entry {
+  seq: number
+  /** The one valid ticket in a lane or among the delayed; older ones are passed over. */
+  ticket: number
+  token?: string
+  lastToken?: string
+  leaseUntil: number
+  rememberedUntil: number
+  expiresAt: number
+  owner?: Hearing
+  watchers: Set<Hearing>
+  followUps: Map<string, FollowUp>
+}
+
+/** What stands under a key. `accepted` is the run whose result is fresh or usable; often `run` itself. */
+export interface Slot {
+  run?: Run
+  accepted?: Run
+}
+
+export const isLive = (run: Run): boolean => !isEnded(run.status)
+
+export const dueOf = (draft: Draft, now: number): number => Math.max(now, draft.dueAt ?? now + draft.delayMs)
+export function standingOf(run: Run): Standing {
+  const { id, name, queue, status, priority, attempt, createdAt, dueAt, errors } = run
+  const standing: Standing = { id, name, queue, status, priority, attempt, createdAt, dueAt, errors }
+  if (run.startedAt !== undefined) standing.startedAt = run.startedAt
+  if (run.finishedAt !== undefined) standing.finishedAt = run.finishedAt
+  if (run.progress !== undefined) standing.progress = run.progress
+  if (status === 'completed') {
+    standing.result = run.result as string
+    standing.freshUntil = run.freshUntil as number
+    standing.staleUntil = run.staleUntil as number
+  }
+  return standing
+}
+
+export function entryOf(run: Run): Entry {
+  const entry: Entry = { ...standingOf(run), params: run.params, policy: { ...run.policy } }
+  if (run.extra !== undefined) entry.extra = run.extra
+  if (run.parent !== undefined) entry.parent = run.parent
+  return entry
+}
+
+export function verdict(
+  outcome: Verdict['outcome'],
+  run: Run,
+  more: { sameParams?: boolean; refreshId?: string } = {},
+): Verdict {
+  return { outcome, entry: standingOf(run), sameParams: true, ...more }
+}
