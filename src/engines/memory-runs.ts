@@ -1,5 +1,5 @@
 // The memory engine's records of runs, and the copies of them that it answers with.
-import type { Draft, Entry, FollowUp, Standing, Verdict } from '../engine.ts'
+import type { Draft, Entry, FollowUp, Parent, Standing, Verdict } from '../engine.ts'
 import { isEnded } from '../engine.ts'
 import type { Hearing } from './memory-lanes.ts'
 
@@ -26,6 +26,33 @@ export interface Slot {
 export const isLive = (run: Run): boolean => !isEnded(run.status)
 
 export const dueOf = (draft: Draft, now: number): number => Math.max(now, draft.dueAt ?? now + draft.delayMs)
+
+export function runOf(draft: Draft, seq: number, now: number, parent: Parent | undefined): Run {
+  const { id, name, queue, priority, params, extra } = draft
+  return {
+    id,
+    name,
+    queue,
+    status: 'pending',
+    priority,
+    attempt: 0,
+    createdAt: now,
+    dueAt: dueOf(draft, now),
+    errors: [],
+    params,
+    policy: { ...draft.policy },
+    ...(extra === undefined ? {} : { extra }),
+    ...(parent === undefined ? {} : { parent }),
+    seq,
+    ticket: 0,
+    leaseUntil: 0,
+    rememberedUntil: 0,
+    expiresAt: 0,
+    watchers: new Set(),
+    followUps: new Map((draft.then ?? []).map((follow) => [follow.draft.id, follow])),
+  }
+}
+
 export function standingOf(run: Run): Standing {
   const { id, name, queue, status, priority, attempt, createdAt, dueAt, errors } = run
   const standing: Standing = { id, name, queue, status, priority, attempt, createdAt, dueAt, errors }

@@ -25,7 +25,7 @@ import { Heap } from './memory-heap.ts'
 import type { Hearing } from './memory-lanes.ts'
 import { Lanes } from './memory-lanes.ts'
 import type { Run, Slot } from './memory-runs.ts'
-import { dueOf, entryOf, isLive, verdict } from './memory-runs.ts'
+import { dueOf, entryOf, isLive, runOf, verdict } from './memory-runs.ts'
 
 /** Several `MemoryEngine`s of one process may share it, as connections share a server. */
 export class MemoryStore {
@@ -277,28 +277,8 @@ export class MemoryStore {
 
   /** A run that stood here and has ended needs no moving: it stays among the runs, under its id, until it expires. */
   #create(draft: Draft, slot: Slot, now: number, watching?: Hearing, parent?: Parent): Run {
-    const run: Run = {
-      id: draft.id,
-      name: draft.name,
-      queue: draft.queue,
-      status: 'pending',
-      priority: draft.priority,
-      attempt: 0,
-      createdAt: now,
-      dueAt: dueOf(draft, now),
-      errors: [],
-      params: draft.params,
-      policy: { ...draft.policy },
-      ...(draft.extra === undefined ? {} : { extra: draft.extra }),
-      ...(parent === undefined ? {} : { parent }),
-      seq: ++this.#seq,
-      ticket: 0,
-      leaseUntil: 0,
-      rememberedUntil: 0,
-      expiresAt: 0,
-      watchers: new Set(draft.watch && watching !== undefined ? [watching] : []),
-      followUps: new Map((draft.then ?? []).map((follow) => [follow.draft.id, follow])),
-    }
+    const run = runOf(draft, ++this.#seq, now, parent)
+    if (draft.watch && watching !== undefined) run.watchers.add(watching)
     slot.run = run
     this.#runs.set(run.id, run)
     this.#requeue(run, now)
