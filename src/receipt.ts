@@ -4,7 +4,7 @@ import type { ErrorJson } from './errors.ts'
 import { DeferqError, errorFromJson } from './errors.ts'
 import { keyOf } from './fingerprint.ts'
 import type { Ended, Failure, Receipt } from './task.ts'
-import { decode } from './value.ts'
+import { decode } from './decode.ts'
 
 /** What the runner stores for a failed attempt. */
 export interface FailureJson {
@@ -78,4 +78,15 @@ export function endedOf({ id, name, status, value }: Parent): Ended {
       ? new DeferqError('TASK_CANCELLED', `The task '${name}' was ${status}.`)
       : failureOf(value).error
   return { id, name, status, error }
+}
+
+/** The result, or the error with which the run ended, thrown. */
+export function outcomeOf(receipt: Receipt): unknown {
+  if (receipt.status === 'completed') return receipt.result
+  if (receipt.status === 'failed' || receipt.status === 'cancelled') throw receipt.error
+  throw new DeferqError(
+    'NOT_FINISHED',
+    `The task '${receipt.name}' is ${receipt.status}: there is no result yet. Wait for it with result(taskId).`,
+    { details: { taskId: receipt.taskId, status: receipt.status } },
+  )
 }

@@ -1,6 +1,4 @@
-// The codec: a value to its one canonical text and back, with what plain JSON would merge kept apart by tags.
-
-/// <reference lib="es2024.string" />
+// From a value to its text: canonical for params, with what plain JSON would merge kept apart by tags.
 
 import { isArrayBuffer, isDate, isMap, isSet, isUint8Array } from 'node:util/types'
 import stringify from 'fast-json-stable-stringify'
@@ -22,7 +20,7 @@ export const LIMITS: Readonly<Record<About, Limits>> = {
 }
 
 /** The most that `depth` can be raised to: a Map takes four levels of JSON, and `decode` must not overflow. */
-const DEEPEST = 250
+export const DEEPEST = 250
 
 /** The one key that user objects may not have. With it, no user value can look like a tag. */
 export const TAG = '$deferq'
@@ -31,10 +29,11 @@ export const TAG = '$deferq'
 const PLACE = /\{"\$deferq":(\d+)\}/g
 
 /**
- * The canonical JSON text of a value, spelled and ordered as RFC 8785 says. Date, BigInt, Map, Set, bytes
- * (Uint8Array, Buffer, ArrayBuffer) and undefined are written as `{"$deferq":[type, content]}`. Members of a
- * Set and entries of a Map are sorted by their texts, so that equal ones have equal texts. Properties that are
- * undefined count as absent, -0 as 0. All that would not come back as it was is refused with its path.
+ * The JSON text of a value. For params it is canonical, spelled and ordered as RFC 8785 says, with the members of a
+ * Set and the entries of a Map sorted by their texts, so that equal values have equal texts; a result keeps its order.
+ * Date, BigInt, Map, Set, bytes (Uint8Array, Buffer, ArrayBuffer) and undefined are written as
+ * `{"$deferq":[type, content]}`. Properties that are undefined count as absent, -0 as 0. All that would not come back
+ * as it was is refused with its path.
  */
 export function encode(value: unknown, about: About = 'params', limits?: Partial<Limits>): string {
   return new Walk(about, about, limits).encode(value)
@@ -82,7 +81,7 @@ export class Walk {
     try {
       return this.plain(value)
     } catch (error) {
-      if (error === this.fault) throw error
+      if (this.fault !== undefined && error === this.fault) throw error
       const why = error instanceof Error ? error.message : 'something that is no Error was thrown'
       throw this.refuse(`can't be read: ${why}`, 'Pass plain data instead', error)
     }
@@ -97,7 +96,7 @@ export class Walk {
   }
 
   private write(tree: unknown): string {
-    const text = stringify(tree)
+    const text = this.about === 'params' ? stringify(tree) : JSON.stringify(tree)
     return this.texts.length === 0 ? text : text.replace(PLACE, (_, index) => this.texts[index] as string)
   }
 
@@ -249,7 +248,8 @@ export class Walk {
       // Those inside this one have found their places: dropped, so that nesting doesn't pile up copies.
       this.texts.length = place
     }
-    this.texts.push(`{"${TAG}":["${type}",[${written.sort().join(',')}]]}`)
+    if (this.about === 'params') written.sort()
+    this.texts.push(`{"${TAG}":["${type}",[${written.join(',')}]]}`)
     return { [TAG]: place }
   }
 
@@ -353,72 +353,4 @@ function isIndex(key: string, length: number): boolean {
 function className(value: object): string {
   const maker = Object.getPrototypeOf(value)?.constructor
   return typeof maker === 'function' && maker.name !== '' ? String(maker.name) : 'a nameless class'
-}
-
-/** The value that `encode` wrote. Bytes come back as Uint8Array; every object has the ordinary prototype. */
-export function decode(text: string): unknown {
-  let tree: unknown
-  try {
-    tree = JSON.parse(text)
-  } catch (cause) {
-    throw malformed('it is not JSON', cause)
-  }
-  // Three searches cost less than one walk. An escape could hide either name, and encode() seldom writes one.
-  if (!text.includes('"$deferq"') && !text.includes('__proto__') && !text.includes('\\u')) return tree
-  return revive(tree, 0)
-}
-
-/** Restores tags in place, innermost first. */
-function revive(tree: unknown, depth: number): unknown {
-  if (typeof tree !== 'object' || tree === null) return tree
-  if (depth > DEEPEST * 4) throw malformed('it nests too deep')
-  if (Array.isArray(tree)) {
-    for (let i = 0; i < tree.length; i++) tree[i] = revive(tree[i], depth + 1)
-    return tree
-  }
-  const object = tree as Plain
-  const keys = Object.keys(object)
-  for (const key of keys) {
-    if (key === '__proto__') throw malformed('it has a property called __proto__')
-    object[key] = revive(object[key], depth + 1)
-  }
-  if (!Object.hasOwn(object, TAG)) return object
-  const tag = object[TAG]
-  if (keys.length !== 1 || !Array.isArray(tag)) throw malformed(`'${TAG}' is not a tag in it`)
-  return untag(tag)
-}
-
-/** Only what `encode` can have written is taken, so that one value never has two texts. */
-function untag(tag: unknown[]): unknown {
-  const [type, content] = tag
-  if (type === 'undefined' && tag.length === 1) return undefined
-  if (tag.length === 2 && typeof content === 'string') {
-    if (type === 'BigInt' && /^(0x0|-?0x[1-9a-f][0-9a-f]*)$/.test(content)) {
-      return content.startsWith('-') ? -BigInt(content.slice(1)) : BigInt(content)
-    }
-    if (type === 'Date') {
-      const date = new Date(content)
-      if (!Number.isNaN(date.getTime()) && date.toISOString() === content) return date
-    }
-    if (type === 'bytes') {
-      const bytes = Buffer.from(content, 'base64')
-      if (bytes.toString('base64') === content) return new Uint8Array(bytes)
-    }
-  }
-  if (tag.length === 2 && Array.isArray(content)) {
-    if (type === 'Set') {
-      const set = new Set(content)
-      if (set.size === content.length) return set
-    }
-    if (type === 'Map' && content.every((entry) => Array.isArray(entry) && entry.length === 2)) {
-      const map = new Map(content as [unknown, unknown][])
-      if (map.size === content.length) return map
-    }
-  }
-  throw malformed('a tag in it is of an unknown type, or its content does not fit its type')
-}
-
-function malformed(why: string, cause?: unknown): DeferqError {
-  const text = `A stored value can't be read: ${why}. Something other than deferq wrote it, or another version.`
-  return new DeferqError('MALFORMED_VALUE', text, { cause })
 }

@@ -17,7 +17,7 @@ const LAYERS = {
   testing: { may: ['base', 'contract'], packages: false },
   top: { may: [...CORE, 'open', 'engine', 'around', 'index', 'testing', 'top'], peers: true },
 }
-const BASE = ['task', 'errors', 'fingerprint', 'time', 'value']
+const BASE = ['task', 'errors', 'fingerprint', 'time', 'value', 'decode']
 const FOLDERS = {
   worker: 'core',
   http: 'around',
