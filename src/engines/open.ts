@@ -25,7 +25,7 @@ export function openEngine(url = 'memory:'): () => Promise<Engine> {
     "'memory:', 'sqlite:./deferq.db', 'redis://localhost:6379', 'redis+cluster://h1,h2', 'redis+sentinel://h1,h2?name=master'"
   throw new DeferqError(
     'INVALID_URL',
-    url.trim() === ''
+    String(url).trim() === ''
       ? `The url is empty: is its environment variable set? Use one of ${known}, or leave url out for memory.`
       : `The url '${maskUrl(String(url))}' names no engine. Use one of ${known}.`,
   )

@@ -1,0 +1,301 @@
+// The Redis engine: the contract's verbs over one server, a cluster, or a master watched by sentinels.
+import { randomBytes } from 'node:crypto'
+import type { ConnectionOptions } from 'node:tls'
+import type {
+  CancelAnswer,
+  Claims,
+  Counts,
+  Draft,
+  Engine,
+  Entry,
+  Filter,
+  Hint,
+  Lease,
+  LeaseAnswer,
+  Outcome,
+  Page,
+  Selector,
+  Settled,
+  Swept,
+  Verdict,
+  Want,
+} from '../../engine.ts'
+import { checkBatch, MAX_BATCH } from '../../engine.ts'
+import { admitArgs, admitReply } from './admit.ts'
+import { closedError } from './connection.ts'
+import { invalidateArgs, invalidateNameArgs, invalidateReply } from './invalidate.ts'
+import { extendArgs, extendReply, sweepArgs, sweepReply } from './leases.ts'
+import { addCounts, cancelArgs, cancelReply, countsOf, listArgs, listReply, readArgs, readPosition, readReply } from './runs.ts'
+import type { ScriptName, Scripts } from './scripts.ts'
+import { compile, SCRIPTS } from './scripts.ts'
+import type { SessionOptions } from './session.ts'
+import { Session } from './session.ts'
+import { deal, parcels, spread } from './shards.ts'
+import { Troubles } from './troubles.ts'
+import type { Target } from './url.ts'
+import { checkPrefix, checkShards, readUrl } from './url.ts'
+
+export interface RedisEngineOptions {
+  /** redis://, rediss://, redis+cluster://, redis+sentinel:// and the like; options: prefix, shards, name. */
+  url: string
+  /** Before each key; 'deferq' by default. Two prefixes are two stores. */
+  prefix?: string
+  /** How many parts the keys are spread over; 1 by default, 12 on a cluster. Fixed once a store has been used. */
+  shards?: number
+  /** How long a call may take before it fails with STORE_UNAVAILABLE; 5 seconds by default. */
+  timeoutMs?: number
+  /** Certificates and the like, for rediss:// */
+  tls?: ConnectionOptions
+}
+
+/** For tests of tests: a function under this name in the options rewrites each script before it is used. */
+export const REWRITE = Symbol('deferq.redis.rewrite')
+
+/** How many keys one step of an invalidation by name looks at: about 1 ms. */
+const SCAN_COUNT = 500
+/** How many steps a page may take before it is answered, however little was found. */
+const MAX_STEPS = 20
+
+export class RedisEngine implements Engine {
+  readonly name = 'redis'
+  readonly #target: Target
+  readonly #prefix: string
+  readonly #shards: number | undefined
+  readonly #settings: { timeoutMs: number; tls?: ConnectionOptions }
+  readonly #scripts: Scripts
+  /** Unique to this instance; short, because it lies in each entry that it watches. */
+  readonly #address = randomBytes(6).toString('base64url')
+  readonly #listeners = new Set<(hint: Hint) => void>()
+  readonly #troubles = new Troubles((message, error) => this.#tell({ kind: 'trouble', message, error }))
+  #opening: Promise<Session> | undefined
+  #session: Session | undefined
+  #abandon: () => void = () => {}
+  #closing: Promise<void> | undefined
+  #sweeps = 0
+
+  constructor(options: RedisEngineOptions) {
+    this.#target = readUrl(options.url)
+    this.#prefix = checkPrefix(options.prefix ?? this.#target.prefix ?? 'deferq')
+    this.#shards = options.shards === undefined ? this.#target.shards : checkShards(options.shards)
+    this.#settings = { timeoutMs: options.timeoutMs ?? 5_000, ...(options.tls ? { tls: options.tls } : {}) }
+    const rewrite = (options as { [REWRITE]?: (source: string, name: string) => string })[REWRITE]
+    this.#scripts = rewrite === undefined ? SCRIPTS : compile(rewrite)
+  }
+
+  get caveats(): readonly string[] {
+    return this.#session?.caveats ?? []
+  }
+
+  async open(): Promise<void> {
+    await this.#open()
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async admit(drafts: readonly Draft[]): Promise<Verdict[]> {
+    return this.#each('admit', drafts, byId, async (items, run) => {
+      const verdicts: Verdict[] = []
+      for (const parcel of parcels(items, ({ params }) => params.length)) {
+        verdicts.push(...admitReply(await run(admitArgs(parcel, this.#address)), parcel))
+      }
+      return verdicts
+    })
+  }
+
+  async claim(want: Want): Promise<Claims> {
+    const { turns } = await this.#ready()
+    const { answers: _none, ...claims } = await turns.take([], want)
+    return claims
+  }
+
+  async settle(outcomes: readonly Outcome[], want?: Want): Promise<Settled> {
+    const { turns } = await this.#ready(outcomes, 'settle')
+    const all = parcels(outcomes, (outcome) => ('result' in outcome ? outcome.result.length : 0))
+    const last = all.pop() ?? []
+    const answers: Settled['answers'] = []
+    for (const parcel of all) answers.push(...(await turns.take(parcel)).answers)
+    const settled = await turns.take(last, want)
+    return all.length === 0 ? settled : { ...settled, answers: answers.concat(settled.answers) }
+  }
+
+  async extend(leases: readonly Lease[], leaseMs: number): Promise<LeaseAnswer[]> {
+    return this.#each('extend', leases, byId, async (items, run) => extendReply(await run(extendArgs(items, leaseMs))))
+  }
+
+  async sweep(limit: number): Promise<Swept> {
+    const session = await this.#ready()
+    const swept: Swept = { requeued: [], failed: [], expired: 0 }
+    const failures: unknown[] = []
+    let shards = [...session.tags.keys()]
+    let left = limit
+    // Where a shard has less to sweep than its share, the others get the rest of it in another round.
+    while (shards.length > 0 && left > 0 && failures.length === 0) {
+      const shares = deal(left, shards.length, this.#sweeps++)
+      const more: number[] = []
+      await Promise.all(
+        shards.map(async (shard, index) => {
+          const share = shares[index] as number
+          if (share === 0) {
+            more.push(shard)
+            return
+          }
+          try {
+            const reply = sweepReply(await session.run('sweep', shard, sweepArgs(share)))
+            swept.requeued.push(...reply.requeued)
+            swept.failed.push(...reply.failed)
+            left -= reply.requeued.length + reply.failed.length
+            if (reply.more) more.push(shard)
+          } catch (error) {
+            failures.push(error)
+          }
+        }),
+      )
+      shards = more
+    }
+    // A part that can't be reached keeps none of the others waiting.
+    if (failures.length === session.tags.length) throw failures[0]
+    if (failures.length > 0) this.#troubles.hear('A part of the store can’t be swept.', failures[0])
+    return swept
+  }
+
+  async read(ids: readonly string[], watch = false): Promise<(Entry | undefined)[]> {
+    const watcher = watch ? this.#address : ''
+    return this.#each('read', ids, itself, async (items, run) => readReply(await run(readArgs(items, watcher))))
+  }
+
+  async cancel(ids: readonly string[], reason?: string): Promise<CancelAnswer[]> {
+    return this.#each('cancel', ids, itself, async (items, run) => cancelReply(await run(cancelArgs(items, reason))))
+  }
+
+  async invalidate(selector: Selector): Promise<number> {
+    const counts =
+      'keys' in selector
+        ? this.#each('invalidateKeys', selector.keys, itself, async (items, run) => [
+            invalidateReply(await run(invalidateArgs(items))),
+          ])
+        : this.#ready().then((session) =>
+            Promise.all(session.tags.map((_tag, shard) => invalidateName(session, shard, selector.name))),
+          )
+    return (await counts).reduce((sum, count) => sum + count, 0)
+  }
+
+  async list(filter: Filter, cursor?: string): Promise<Page> {
+    const session = await this.#ready()
+    const limit = Math.max(1, Math.min(filter.limit ?? 100, MAX_BATCH))
+    const at = readPosition(cursor, session.tags.length)
+    // By id, because SCAN may show a key twice.
+    const entries = new Map<string, Entry>()
+    for (let step = 0; step < MAX_STEPS && entries.size < limit; step++) {
+      const args = listArgs(at, limit - entries.size, filter)
+      const page = listReply(await session.run('list', at.shard, args))
+      for (const entry of page.entries) entries.set(entry.id, entry)
+      at.cursor = page.cursor
+      at.skip = page.skip
+      if (at.cursor === '0' && at.skip === 0 && ++at.shard === session.tags.length) {
+        return { entries: [...entries.values()] }
+      }
+    }
+    return { entries: [...entries.values()], cursor: `${at.shard}:${at.cursor}:${at.skip}` }
+  }
+
+  async count(): Promise<Counts> {
+    const session = await this.#ready()
+    const fields = new Map<string, number>()
+    await Promise.all(session.tags.map(async (_tag, shard) => addCounts(fields, await session.run('count', shard, []))))
+    return countsOf(fields)
+  }
+
+  listen(hear: (hint: Hint) => void): () => void {
+    this.#listeners.add(hear)
+    return () => this.#listeners.delete(hear)
+  }
+
+  #tell(hint: Hint): void {
+    for (const hear of this.#listeners) {
+      try {
+        hear(hint)
+      } catch (error) {
+        // It would end the process from within an event of the connection.
+        if (hint.kind !== 'trouble') this.#troubles.hear(`A listener failed on the hint '${hint.kind}'.`, error)
+      }
+    }
+  }
+
+  async #ready(items: readonly unknown[] = [], method = ''): Promise<Session> {
+    if (this.#closing !== undefined) throw closedError(this.#target.masked)
+    checkBatch(items, method)
+    return this.#session ?? this.#open()
+  }
+
+  #open(): Promise<Session> {
+    if (this.#closing !== undefined) return Promise.reject(closedError(this.#target.masked))
+    const options: SessionOptions = {
+      target: this.#target,
+      prefix: this.#prefix,
+      shards: this.#shards,
+      settings: this.#settings,
+      scripts: this.#scripts,
+      address: this.#address,
+      tell: (hint) => this.#tell(hint),
+      troubles: this.#troubles,
+    }
+    this.#opening ??= Session.open(options, (end) => {
+      this.#abandon = end
+    }).then(
+      (session) => {
+        this.#session = session
+        return session
+      },
+      (error: unknown) => {
+        // The next call tries anew.
+        this.#opening = undefined
+        throw error
+      },
+    )
+    return this.#opening
+  }
+
+  async #close(): Promise<void> {
+    const opening = this.#opening
+    if (this.#session === undefined) this.#abandon()
+    else await this.#session.close()
+    await opening?.catch(() => {})
+    this.#listeners.clear()
+  }
+
+  /** One script per shard, at once; answers in the order of the items. */
+  async #each<Item, Answer>(
+    name: ScriptName,
+    items: readonly Item[],
+    id: (item: Item) => string,
+    ask: (items: readonly Item[], run: (args: readonly string[]) => Promise<unknown>) => Promise<Answer[]>,
+  ): Promise<Answer[]> {
+    const session = await this.#ready(items, name.startsWith('invalidate') ? 'invalidate' : name)
+    const answers: Answer[] = []
+    await Promise.all(
+      spread(items, session.tags.length, id).map(async ({ shard, items, at }) => {
+        const found = await ask(items, (args) => session.run(name, shard, args))
+        for (const [index, answer] of found.entries()) answers[at[index] as number] = answer
+      }),
+    )
+    return answers
+  }
+}
+
+const byId = ({ id }: { id: string }): string => id
+const itself = (id: string): string => id
+
+async function invalidateName(session: Session, shard: number, name: string): Promise<number> {
+  let changed = 0
+  let cursor = '0'
+  do {
+    const args = invalidateNameArgs(name, cursor, SCAN_COUNT)
+    const [next, count] = (await session.run('invalidateName', shard, args)) as [string, number]
+    changed += count
+    cursor = next
+  } while (cursor !== '0')
+  return changed
+}

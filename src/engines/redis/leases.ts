@@ -1,0 +1,156 @@
+// The verbs `extend` and `sweep`: the heartbeat of what runs, and the recovery of what died with its worker.
+import type { Lease, LeaseAnswer } from '../../engine.ts'
+import { leaseLostError } from '../../engine.ts'
+import { longId, shortId } from './ids.ts'
+import { PRELUDE } from './lua/prelude.ts'
+
+/**
+ * In: ARGV 2 how long in ms; then per lease its id and token in one, and its progress marked with p, or ''.
+ * Out: a letter per lease: h held, l lost, c cancelled.
+ */
+export const EXTEND = `${PRELUDE}
+call('DEL', T .. 'none')
+local answers, held, expiry, keys = {}, {}, now + tonumber(ARGV[2]), {}
+for at = 3, #ARGV, 2 do keys[#keys + 1] = E .. sub(ARGV[at], 1, 43) end
+fetch(keys)
+for at = 3, #ARGV, 2 do
+  local id, token, progress = sub(ARGV[at], 1, 59), sub(ARGV[at], 60), ARGV[at + 1]
+  local r = find(id)
+  if r and r@status == 'r' and r@token == token then
+    held[#held + 1] = r@ticket
+    held[#held + 1] = expiry
+    if progress ~= '' then
+      local side = r@side
+      aside(r, 'g', 'g', sub(progress, 2))
+      if r@side ~= side then save(r) end
+    end
+    answers[#answers + 1] = 'h'
+  else
+    answers[#answers + 1] = r and r@status == 'x' and 'c' or 'l'
+  end
+end
+write()
+lease(expiry, held)
+return { table.concat(answers), malformed }
+`
+
+export function extendArgs(leases: readonly Lease[], leaseMs: number): string[] {
+  const args = [String(leaseMs)]
+  for (const { id, token, progress } of leases) {
+    args.push(shortId(id) + token, progress === undefined ? '' : `p${progress}`)
+  }
+  return args
+}
+
+const LEASE_ANSWERS: Record<string, LeaseAnswer> = { h: 'held', l: 'lost', c: 'cancelled' }
+
+export function extendReply(reply: unknown): LeaseAnswer[] {
+  const [letters] = reply as [string]
+  return Array.from(letters, (letter) => LEASE_ANSWERS[letter] as LeaseAnswer)
+}
+
+/** A lane is cleared of stale tickets once it holds this many, and more than twice what is pending. */
+const WORTH_CLEARING = 1_000
+const CLEARED_AT_ONCE = 2_000
+/** How many leases one step looks at: 1 ms. */
+const LOOKED_AT = 1_000
+
+/**
+ * In: ARGV 2 the limit, 3 the error of a lost lease, with @A for the attempt and @T for the time.
+ * Out: the ids of what went back, the ids of what failed, 1 if there is more to look at, what was malformed.
+ */
+export const SWEEP = `${PRELUDE}
+call('DEL', T .. 'none')
+moveDue()
+local requeued, failed = {}, {}
+
+-- Nothing to find before the first lease ends; then all of them are looked through, in steps, by one sweep or by several.
+local expired, limit = {}, tonumber(ARGV[2])
+local scan = call('GET', T .. 'leaseScan')
+if not scan and now >= tonumber(call('GET', T .. 'firstLease') or 1e15) then
+  scan = '0'
+  call('DEL', T .. 'firstLease')
+end
+if scan then
+  local step = call('HSCAN', LEASES, scan, 'COUNT', ${LOOKED_AT})
+  local later
+  for index = 1, #step[2], 2 do
+    local expiry = tonumber(step[2][index + 1]) or 0
+    if expiry <= now and #expired < limit then
+      expired[#expired + 1] = step[2][index]
+    else
+      later = min(later or expiry, expiry)
+    end
+  end
+  local first = tonumber(call('GET', T .. 'firstLease') or 1e15)
+  if later and later < first then call('SET', T .. 'firstLease', later) end
+  if step[1] == '0' then call('DEL', T .. 'leaseScan') else call('SET', T .. 'leaseScan', step[1]) end
+  scan = step[1] ~= '0'
+end
+add(function(list, from, to) call('HDEL', LEASES, unpack(list, from, to)) end, expired)
+for _, ticket in ipairs(expired) do
+  local r = redeem(ticket)
+  if r and r@status == 'r' then
+    local attempt = tonumber(r@attempt)
+    local error = string.gsub(string.gsub(ARGV[3], '@A', attempt), '@T', string.format('%.0f', now))
+    -- Only a token that settled something is answered again; this one was taken away.
+    r@token = ''
+    addError(r, error)
+    bump(r@kind.running, -1)
+    bump('texpired', 1)
+    if attempt >= r@kind.policy[1] then
+      conclude(r, 'f')
+      failed[#failed + 1] = r@id
+    else
+      r@status, r@due = 'p', NOW
+      save(r)
+      bump(r@kind.pending, 1)
+      push(laneOf(r), ticket)
+      requeued[#requeued + 1] = r@id
+    end
+  end
+end
+flush()
+
+-- Stale tickets are dropped when they are taken, but where nothing is taken they would gather without bound: such a
+-- lane is gone through in steps. Their places are marked first and then taken out in one pass.
+for _, name in ipairs(call('ZRANGE', LANES, 0, -1)) do
+  local lane = spelled(name)
+  local length = call('LLEN', lane.key)
+  local pending = tonumber(call('HGET', COUNTS, 'p' .. lane.lane) or 0)
+  if length == 0 then
+    call('ZREM', LANES, name)
+  elseif length > ${WORTH_CLEARING} and length > 2 * pending then
+    local from = tonumber(call('HGET', T .. 'compact', name) or 0)
+    local tickets, marked = call('LRANGE', lane.key, from, from + ${CLEARED_AT_ONCE - 1}), 0
+    for index, ticket in ipairs(tickets) do
+      -- It counts as long as it may be taken from here, now or after its due time.
+      local r = ticket ~= '' and redeem(ticket)
+      if not r or r@status ~= 'p' or laneOf(r) ~= name then
+        call('LSET', lane.key, from + index - 1, '')
+        marked = marked + 1
+      end
+    end
+    if marked > 0 then call('LREM', lane.key, marked, '') end
+    if call('EXISTS', lane.key) == 0 then call('ZREM', LANES, name) end
+    if #tickets < ${CLEARED_AT_ONCE} then
+      call('HDEL', T .. 'compact', name)
+    else
+      call('HSET', T .. 'compact', name, from + #tickets - marked)
+    end
+    break
+  end
+end
+finish()
+return { requeued, failed, scan and 1 or 0, malformed }
+`
+
+// leaseLostError() spells the error; numbers that stand for themselves mark where the script fills in its own.
+const TEMPLATE = leaseLostError(-111_111, -222_222).replaceAll('-111111', '@A').replaceAll('-222222', '@T')
+
+export const sweepArgs = (limit: number): string[] => [String(limit), TEMPLATE]
+
+export function sweepReply(reply: unknown): { requeued: string[]; failed: string[]; more: boolean } {
+  const [requeued, failed, more] = reply as [string[], string[], number]
+  return { requeued: requeued.map(longId), failed: failed.map(longId), more: more === 1 }
+}

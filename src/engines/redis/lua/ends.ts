@@ -1,0 +1,189 @@
+// The server-side scripts' third part: how a run ends, what follows it, who is told, and what every script ends with.
+import { MAX_ERRORS } from '../../../engine.ts'
+import { INLINE } from './entries.ts'
+
+export const ENDS = `
+-- A follow-up travels as the JSON text of a list of texts; cjson reads those to the letter, and nothing is ever encoded
+-- here, where it would turn [] into {} and round large numbers. The list: s, f or b for success, failure, both, then =
+-- for the same parent; id, name, queue, priority, policy, extra, delay, due, params, and its own follow-ups.
+local function readFollow(text)
+  local list = cjson.decode(text)
+  return { text = text, list = list, id = list[2] }
+end
+
+local function admitFollow(follow, parent)
+  local id, list = follow.id, follow.list
+  local k = E .. sub(id, 1, 43)
+  local text = get(k)
+  if text and sub(text, 1, 16) == sub(id, 44) or get(A .. id) then return end
+  -- Its key belongs to it alone, so only what has ended can stand there.
+  if text then rename(k, A .. sub(id, 1, 43) .. sub(text, 1, 16)) end
+  local thens = {}
+  for index = 11, #list do thens[#thens + 1] = readFollow(list[index]) end
+  local due = max(now, tonumber(list[9]) or now + tonumber(list[8]))
+  local kind = draftKind(list[3], list[4], list[6], list[7])
+  create(kind, id, list[10], tonumber(list[5]), due, nil, nil, parent, thens)
+  bump('tcreated', 1)
+end
+
+-- Admits what follows an end of this kind.
+local function fire(follow, r, parent)
+  local on = sub(follow.list[1], 1, 1)
+  if on ~= 'b' and (on == 's') ~= (parent.status == 'c') then return end
+  if #follow.list[1] == 1 then return admitFollow(follow, parent) end
+  local told = call('HMGET', X .. r@id, 'P', 'N', 'V')
+  admitFollow(follow, told[1] and {
+    id = sub(told[1], 1, 59), status = sub(told[1], 60), name = told[2], value = told[3] or nil,
+  })
+end
+
+local function addError(r, error)
+  local count = tonumber(r@errors) or 0
+  r@errors = count + 1
+  aside(r, 'e', 'e' .. count % ${MAX_ERRORS}, error)
+end
+
+-- What those who follow are told of an ended run.
+local function parentOf(r, value)
+  local parent = { id = r@id, name = r@kind.name, status = r@status, value = value }
+  if r@status ~= 'c' and r@errors ~= '' then
+    parent.value = call('HGET', X .. r@id, 'e' .. (r@errors - 1) % ${MAX_ERRORS}) or nil
+  end
+  return parent
+end
+
+local hints, hearers = {}, {}
+local function tell(address, kind, id)
+  local told = hints[address]
+  if not told then
+    told = { e = {}, c = {} }
+    hints[address] = told
+    hearers[#hearers + 1] = address
+  end
+  told[kind][#told[kind] + 1] = id
+end
+
+local function follow(r, value)
+  local gone, parent = {}, parentOf(r, value)
+  for _, field in ipairs(call('HKEYS', X .. r@id)) do
+    if sub(field, 1, 1) == '+' then
+      gone[#gone + 1] = field
+      fire(readFollow(call('HGET', X .. r@id, field)), r, parent)
+    end
+  end
+  add(function(list, from, to) call('HDEL', X .. r@id, unpack(list, from, to)) end, gone)
+end
+
+-- The end of a run: its state, its time to live, those who watch, and what follows it.
+local function conclude(r, status, value)
+  local policy, under = r@kind.policy, #r@ticket == 45
+  local expires = now + policy[5]
+  local result = ''
+  r@status, r@finished = status, NOW
+  if status == 'c' then
+    r@fresh, r@usable = NOW, NOW
+    if under then
+      local fresh = now + policy[2]
+      r@fresh, r@usable = moment(fresh), moment(fresh + policy[3])
+      expires = max(expires, fresh + policy[3])
+    end
+    r@accepted = ''
+    if #value <= ${INLINE} then result = value else aside(r, 'r', 'r', value) end
+    bump('tcompleted', 1)
+  else
+    if status == 'f' and policy[4] > 0 then
+      r@remembered = now + policy[4]
+      expires = max(expires, r@remembered)
+    end
+    -- The way to the accepted result must not end before the result does.
+    if r@accepted ~= '' and under then
+      local accepted = read(A .. sub(r@id, 1, 43) .. r@accepted, sub(r@id, 1, 43) .. r@accepted)
+      expires = max(expires, accepted and tonumber(accepted@usable) or 0)
+    end
+    bump(status == 'f' and 'tfailed' or 'tcancelled', 1)
+  end
+  if r@watchers ~= '' then
+    for address in string.gmatch(r@watchers, '%S+') do tell(address, 'e', r@id) end
+    r@watchers = ''
+  end
+  if string.find(r@side, '+', 1, true) then
+    follow(r, value)
+    r@side = string.gsub(r@side, '%+', '')
+  end
+  put(r@k, compose(r) .. result)
+  expiries[r@k] = max(expires, now + 1)
+  if r@side ~= '' then call('PEXPIREAT', X .. r@id, max(expires, now + 1)) end
+end
+
+local function publish(channel, message)
+  -- Hints are hints: a user who may not publish loses them and nothing else.
+  local heard = redis.pcall('PUBLISH', prefix .. ':' .. channel, message)
+  return not counted or heard ~= 0
+end
+
+local function wants(want, lane)
+  if not want.names[lane.name] then return false end
+  return not want.queues or want.queues[lane.queue] == true
+end
+
+local function readWant(text)
+  local list = cjson.decode(text)
+  local want = { names = {} }
+  for _, name in ipairs(list.n) do want.names[name] = true end
+  if list.q then
+    want.queues = {}
+    for _, queue in ipairs(list.q) do want.queues[queue == 'default' and '' or queue] = true end
+  end
+  return want
+end
+
+-- Tells as many of those who wait as runs became ready, not all: one run wakes one. Whoever does not hear is
+-- gone, and the next one is told.
+local function wake()
+  if next(ready) == nil then return end
+  local waiting = call('HGETALL', WANTS)
+  for index = 1, #waiting, 2 do
+    local want = readWant(waiting[index + 1])
+    for lane, count in pairs(ready) do
+      if count > 0 and wants(want, spelled(lane)) then
+        while count > 0 do
+          local address = call('SPOP', IDLE .. waiting[index])
+          if not address then
+            call('HDEL', WANTS, waiting[index])
+            break
+          end
+          if publish(address, 'w' .. shard) then count = count - 1 end
+        end
+        ready[lane] = count
+      end
+    end
+  end
+end
+
+-- Every script that changes something ends with this.
+local function finish()
+  write()
+  flush()
+  wake()
+  for field, by in pairs(counts) do
+    if by ~= 0 and call('HINCRBY', COUNTS, field, by) == 0 then call('HDEL', COUNTS, field) end
+  end
+  for _, address in ipairs(hearers) do
+    for kind, ids in pairs(hints[address]) do
+      add(function(list, from, to) publish(address, kind .. table.concat(list, '', from, to)) end, ids)
+    end
+  end
+end
+
+-- A run as it is answered: its text, the key, and from beside it what the text says is there.
+local function rowOf(r, text)
+  if r@side == '' or r@side == '+' then return { text or r@text, r@id } end
+  local from = call('HMGET', X .. r@id, 'p', 'r', 'P', 'N', 'V', 'g')
+  if r@errors ~= '' then
+    local fields, count = {}, tonumber(r@errors)
+    for index = max(0, count - ${MAX_ERRORS}), count - 1 do fields[#fields + 1] = 'e' .. index % ${MAX_ERRORS} end
+    from[7] = call('HMGET', X .. r@id, unpack(fields))
+  end
+  return { text or r@text, r@id, from }
+end
+`

@@ -1,0 +1,150 @@
+// One opened store: its connections, its shards, and the news it brings.
+import type { Hint, Selector } from '../../engine.ts'
+import { sleep } from '../../time.ts'
+import type { ClientSettings } from './clients.ts'
+import { hintClient, loadLibrary } from './clients.ts'
+import { Connection } from './connection.ts'
+import { longId } from './ids.ts'
+import type { ScriptName, Scripts } from './scripts.ts'
+import { readMalformed } from './settle.ts'
+import { shardTags } from './shards.ts'
+import { bindStore, caveatsOf } from './store.ts'
+import { Subscriber } from './subscriber.ts'
+import type { Troubles } from './troubles.ts'
+import { Turns } from './turns.ts'
+import type { Target } from './url.ts'
+
+const CLUSTER_SHARDS = 12
+/** How long closing waits until this instance's waits are taken back; they also go when nobody hears their hint. */
+const LEAVE_MS = 500
+
+export interface SessionOptions {
+  target: Target
+  prefix: string
+  shards: number | undefined
+  settings: ClientSettings
+  scripts: Scripts
+  address: string
+  tell(hint: Hint): void
+  troubles: Troubles
+}
+
+export class Session {
+  readonly connection: Connection
+  readonly #options: SessionOptions
+  readonly #subscriber: Subscriber
+  turns!: Turns
+  tags: string[] = []
+  caveats: string[] = []
+
+  /** Answers an open session, or cleans up and throws. `abandoned`: told at once how to end it before that. */
+  static async open(options: SessionOptions, abandoned: (end: () => void) => void): Promise<Session> {
+    const session = new Session(options, await loadLibrary())
+    abandoned(() => session.#end())
+    try {
+      await session.#begin()
+      return session
+    } catch (error) {
+      session.#end()
+      throw error
+    }
+  }
+
+  private constructor(options: SessionOptions, library: Awaited<ReturnType<typeof loadLibrary>>) {
+    const { target, settings, prefix, address, tell, troubles } = options
+    this.#options = options
+    const trouble = (error: unknown): void => {
+      troubles.hear(`The connection to Redis at ${target.masked} has trouble.`, error)
+    }
+    this.connection = new Connection(library, target, settings, trouble)
+    this.#subscriber = new Subscriber({
+      make: () => hintClient(library, target, settings, this.connection.client),
+      channels: [`${prefix}:${address}`, `${prefix}:all`],
+      hear: (_channel, message) => this.#hear(message),
+      resumed: () => {
+        this.turns.forget()
+        tell({ kind: 'changed' })
+        tell({ kind: 'work' })
+      },
+      trouble,
+    })
+  }
+
+  async #begin(): Promise<void> {
+    const { target, prefix, shards: wanted, address, troubles } = this.#options
+    await this.connection.ready()
+    const usual = target.kind === 'cluster' ? CLUSTER_SHARDS : 1
+    const [shards, { caveats, warnings }] = await Promise.all([
+      bindStore(this.connection, prefix, wanted, usual),
+      caveatsOf(this.connection, target),
+    ])
+    this.caveats = caveats
+    this.tags = shardTags(prefix, shards)
+    this.turns = new Turns({
+      shards,
+      address,
+      send: (shard, args, again) => this.run('settle', shard, args, again),
+      trouble: (message, error) => troubles.hear(message, error),
+    })
+    for (const warning of warnings) troubles.hear(warning)
+    await this.#subscriber.start()
+  }
+
+  async close(): Promise<void> {
+    const { scripts, address } = this.#options
+    if (this.connection.client.status === 'ready') {
+      const leaving = this.turns
+        .waiting()
+        .map(({ shard, name }) => this.connection.run(scripts.leave, this.tags[shard] as string, ['', address, name]))
+      await Promise.race([Promise.allSettled(leaving), sleep(LEAVE_MS)])
+    }
+    this.#end()
+  }
+
+  #end(): void {
+    this.#subscriber.close()
+    this.connection.close()
+  }
+
+  /** `again` is sent where the script may have been done already: the same, other arguments, or (null) nothing. */
+  async run(
+    name: ScriptName,
+    shard: number,
+    args: readonly string[],
+    again: readonly string[] | null = args,
+  ): Promise<unknown> {
+    const { scripts, target, troubles } = this.#options
+    // A node of a cluster tells only how many heard a message there.
+    const counted = target.kind === 'cluster' ? '0' : '1'
+    const sent = [counted, ...args]
+    const reply = await this.connection.run(
+      scripts[name],
+      this.tags[shard] as string,
+      sent,
+      again === args ? sent : again && [counted, ...again],
+    )
+    // Every script that reads runs ends its answer with what it had to set aside.
+    const malformed = name === 'count' ? undefined : (reply as unknown[]).at(-1)
+    for (const { id, reason } of readMalformed(malformed)) {
+      troubles.hear(`The entry ${id} can’t be read and was set aside. ${reason}`)
+    }
+    return reply
+  }
+
+  #hear(message: string): void {
+    const { tell } = this.#options
+    const rest = message.slice(1)
+    switch (message[0]) {
+      case 'w':
+        this.turns.heat(Number(rest))
+        return tell({ kind: 'work' })
+      case 'i':
+        return tell({ kind: 'invalidated', selector: JSON.parse(rest) as Selector })
+      case 'e':
+      case 'c': {
+        const kind = message[0] === 'e' ? 'ended' : 'cancelled'
+        for (let at = 0; at < rest.length; at += 59) tell({ kind, id: longId(rest.slice(at, at + 59)) })
+      }
+    }
+  }
+}

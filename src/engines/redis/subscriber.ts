@@ -1,0 +1,102 @@
+// The connection that hears hints: subscribes, notices when it has gone deaf, and replaces itself.
+import type { Redis } from 'ioredis'
+import { retryMs } from './clients.ts'
+
+/** A half-open connection looks alive: it is asked this often, and given this long to answer. */
+const CHECK_MS = 5_000
+const ANSWER_MS = 2_500
+
+export interface SubscriberOptions {
+  /** Makes a client that has not connected yet. */
+  make(): Redis
+  channels: readonly string[]
+  hear(channel: string, message: string): void
+  /** After a gap in which anything may have been missed. */
+  resumed(): void
+  trouble(error: unknown): void
+  checkMs?: number
+}
+
+export class Subscriber {
+  readonly #options: SubscriberOptions
+  #client: Redis | undefined
+  #retry: NodeJS.Timeout | undefined
+  #check: NodeJS.Timeout | undefined
+  #attempts = 0
+  #missed = false
+  #closed = false
+
+  constructor(options: SubscriberOptions) {
+    this.#options = options
+  }
+
+  /** Resolves once the first attempt has succeeded or failed; a failure is told as trouble, and tried again. */
+  async start(): Promise<void> {
+    if (this.#closed) return
+    const { make, channels, hear, resumed, trouble, checkMs = CHECK_MS } = this.#options
+    const client = make()
+    this.#client = client
+    client.on('error', trouble)
+    client.on('message', hear)
+    let ended = false
+    const gone = (): void => {
+      if (ended) return
+      ended = true
+      clearInterval(this.#check)
+      client.disconnect()
+      this.#again()
+    }
+    client.once('end', gone)
+    try {
+      await client.connect()
+      await client.subscribe(...channels)
+    } catch (error) {
+      if (!this.#closed) trouble(error)
+      gone()
+      return
+    }
+    if (this.#closed || ended) return
+    this.#attempts = 0
+    if (this.#missed) resumed()
+    this.#missed = false
+    this.#check = setInterval(() => {
+      answers(client, Math.min(ANSWER_MS, checkMs)).catch((error: unknown) => {
+        if (this.#closed) return
+        trouble(error)
+        gone()
+      })
+    }, checkMs).unref()
+  }
+
+  close(): void {
+    this.#closed = true
+    clearTimeout(this.#retry)
+    clearInterval(this.#check)
+    this.#client?.disconnect()
+  }
+
+  #again(): void {
+    if (this.#closed) return
+    this.#missed = true
+    clearTimeout(this.#retry)
+    this.#retry = setTimeout(() => void this.start(), retryMs(this.#attempts++)).unref()
+  }
+}
+
+function answers(client: Redis, withinMs: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      reject(new Error(`The connection for hints did not answer within ${withinMs} ms and is replaced.`))
+    }, withinMs).unref()
+    client.ping().then(
+      () => {
+        clearTimeout(timer)
+        resolve()
+      },
+      (error: unknown) => {
+        clearTimeout(timer)
+        reject(error)
+      },
+    )
+  })
+}

@@ -1,0 +1,21 @@
+// Turns faults into `trouble` hints, each kind once in a while: a store that is away fails every few milliseconds.
+const QUIET_MS = 10_000
+const MAX_KINDS = 100
+
+export class Troubles {
+  readonly #tell: (message: string, error: unknown) => void
+  readonly #toldAt = new Map<string, number>()
+
+  constructor(tell: (message: string, error: unknown) => void) {
+    this.#tell = tell
+  }
+
+  hear(message: string, error?: unknown): void {
+    const now = performance.now()
+    const kind = error instanceof Error ? `${message} ${error.message}` : message
+    if (now - (this.#toldAt.get(kind) ?? Number.NEGATIVE_INFINITY) < QUIET_MS) return
+    if (this.#toldAt.size >= MAX_KINDS) this.#toldAt.clear()
+    this.#toldAt.set(kind, now)
+    this.#tell(message, error)
+  }
+}

@@ -1,0 +1,170 @@
+// Takes turns with the shards: which of them a claim asks, for how much, and in how many rounds.
+import type { Claimed, Outcome, Settled, SettleAnswer, Want } from '../../engine.ts'
+import type { SettleReply, SpelledWant } from './settle.ts'
+import { outcomeArgs, readMalformed, settleReply, spellWant } from './settle.ts'
+import type { Share } from './shards.ts'
+import { deal, spread } from './shards.ts'
+
+/** Every shard is asked at least this often, so that a lost hint starves none. */
+const LOOK_MS = 1_000
+const MAX_ROUNDS = 6
+
+export interface TurnsOptions {
+  shards: number
+  address: string
+  /** Sends the script SETTLE; `again` instead, when that may have been done already. */
+  send(shard: number, args: readonly string[], again: readonly string[] | null): Promise<unknown>
+  trouble(message: string, error?: unknown): void
+}
+
+interface ShardState {
+  /** It had more than was asked for, or said that something is ready. */
+  hot: boolean
+  /** The want under which this instance waits there. */
+  waiting: string
+}
+
+export class Turns {
+  readonly #options: TurnsOptions
+  readonly #states: ShardState[]
+  #lookedAt = Number.NEGATIVE_INFINITY
+  #turn = 0
+  #random = ''
+
+  constructor(options: TurnsOptions) {
+    this.#options = options
+    this.#states = Array.from({ length: options.shards }, () => ({ hot: false, waiting: '' }))
+  }
+
+  /** News that a shard has work, and that this instance is no longer waiting there. */
+  heat(shard: number): void {
+    const state = this.#states[shard]
+    if (state !== undefined) Object.assign(state, { hot: true, waiting: '' })
+  }
+
+  /** The wants under which this instance waits, per shard. */
+  waiting(): { shard: number; name: string }[] {
+    return this.#states.flatMap(({ waiting }, shard) => (waiting === '' ? [] : [{ shard, name: waiting }]))
+  }
+
+  /** Lost hints, or a store that may have been emptied: nothing is known any more. */
+  forget(): void {
+    this.#lookedAt = Number.NEGATIVE_INFINITY
+  }
+
+  async take(outcomes: readonly Outcome[], want?: Want): Promise<Settled> {
+    const shares = spread(outcomes, this.#states.length, ({ id }) => id)
+    const answers: SettleAnswer[] = new Array(outcomes.length)
+    const settled: Settled & { claimed: Claimed[] } = { answers, claimed: [] }
+    const failures: unknown[] = []
+    let lostOutcomes = false
+    let asked = 0
+    const spelled = want === undefined ? undefined : spellWant(want)
+    let open = want === undefined ? [] : this.#first()
+    const unasked = new Set(want === undefined ? [] : this.#states.keys())
+
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      const left = want === undefined ? 0 : want.limit - settled.claimed.length
+      const dealt = deal(left, open.length, this.#turn++)
+      // A share of 0 only looks whether something is ready.
+      const limits = new Map(open.map((shard, index) => [shard, dealt[index] as number]))
+      const shards = new Set([...limits.keys(), ...(round === 0 ? shares.map(({ shard }) => shard) : [])])
+      if (shards.size === 0) break
+      const full: number[] = []
+      await Promise.all(
+        Array.from(shards, async (shard) => {
+          const share = round === 0 ? shares.find((one) => one.shard === shard) : undefined
+          const limit = limits.get(shard)
+          asked++
+          try {
+            const reply = await this.#ask(shard, share, limit === undefined ? undefined : want, spelled, limit ?? 0)
+            share?.at.forEach((index, at) => {
+              answers[index] = reply.answers[at] as SettleAnswer
+            })
+            settled.claimed.push(...reply.claimed)
+            if (reply.nextDueMs !== undefined) {
+              settled.nextDueMs = Math.min(settled.nextDueMs ?? Number.POSITIVE_INFINITY, reply.nextDueMs)
+            }
+            const malformed = readMalformed(reply.malformed)
+            if (malformed.length > 0) settled.malformed = [...(settled.malformed ?? []), ...malformed]
+            if (limit !== undefined && reply.more) full.push(shard)
+          } catch (error) {
+            failures.push(error)
+            if (share !== undefined) lostOutcomes = true
+          }
+        }),
+      )
+      for (const shard of limits.keys()) unasked.delete(shard)
+      if (want === undefined || failures.length > 0) break
+      open = settled.claimed.length < want.limit ? [...full, ...unasked] : []
+      if (open.length === 0) break
+      if (round === MAX_ROUNDS - 1) settled.nextDueMs = 0
+    }
+
+    if (unasked.size === 0) this.#lookedAt = performance.now()
+    if (failures.length > 0) {
+      if (lostOutcomes || failures.length === asked) {
+        this.#giveBack(settled.claimed)
+        throw failures[0]
+      }
+      this.#options.trouble('A part of the store can’t be asked for work.', failures[0])
+    }
+    if (this.#states.length > 1) {
+      settled.claimed.sort((a, b) => b.entry.priority - a.entry.priority || a.entry.dueAt - b.entry.dueAt)
+    }
+    return settled
+  }
+
+  /** The shards to begin with: those known to have work; all of them where none is, or when that was long ago. */
+  #first(): number[] {
+    const all = [...this.#states.keys()]
+    const hot = all.filter((shard) => this.#states[shard]?.hot)
+    return hot.length === 0 || performance.now() - this.#lookedAt > LOOK_MS ? all : hot
+  }
+
+  async #ask(
+    shard: number,
+    share: Share<Outcome> | undefined,
+    want: Want | undefined,
+    spelled: SpelledWant | undefined,
+    limit: number,
+  ): Promise<SettleReply> {
+    const state = this.#states[shard] as ShardState
+    const prefix = this.#token()
+    const head = [this.#options.address, String(share?.items.length ?? 0)]
+    const outcomes = share === undefined ? [] : outcomeArgs(share.items)
+    const quiet = [...head, '', '0', '0', '', '', state.waiting, ...outcomes]
+    let args = quiet
+    let again: readonly string[] | null = quiet
+    if (want !== undefined && spelled !== undefined) {
+      args = [...head, spelled.text, String(limit), String(want.leaseMs), prefix, spelled.name, state.waiting].concat(
+        outcomes,
+      )
+      // What a lost answer had claimed nobody would run, so a claim is not sent twice; outcomes are.
+      if (outcomes.length === 0) again = limit === 0 ? args : null
+    }
+    const reply = settleReply(await this.#options.send(shard, args, again), prefix)
+    if (want !== undefined && spelled !== undefined) {
+      state.hot = reply.more
+      state.waiting = reply.more ? '' : spelled.name
+    }
+    return reply
+  }
+
+  /** Nobody will run what was claimed in a call that failed otherwise: others need not wait for its lease to end. */
+  #giveBack(claimed: readonly Claimed[]): void {
+    if (claimed.length === 0) return
+    const outcomes = claimed.map(({ entry, token }) => ({ id: entry.id, token, kind: 'released' }) as const)
+    this.take(outcomes).catch((error: unknown) => {
+      this.#options.trouble('Claimed tasks could not be given back; they wait for their lease to end.', error)
+    })
+  }
+
+  /** Begins with the address, by which a cancellation finds the worker; unguessable and new for each call. */
+  #token(): string {
+    if (this.#random === '') this.#random = randomText()
+    return `${this.#options.address}${this.#random}${(this.#turn++).toString(36)}`
+  }
+}
+
+const randomText = (): string => Buffer.from(crypto.getRandomValues(new Uint8Array(9))).toString('base64url')
