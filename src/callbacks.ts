@@ -3,13 +3,17 @@ import pRetry from 'p-retry'
 import type { Standing } from './engine.ts'
 import { isEnded } from './engine.ts'
 import { DeferqError, isDeferqError } from './errors.ts'
+import { unfailing } from './log.ts'
 import type { Callback, CallbackFunction, DispatchOptions } from './options.ts'
-import { isNamed } from './options.ts'
+import { isNamed, isOn } from './options.ts'
 import { receiptOf } from './receipt.ts'
 import type { Logger, Receipt } from './task.ts'
+import { sleep } from './time.ts'
 import type { Waiters } from './waiters.ts'
 
 const RETRIES = 2
+// A callback that hangs, or that closes deferq itself, must not keep close() from ending.
+const CLOSE_MS = 5_000
 
 interface Link {
   run: CallbackFunction
@@ -23,7 +27,7 @@ export class Callbacks {
 
   constructor(waiters: Waiters, logger: Logger) {
     this.#waiters = waiters
-    this.#logger = logger
+    this.#logger = unfailing(logger)
   }
 
   /** Whether the end of the run has to be told to this process. Refuses what is no callback before anything is sent. */
@@ -40,7 +44,14 @@ export class Callbacks {
 
   /** Lets those whose run has ended finish; the waits of the others have been settled by then. */
   async close(): Promise<void> {
-    await Promise.all(this.#underWay)
+    const through = new AbortController()
+    const all = Promise.all(this.#underWay).then(() => through.abort())
+    await Promise.race([all, sleep(CLOSE_MS, through.signal)])
+    if (!through.signal.aborted)
+      this.#logger.warn(
+        {},
+        `${this.#underWay.size} callbacks have not ended within ${CLOSE_MS} ms of close()`,
+      )
   }
 
   async #call(links: Link[], run: Standing): Promise<void> {
@@ -58,18 +69,23 @@ export class Callbacks {
     for (const { run: call, on } of links) {
       if (on !== 'both' && (on === 'success') !== (receipt.status === 'completed')) continue
       try {
-        await pRetry(async () => void (await call(receipt)), {
-          retries: RETRIES,
-          minTimeout: 50,
-          randomize: true,
-        })
+        await pRetry(() => attempt(call, receipt), { retries: RETRIES, minTimeout: 50, randomize: true })
       } catch (error) {
         this.#logger.error(
-          { error, taskId: run.id, name: run.name },
+          { error: (error as Error).cause, taskId: run.id, name: run.name },
           `a callback of '${run.name}' failed ${RETRIES + 1} times and is given up`,
         )
       }
     }
+  }
+}
+
+/** Whatever it throws as the cause of an error: p-retry gives up at once on a TypeError, and on what is no Error. */
+async function attempt(call: CallbackFunction, receipt: Receipt): Promise<void> {
+  try {
+    await call(receipt)
+  } catch (cause) {
+    throw new Error('The callback failed.', { cause })
   }
 }
 
@@ -78,11 +94,12 @@ function linksOf(callback: NonNullable<DispatchOptions['callback']>): Link[] {
   for (const each of [callback].flat() as Callback[]) {
     if (typeof each === 'function') links.push({ run: each, on: 'success' })
     else if (isNamed(each)) continue
-    else if (typeof each?.run === 'function') links.push({ run: each.run, on: each.on ?? 'success' })
+    else if (typeof each?.run === 'function' && isOn(each.on))
+      links.push({ run: each.run, on: each.on ?? 'success' })
     else {
       throw new DeferqError(
         'INVALID_OPTION',
-        'callback must be a task’s name, a function, { name, params?, on? }, { run, on? }, or a list of these.',
+        "callback must be a task’s name, a function, { name, params?, on? }, { run, on? }, or a list of these; on is 'success', 'failure' or 'both'.",
       )
     }
   }

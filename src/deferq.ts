@@ -13,11 +13,11 @@ import type {
   OutcomeOfAdmit,
   Verdict,
 } from './engine.ts'
-import { isEnded } from './engine.ts'
+import { isEnded, MAX_BATCH } from './engine.ts'
 import { openEngine } from './engines/open.ts'
 import { DeferqError, errorToJson } from './errors.ts'
 import { isId, keyOf, newRun } from './fingerprint.ts'
-import { QUIET_LOGGER } from './log.ts'
+import { QUIET_LOGGER, unfailing } from './log.ts'
 import type {
   DispatchOptions,
   InputOf,
@@ -27,9 +27,10 @@ import type {
   TaskNamed,
   WaitOptions,
 } from './options.ts'
-import { failureText, receiptOf } from './receipt.ts'
+import { checkKnown, checkLimits, checkLogger, checkWait } from './options.ts'
+import { failureText, outcomeOf, receiptOf } from './receipt.ts'
 import type { AnyTask, Dispatched, Logger, Receipt, SharedOptions } from './task.ts'
-import { checkOptions, SHARED_OPTIONS } from './task.ts'
+import { checkOptions, checkWhole, SHARED_OPTIONS } from './task.ts'
 import type { Limits } from './value.ts'
 import { notFound, Waiters } from './waiters.ts'
 
@@ -48,7 +49,7 @@ export interface DeferQOptions<Tasks extends readonly AnyTask[]> {
   logger?: Logger
 }
 
-const KNOWN_OPTIONS = new Set(['url', 'engine', 'tasks', 'defaults', 'limits', 'logger'])
+const KNOWN_OPTIONS = ['url', 'engine', 'tasks', 'defaults', 'limits', 'logger']
 
 /** One item of `dispatchMany`. */
 export type Item<
@@ -65,33 +66,36 @@ export type Item<
 export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]> implements AsyncDisposable {
   /** By name; undefined when none were given, and any name may be dispatched. */
   readonly tasks: ReadonlyMap<string, AnyTask> | undefined
+  /** For a worker, which has to know the time-out and the back-off among them. */
+  readonly defaults: Readonly<SharedOptions>
   readonly logger: Logger
+  readonly #log: Logger
   readonly #drafter: Drafter
   readonly #dispatcher: Dispatcher
   readonly #waiters: Waiters
   readonly #callbacks: Callbacks
   readonly #make: () => Promise<Engine>
+  readonly #own: boolean
   readonly #ears = new Set<(hint: Hint) => void>()
   #opening: Promise<Engine> | undefined
-  #closed = false
+  #closing: Promise<void> | undefined
 
   constructor(options: DeferQOptions<Tasks> = {}) {
-    for (const option of Object.keys(options)) {
-      if (KNOWN_OPTIONS.has(option)) continue
-      throw new DeferqError(
-        'INVALID_OPTION',
-        `new DeferQ(): there is no option '${option}'. Known: ${[...KNOWN_OPTIONS].join(', ')}.`,
-      )
-    }
+    checkKnown(options, KNOWN_OPTIONS, 'new DeferQ()')
     const { url, engine, tasks, defaults = {}, limits, logger = QUIET_LOGGER } = options
     if (url !== undefined && engine !== undefined) {
       throw new DeferqError('INVALID_OPTION', 'new DeferQ(): give either url or engine, not both.')
     }
     checkOptions(defaults, 'new DeferQ(): defaults', SHARED_OPTIONS)
+    checkLimits(limits)
+    checkLogger(logger, 'new DeferQ()')
     this.tasks = tasks === undefined ? undefined : byName(tasks)
+    this.defaults = { ...defaults }
     this.logger = logger
+    this.#log = unfailing(logger)
     this.#make = engine === undefined ? openEngine(url) : async () => engine
-    this.#drafter = new Drafter(this.tasks, defaults, limits)
+    this.#own = engine === undefined
+    this.#drafter = new Drafter(this.tasks, this.defaults, limits)
     const opened = (): Promise<Engine> => this.open()
     this.#dispatcher = new Dispatcher(opened)
     this.#waiters = new Waiters(opened)
@@ -100,7 +104,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
 
   /** Connects now rather than with the first call, so that a wrong address is found at the start. */
   open(): Promise<Engine> {
-    if (this.#closed)
+    if (this.#closing !== undefined)
       return Promise.reject(new DeferqError('CLOSED', 'This deferq is closed: make a new one.'))
     this.#opening ??= this.#open().catch((error) => {
       // The store may be back at the next call.
@@ -128,6 +132,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
           index,
         ) => {
           try {
+            if (options?.signal?.aborted) throw abortedDispatch(name, options.signal)
             return await this.#drafter.draft(name, params, options, this.#callbacks.wanted(options))
           } catch (error) {
             if (error instanceof DeferqError) error.message = `dispatchMany()[${index}]: ${error.message}`
@@ -137,7 +142,10 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
       ),
     )
     return Promise.all(
-      drafts.map((draft, index) => this.#admit(draft, items[index]?.options as DispatchOptions | undefined)),
+      drafts.map((draft, index) => {
+        const options = items[index]?.options as DispatchOptions | undefined
+        return unlessAborted(this.#admit(draft, options), draft.name, options?.signal)
+      }),
     )
   }
 
@@ -151,6 +159,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     >
   ): Promise<ResultOf<TaskNamed<Tasks, Name>>> {
     const { wait, ...rest } = (options ?? {}) as DispatchOptions & { wait?: WaitOptions['timeout'] }
+    checkWait({ ...(wait === undefined ? {} : { timeout: wait }) }, `run('${name}')`, 'wait')
     const dispatched = await this.#dispatch(name, params, options === undefined ? undefined : rest, true)
     if (dispatched.status !== 'pending' && dispatched.status !== 'running')
       return outcomeOf(dispatched) as never
@@ -228,6 +237,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
 
   /** Runs that match, a page at a time. */
   async list(filter: Filter = {}, cursor?: string): Promise<{ receipts: Receipt[]; cursor?: string }> {
+    if (filter.limit !== undefined) checkWhole(filter.limit, 1, MAX_BATCH, 'list(): limit')
     const page = await (await this.open()).list(filter, cursor)
     const receipts = page.entries.map(receiptOf)
     return page.cursor === undefined ? { receipts } : { receipts, cursor: page.cursor }
@@ -244,14 +254,10 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     return () => this.#ears.delete(hear)
   }
 
-  async close(): Promise<void> {
-    if (this.#closed) return
-    const opening = this.#opening
-    this.#closed = true
-    this.#waiters.close()
-    await this.#callbacks.close()
-    const engine = await opening?.catch(() => undefined)
-    await engine?.close()
+  /** Fails what is waited for with CLOSED, gives callbacks under way a moment to end, and lets go of the store. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close(this.#opening)
+    return this.#closing
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -265,14 +271,23 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
       await engine.open()
     } catch (error) {
       stop()
+      // The next try makes another one; this one would keep its connections.
+      if (this.#own) await engine.close().catch(() => {})
       throw error
     }
     return engine
   }
 
+  async #close(opening: Promise<Engine> | undefined): Promise<void> {
+    this.#waiters.close()
+    await this.#callbacks.close()
+    const engine = await opening?.catch(() => undefined)
+    await engine?.close()
+  }
+
   #hear(hint: Hint): void {
     if (hint.kind === 'trouble') {
-      this.logger.warn(hint.error === undefined ? {} : { error: hint.error }, hint.message)
+      this.#log.warn(hint.error === undefined ? {} : { error: hint.error }, hint.message)
     }
     this.#waiters.hear(hint)
     for (const hear of this.#ears) hear(hint)
@@ -286,8 +301,11 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
   ): Promise<Dispatched> {
     if (options?.signal?.aborted) throw abortedDispatch(name, options.signal)
     const drafted = this.#drafter.draft(name, params, options, watch || this.#callbacks.wanted(options))
-    const draft = drafted instanceof Promise ? await drafted : drafted
-    return this.#admit(draft, options)
+    const admitted =
+      drafted instanceof Promise
+        ? drafted.then((draft) => this.#admit(draft, options))
+        : this.#admit(drafted, options)
+    return unlessAborted(admitted, name, options?.signal)
   }
 
   async #admit(draft: Draft, options: DispatchOptions | undefined): Promise<Dispatched> {
@@ -312,6 +330,8 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
 }
 
 function byName(tasks: readonly AnyTask[]): ReadonlyMap<string, AnyTask> {
+  if (!Array.isArray(tasks))
+    throw new DeferqError('INVALID_OPTION', 'new DeferQ(): tasks must be a list: { tasks: [report, …] }.')
   const named = new Map<string, AnyTask>()
   for (const [index, each] of tasks.entries()) {
     if (typeof each?.name !== 'string' || typeof each.options !== 'object') {
@@ -340,16 +360,6 @@ function checkId(taskId: unknown): asserts taskId is string {
   )
 }
 
-function outcomeOf(receipt: Receipt): unknown {
-  if (receipt.status === 'completed') return receipt.result
-  if (receipt.status === 'failed' || receipt.status === 'cancelled') throw receipt.error
-  throw new DeferqError(
-    'NOT_FINISHED',
-    `The task '${receipt.name}' is ${receipt.status}: there is no result yet. Wait for it with result(taskId).`,
-    { details: { taskId: receipt.taskId, status: receipt.status } },
-  )
-}
-
 function mismatch(draft: Draft, { entry }: Verdict): DeferqError {
   return new DeferqError(
     'PARAMS_MISMATCH',
@@ -360,7 +370,18 @@ function mismatch(draft: Draft, { entry }: Verdict): DeferqError {
 }
 
 function abortedDispatch(name: string, signal: AbortSignal): DeferqError {
-  return new DeferqError('ABORTED', `dispatch('${name}') was aborted before it began.`, {
+  return new DeferqError('ABORTED', `dispatch('${name}') was aborted before it was answered.`, {
     cause: signal.reason,
+  })
+}
+
+/** What is on its way to the store may arrive there nevertheless. */
+function unlessAborted<T>(answer: Promise<T>, name: string, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return answer
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(abortedDispatch(name, signal))
+    signal.addEventListener('abort', abort, { once: true })
+    const settled = (): void => signal.removeEventListener('abort', abort)
+    answer.finally(settled).then(resolve, reject)
   })
 }

@@ -3,7 +3,7 @@ import type { Draft, FollowUp, Policy } from './engine.ts'
 import { DeferqError } from './errors.ts'
 import { fingerprint, followUpKey, idOf, keyOf, newRun } from './fingerprint.ts'
 import type { DispatchOptions, NamedCallback } from './options.ts'
-import { isNamed } from './options.ts'
+import { isNamed, isOn } from './options.ts'
 import type { AnyTask, SharedOptions, StandardSchema } from './task.ts'
 import { checkName, checkOptions } from './task.ts'
 import type { Backoff, Duration } from './time.ts'
@@ -144,7 +144,7 @@ export class Drafter {
       typeof callback === 'string' ? { name: callback } : callback,
     )
     for (const { name: link, on } of links) {
-      if (on !== undefined && on !== 'success' && on !== 'failure' && on !== 'both') {
+      if (!isOn(on)) {
         throw new DeferqError(
           'INVALID_OPTION',
           `dispatch('${name}'): the callback '${link}' is on '${String(on)}': use 'success', 'failure' or 'both'.`,
@@ -268,8 +268,14 @@ function stripped<T extends object>(options: T): T {
 /** The schema's output, or INVALID_PARAMS with each issue and its path. */
 export function validate(schema: StandardSchema, value: unknown, where: string): unknown | Promise<unknown> {
   const result = schema['~standard'].validate(value)
-  return result instanceof Promise ? result.then((settled) => accept(settled, where)) : accept(result, where)
+  return isThenable(result)
+    ? Promise.resolve(result).then((settled) => accept(settled, where))
+    : accept(result, where)
 }
+
+// Not only this realm's Promise: any other would count as a result with no issues and no value.
+const isThenable = <T>(value: T | PromiseLike<T>): value is PromiseLike<T> =>
+  typeof (value as { then?: unknown } | undefined)?.then === 'function'
 
 function accept(
   result: Awaited<ReturnType<StandardSchema['~standard']['validate']>>,

@@ -80,9 +80,18 @@ export interface ErrorJson {
 const MAX_MESSAGE = 4_000
 const MAX_STACK = 4_000
 const MAX_CAUSES = 5
+const MAX_DETAIL = 4_000
 
-/** Anything that was thrown, as plain JSON: name, code, message, stack and the chain of causes. */
+/** Anything that was thrown, as plain JSON: name, code, message, stack and the chain of causes. It never throws itself. */
 export function errorToJson(thrown: unknown, depth = 0): ErrorJson {
+  try {
+    return jsonOf(thrown, depth)
+  } catch {
+    return { name: 'NonError', message: `A thrown ${typeof thrown} that can’t be read.` }
+  }
+}
+
+function jsonOf(thrown: unknown, depth: number): ErrorJson {
   if (!(thrown instanceof Error)) {
     if (isErrorShaped(thrown))
       return { name: String(thrown.name ?? 'Error'), message: cut(thrown.message, MAX_MESSAGE) }
@@ -95,7 +104,7 @@ export function errorToJson(thrown: unknown, depth = 0): ErrorJson {
   const { code, details } = thrown as { code?: unknown; details?: unknown }
   if (typeof code === 'string' || typeof code === 'number') json.code = code
   if (typeof thrown.stack === 'string') json.stack = cut(thrown.stack, MAX_STACK)
-  if (details !== undefined && isDeferqError(thrown)) json.details = details
+  if (typeof details === 'object' && details !== null && isDeferqError(thrown)) json.details = brief(details)
   if (thrown.cause !== undefined && depth < MAX_CAUSES) json.cause = errorToJson(thrown.cause, depth + 1)
   return json
 }
@@ -141,6 +150,18 @@ function describe(value: unknown): string {
     // A thrown value may be cyclic or hostile; its type is all that can be said safely.
     return `a thrown ${typeof value}`
   }
+}
+
+/** Without what is no JSON or is long: the history in an error would hold the histories of the errors in it, and so on. */
+function brief(details: object): Record<string, unknown> {
+  const kept = Object.entries(details).filter(([, value]) => {
+    try {
+      return (JSON.stringify(value)?.length ?? MAX_DETAIL) < MAX_DETAIL
+    } catch {
+      return false
+    }
+  })
+  return Object.fromEntries(kept)
 }
 
 function cut(text: string, limit: number): string {

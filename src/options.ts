@@ -1,6 +1,9 @@
 // What may be said with one dispatch, and the types that lead from a list of tasks to params and results.
-import type { AnyTask, Receipt, SharedOptions, Task } from './task.ts'
+import { DeferqError } from './errors.ts'
+import type { AnyTask, Logger, Receipt, SharedOptions, Task } from './task.ts'
+import { checkSignal, checkWhole } from './task.ts'
 import type { Duration } from './time.ts'
+import { durationMs } from './time.ts'
 
 /**
  * Told when the run has ended: by name, a task that workers run (durable, with params of its own, and the ended run as
@@ -22,6 +25,9 @@ export type CallbackFunction<Result = unknown> = (receipt: Receipt<Result>) => u
 
 export const isNamed = (callback: Callback): callback is string | NamedCallback =>
   typeof callback === 'string' || (typeof callback === 'object' && callback !== null && 'name' in callback)
+
+export const isOn = (on: unknown): on is 'success' | 'failure' | 'both' | undefined =>
+  on === undefined || on === 'success' || on === 'failure' || on === 'both'
 
 export interface DispatchOptions<Result = unknown> extends SharedOptions {
   /** Due at this moment instead of after `delay`; what is past is due now. */
@@ -45,7 +51,9 @@ export interface WaitOptions {
 }
 
 export type NameOf<Tasks extends readonly AnyTask[]> = Tasks[number]['name']
-export type TaskNamed<Tasks extends readonly AnyTask[], Name> = Extract<Tasks[number], { name: Name }>
+/** Without a list of tasks any name is allowed, and nothing is known of its params and result. */
+export type TaskNamed<Tasks extends readonly AnyTask[], Name> =
+  string extends NameOf<Tasks> ? Tasks[number] : Extract<Tasks[number], { name: Name }>
 export type InputOf<T> = T extends Task<string, infer _P, infer _R, infer Input, infer _S> ? Input : never
 export type ResultOf<T> = T extends Task<string, infer _P, infer Result, infer _I, infer _S> ? Result : never
 type ScopedOf<T> = T extends Task<string, infer _P, infer _R, infer _I, infer Scoped> ? Scoped : never
@@ -54,3 +62,46 @@ type ScopedOf<T> = T extends Task<string, infer _P, infer _R, infer _I, infer Sc
 export type OptionsOf<T, Base> = [ScopedOf<T>] extends [true]
   ? [options: Base & { scope: string | number }]
   : [options?: Base]
+
+/** Refuses what no object of the expected kind is, and any option that is not among the known ones. */
+export function checkKnown(options: unknown, known: readonly string[], where: string): void {
+  if (typeof options !== 'object' || options === null) {
+    throw new DeferqError('INVALID_OPTION', `${where} must be an object, and is ${String(options)}.`)
+  }
+  for (const option of Object.keys(options)) {
+    if (known.includes(option)) continue
+    throw new DeferqError(
+      'INVALID_OPTION',
+      `${where}: there is no option '${option}'. Known: ${known.join(', ')}.`,
+    )
+  }
+}
+
+/** A bound that is no number would be no bound. */
+export function checkLimits(limits: object | undefined): void {
+  if (limits === undefined) return
+  checkKnown(limits, ['depth', 'nodes', 'bytes'], 'new DeferQ(): limits')
+  for (const [limit, value] of Object.entries(limits)) {
+    if (value !== undefined) checkWhole(value, 1, Number.MAX_SAFE_INTEGER, `new DeferQ(): limits.${limit}`)
+  }
+}
+
+export function checkLogger(logger: Logger, where: string): void {
+  for (const level of ['debug', 'info', 'warn', 'error'] as const) {
+    if (typeof logger?.[level] === 'function') continue
+    throw new DeferqError(
+      'INVALID_OPTION',
+      `${where}: logger must be shaped like pino, and lacks ${level}().`,
+    )
+  }
+}
+
+/** Before anything is sent; answers the time-out in milliseconds. */
+export function checkWait(
+  { timeout, signal }: WaitOptions,
+  where: string,
+  option = 'timeout',
+): number | undefined {
+  if (signal !== undefined) checkSignal(signal, `${where}: signal`)
+  return timeout === undefined ? undefined : durationMs(timeout, `${where}: ${option}`)
+}

@@ -108,6 +108,12 @@ export function task(
   definition: TaskOptions<unknown> & { schema?: StandardSchema; run?: Handler<unknown, unknown> },
 ): AnyTask {
   checkName(name, 'The name of a task')
+  if (typeof definition !== 'object' || definition === null) {
+    throw new DeferqError(
+      'INVALID_OPTION',
+      `task('${name}'): give an object with at least { run } or { schema }.`,
+    )
+  }
   const { schema, run, ...options } = definition
   checkOptions(options, `task('${name}')`)
   if (run !== undefined && typeof run !== 'function') {
@@ -124,7 +130,6 @@ export function task(
 
 /** Names and queues end up in keys and lanes: short, and free of control characters. */
 export function checkName(name: unknown, what: string): asserts name is string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
   if (
     typeof name !== 'string' ||
     name.length === 0 ||
@@ -155,6 +160,12 @@ const OF_TASKS = new Set([...SHARED, 'key', 'ignore', 'scope', 'version'])
 
 /** Refuses what is misspelt or malformed where it is written, not in a worker some days later. */
 export function checkOptions(options: object, where: string, known: ReadonlySet<string> = OF_TASKS): void {
+  if (typeof options !== 'object' || options === null) {
+    throw new DeferqError(
+      'INVALID_OPTION',
+      `${where}: the options must be an object, and are ${String(options)}.`,
+    )
+  }
   for (const [option, value] of Object.entries(options)) {
     if (!known.has(option)) {
       throw new DeferqError(
@@ -192,8 +203,41 @@ export function checkOptions(options: object, where: string, known: ReadonlySet<
         if (value !== 'join' && value !== 'reject') {
           throw new DeferqError('INVALID_OPTION', `${at} is '${String(value)}': use 'join' or 'reject'.`)
         }
+        break
+      case 'key':
+        if (typeof value !== 'function') throw unfit(at, 'a function of the params', value)
+        break
+      case 'ignore':
+        // A lone text would be read letter by letter, and leave out what nobody meant.
+        if (!Array.isArray(value) || !value.every((path) => typeof path === 'string' && path !== ''))
+          throw unfit(at, "a list of property names, such as ['traceId']", value)
+        break
+      case 'scope':
+        // A dispatch names its scope, and the drafter looks at that; a task only says that there is one.
+        if (known === OF_TASKS && value !== true)
+          throw unfit(at, 'true, and each dispatch names its scope', value)
+        break
+      case 'version':
+        if (typeof value !== 'string' && !Number.isFinite(value)) throw unfit(at, 'text or a number', value)
+        break
+      case 'refresh':
+        if (typeof value !== 'boolean') throw unfit(at, 'true or false', value)
+        break
+      case 'signal':
+        checkSignal(value, at)
     }
   }
+}
+
+function unfit(where: string, must: string, value: unknown): DeferqError {
+  return new DeferqError('INVALID_OPTION', `${where} must be ${must}, and is ${String(value)}.`)
+}
+
+/** Not `instanceof`: a polyfill's or another realm's does as well. */
+export function checkSignal(value: unknown, where: string): void {
+  const { aborted, addEventListener } = (value ?? {}) as Partial<AbortSignal>
+  if (typeof aborted !== 'boolean' || typeof addEventListener !== 'function')
+    throw unfit(where, 'an AbortSignal', value)
 }
 
 export const SHARED_OPTIONS: ReadonlySet<string> = SHARED
@@ -232,9 +276,9 @@ export interface Context {
   /** In a callback: the run that it follows. */
   readonly parent: Ended | undefined
   /** Seen by everybody who asks for the status; sent with the next heartbeat, or at once when the last one is older than a second. */
-  progress(value: unknown): void
+  readonly progress: (value: unknown) => void
   /** Renews the lease now; rejects when it is lost. Long loops that block the event loop need it. */
-  touch(): Promise<void>
+  readonly touch: () => Promise<void>
 }
 
 /** How a run ended, as a callback is told. */

@@ -2,10 +2,10 @@
 import { Batcher } from './batcher.ts'
 import type { Engine, Entry, Hint, Standing } from './engine.ts'
 import { isEnded } from './engine.ts'
-import { DeferqError } from './errors.ts'
+import { DeferqError, isDeferqError } from './errors.ts'
 import { keyOf } from './fingerprint.ts'
 import type { WaitOptions } from './options.ts'
-import { durationMs } from './time.ts'
+import { checkWait } from './options.ts'
 
 // Hints make waiting quick; polling makes it sure. One read a second for all that this process waits for.
 const POLL_MS = 1_000
@@ -24,6 +24,7 @@ export class Waiters {
   #timer: NodeJS.Timeout | undefined
   #polling = false
   #again = false
+  #closed: DeferqError | undefined
   #awaySince: number | undefined
 
   constructor(engine: () => Promise<Engine>) {
@@ -33,9 +34,10 @@ export class Waiters {
 
   /** `watched`: the store has been told already that this process waits for the run. */
   wait(id: string, options: WaitOptions = {}, watched = false): Promise<Standing> {
-    const { timeout, signal } = options
-    const timeoutMs = timeout === undefined ? undefined : durationMs(timeout, 'result(): timeout')
+    const { signal } = options
+    const timeoutMs = checkWait(options, 'result()')
     if (signal?.aborted) return Promise.reject(aborted(id, signal))
+    if (this.#closed) return Promise.reject(this.#closed)
     return new Promise((resolve, reject) => {
       let timer: NodeJS.Timeout | undefined
       const wait: Wait = {
@@ -68,11 +70,11 @@ export class Waiters {
   }
 
   close(): void {
-    const error = new DeferqError(
+    this.#closed = new DeferqError(
       'CLOSED',
       'This deferq was closed while the result was waited for; the run goes on.',
     )
-    for (const [id] of this.#waits) this.#settle(id, error)
+    for (const [id] of this.#waits) this.#settle(id, this.#closed)
   }
 
   #add(id: string, wait: Wait): void {
@@ -114,7 +116,9 @@ export class Waiters {
 
   #missed(error: unknown): void {
     this.#awaySince ??= performance.now()
-    if (performance.now() - this.#awaySince < PATIENCE_MS) return
+    // An absent store may come back by waiting; the rest (closed, a missing package) is for somebody to put right.
+    const mayPass = !isDeferqError(error) || error.code === 'STORE_UNAVAILABLE' || error.code === 'STORE_FULL'
+    if (mayPass && performance.now() - this.#awaySince < PATIENCE_MS) return
     const failure =
       error instanceof DeferqError
         ? error

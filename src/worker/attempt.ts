@@ -8,7 +8,8 @@ import type { AnyTask, Context, Ended, Logger, RetryAtError } from '../task.ts'
 import { isNoRetry, isRetryAt } from '../task.ts'
 import type { Backoff } from '../time.ts'
 import { backoffMs, DEFAULT_BACKOFF, durationMs } from '../time.ts'
-import { decode, encode } from '../value.ts'
+import { decode } from '../decode.ts'
+import { encode, Walk } from '../value.ts'
 
 /** Why an attempt is over before its handler is: what is said of it, or nothing when it is not this worker's any more. */
 export type Interruption = 'timeout' | 'cancelled' | 'lost' | 'released'
@@ -40,7 +41,8 @@ export class Attempt implements Context {
   #log: Logger | undefined
   #over: ((outcome: Outcome | undefined) => void) | undefined
   #timer: NodeJS.Timeout | undefined
-  #lastProgress = 0
+  #backoff: Backoff | undefined
+  #lastProgress = -Infinity
 
   constructor(claimed: Claimed, needs: AttemptNeeds) {
     this.claimed = claimed
@@ -56,20 +58,18 @@ export class Attempt implements Context {
     return new Promise((resolve) => {
       this.#over = resolve
       let extra: Extra = {}
-      let backoff: Backoff | undefined
       try {
         extra = extraOf(this.claimed.entry.extra)
-        backoff = extra.backoff
       } catch (error) {
-        this.#finish(this.#failure(error, undefined))
+        this.#fail(error)
         return
       }
-      backoff ??= this.#needs.backoff
+      this.#backoff = extra.backoff ?? this.#needs.backoff
       const timeoutMs = extra.timeoutMs ?? this.#needs.timeoutMs
       this.#timer = setTimeout(() => this.interrupt('timeout'), Math.min(timeoutMs, 2_147_483_647))
       this.#handle().then(
         (outcome) => this.#finish(outcome),
-        (error) => this.#finish(this.#failure(error, backoff)),
+        (error) => this.#fail(error),
       )
     })
   }
@@ -91,7 +91,7 @@ export class Attempt implements Context {
         ? `Attempt ${this.attempt} of '${this.name}' took longer than its timeout, and was aborted.`
         : `Attempt ${this.attempt} of '${this.name}' was ${why} while it ran.`,
     )
-    if (why === 'timeout') this.#finish(this.#failure(error, this.#needs.backoff))
+    if (why === 'timeout') this.#fail(error)
     else this.#finish(why === 'released' ? { id, token, kind: 'released' } : undefined)
     this.#controller ??= new AbortController()
     this.#controller.abort(error)
@@ -113,8 +113,9 @@ export class Attempt implements Context {
     return this.#log
   }
 
-  progress(value: unknown): void {
-    this.progressText = encode(value)
+  // Fields, not methods: handlers take them out of their context, as in run(params, { progress }).
+  readonly progress = (value: unknown): void => {
+    this.progressText = new Walk('params', 'progress').encode(value)
     const now = performance.now()
     if (now - this.#lastProgress < 1_000) return
     this.#lastProgress = now
@@ -122,9 +123,7 @@ export class Attempt implements Context {
     this.#needs.beat(this).catch(() => {})
   }
 
-  touch(): Promise<void> {
-    return this.#needs.beat(this)
-  }
+  readonly touch = (): Promise<void> => this.#needs.beat(this)
 
   async #handle(): Promise<Outcome> {
     const { task } = this.#needs
@@ -141,7 +140,20 @@ export class Attempt implements Context {
     this.#over = undefined
   }
 
-  #failure(thrown: unknown, backoff: Backoff | undefined): Outcome {
+  /** What a handler throws after its attempt was interrupted says nothing new. */
+  #fail(thrown: unknown): void {
+    if (this.#over === undefined) return
+    let outcome: Outcome
+    try {
+      outcome = this.#failure(thrown)
+    } catch {
+      // A Proxy that throws whatever it is asked.
+      outcome = this.#failure(new Error(`'${this.name}' threw something that can’t be read.`))
+    }
+    this.#finish(outcome)
+  }
+
+  #failure(thrown: unknown): Outcome {
     this.error = thrown
     const { id, token } = this
     const { maxAttempts } = this.claimed.entry.policy
@@ -153,13 +165,13 @@ export class Attempt implements Context {
     ) {
       return { id, token, kind: 'failed', error }
     }
-    return { id, token, kind: 'retry', error, delayMs: this.#delayMs(thrown, backoff) }
+    return { id, token, kind: 'retry', error, delayMs: this.#delayMs(thrown) }
   }
 
-  #delayMs(thrown: unknown, backoff: Backoff | undefined): number {
+  #delayMs(thrown: unknown): number {
     try {
       if (isRetryAt(thrown)) return waitMs(thrown)
-      return backoffMs(backoff ?? DEFAULT_BACKOFF, this.attempt, thrown)
+      return backoffMs(this.#backoff ?? DEFAULT_BACKOFF, this.attempt, thrown)
     } catch (error) {
       this.log.error({ error }, 'the back-off could not be worked out; the default one is used')
       return backoffMs(DEFAULT_BACKOFF, this.attempt, thrown)
@@ -176,7 +188,7 @@ function waitMs({ at }: RetryAtError): number {
 function extraOf(text: string | undefined): Extra {
   if (text === undefined) return {}
   try {
-    return JSON.parse(text) as Extra
+    return (JSON.parse(text) as Extra | null) ?? {}
   } catch (cause) {
     throw new DeferqError('MALFORMED_VALUE', 'The stored options of this run can’t be read.', { cause })
   }

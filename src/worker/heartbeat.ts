@@ -1,5 +1,5 @@
 // Keeps the leases of what this worker holds, and finds out what it has lost or what was cancelled.
-import type { Engine } from '../engine.ts'
+import type { Engine, LeaseAnswer } from '../engine.ts'
 import { MAX_BATCH } from '../engine.ts'
 import { DeferqError } from '../errors.ts'
 import { sleep } from '../time.ts'
@@ -43,7 +43,7 @@ export class Heartbeat {
   }
 
   /** Renews these leases now. */
-  async beat(attempts: readonly Attempt[]): Promise<void> {
+  async beat(attempts: readonly Attempt[]): Promise<LeaseAnswer[]> {
     const sentAt = performance.now()
     const leases = attempts.map((attempt) => {
       const { id, token, progressText } = attempt
@@ -59,16 +59,18 @@ export class Heartbeat {
       this.#confirmed.set(attempt, sentAt)
       if (attempt.progressText === leases[index]?.progress) attempt.progressText = undefined
     }
+    return answers
   }
 
   async beatOne(attempt: Attempt): Promise<void> {
-    await this.beat([attempt])
-    if (attempt.interruption === 'lost' || attempt.interruption === 'cancelled') {
-      throw new DeferqError(
-        'LEASE_LOST',
-        `The lease of '${attempt.name}' is ${attempt.interruption}: stop working on it.`,
-      )
-    }
+    const [answer] = await this.beat([attempt])
+    // One that has timed out keeps its lease until that is settled, and must stop nevertheless.
+    const why = attempt.interruption ?? (answer === 'held' ? undefined : answer)
+    if (why === undefined) return
+    throw new DeferqError(
+      'LEASE_LOST',
+      `This attempt at '${attempt.name}' is over (${why}): stop working on it.`,
+    )
   }
 
   /** A beat that hangs must not hold up the check for overdue leases. */

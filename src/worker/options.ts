@@ -1,6 +1,6 @@
 // What a worker may be told, with its defaults.
 import { DeferqError } from '../errors.ts'
-import type { Logger } from '../task.ts'
+import type { AnyTask, Logger } from '../task.ts'
 import { checkName, checkWhole } from '../task.ts'
 import type { Duration } from '../time.ts'
 import { durationMs } from '../time.ts'
@@ -115,4 +115,35 @@ export function settingsOf(options: WorkerOptions): Settings {
     ),
     graceMs: durationMs(options.grace ?? '30s', `${at}: grace`),
   }
+}
+
+/** The tasks that a worker runs. */
+export function handlersOf(
+  tasks: ReadonlyMap<string, AnyTask> | undefined,
+  names: readonly string[] | undefined,
+): ReadonlyMap<string, AnyTask> {
+  if (tasks === undefined) {
+    throw new DeferqError(
+      'INVALID_OPTION',
+      'new Worker(): this deferq has no tasks. Give them to new DeferQ({ tasks: […] }).',
+    )
+  }
+  const handlers = new Map<string, AnyTask>()
+  for (const [name, task] of tasks) {
+    if (task.run !== undefined && (names === undefined || names.includes(name))) handlers.set(name, task)
+  }
+  for (const name of names ?? []) {
+    if (handlers.has(name)) continue
+    throw new DeferqError(
+      'UNKNOWN_TASK',
+      `new Worker(): names has '${name}', which has no handler here. Known: ${[...tasks.keys()].join(', ') || 'none'}.`,
+    )
+  }
+  if (handlers.size === 0) {
+    throw new DeferqError(
+      'INVALID_OPTION',
+      'new Worker(): none of the tasks has a handler. Give at least one a run function.',
+    )
+  }
+  return handlers
 }

@@ -1,6 +1,5 @@
 // Settles what is done and claims what is next, in one round trip; sleeps when there is neither, until something comes up.
 import type { Claimed, Claims, Engine, Outcome, SettleAnswer, Want } from '../engine.ts'
-import { isDeferqError } from '../errors.ts'
 
 // Two turns under way at a time: the store works on one while this process works on what the other has brought.
 const TURNS = 2
@@ -29,6 +28,7 @@ export class Poller {
   #nudged = true
   #nextLookAt = 0
   #stopped = false
+  #abandoned = false
   #wake: (() => void)[] = []
 
   constructor(needs: PollerNeeds) {
@@ -59,6 +59,15 @@ export class Poller {
   stop(): void {
     this.#stopped = true
     this.#rouse()
+  }
+
+  /** What could not be settled never will be; answers how much that is. */
+  abandon(): number {
+    const left = this.#outcomes.length
+    this.#abandoned = true
+    this.#outcomes = []
+    this.stop()
+    return left
   }
 
   /** Until stopped and everything is settled. */
@@ -92,26 +101,27 @@ export class Poller {
       this.#nudged = false
       this.#nextLookAt = sentAt + this.#needs.sleepMs
     }
+    let answer: Claims & { answers: SettleAnswer[] }
     try {
-      const { answers, ...claims } = await this.#send(outcomes, want)
-      this.#reserved -= limit
-      for (let index = 0; index < outcomes.length; index++) {
-        this.#needs.settled(outcomes[index] as Outcome, answers[index] as SettleAnswer)
-      }
-      for (const claimed of claims.claimed) this.#needs.claimed(claimed, sentAt)
-      if (claims.malformed !== undefined) this.#needs.malformed(claims.malformed)
-      if (want !== undefined) this.#plan(want, claims)
-      return true
+      answer = await this.#send(outcomes, want)
     } catch (error) {
-      this.#reserved -= limit
       // Settling is idempotent by token: what may or may not have arrived is sent again.
-      this.#outcomes.unshift(...outcomes)
+      if (!this.#abandoned) this.#outcomes.unshift(...outcomes)
       this.#nudged = true
       this.#needs.trouble(error, 'settling and claiming failed; it is tried again')
-      return isDeferqError(error, 'CLOSED') && this.#stopped
+      return this.#stopped && this.#outcomes.length === 0
     } finally {
+      this.#reserved -= limit
       this.#underWay--
     }
+    const { answers, ...claims } = answer
+    for (let index = 0; index < outcomes.length; index++) {
+      this.#needs.settled(outcomes[index] as Outcome, answers[index] as SettleAnswer)
+    }
+    for (const claimed of claims.claimed) this.#needs.claimed(claimed, sentAt)
+    if (claims.malformed !== undefined) this.#needs.malformed(claims.malformed)
+    if (want !== undefined) this.#plan(want, claims)
+    return true
   }
 
   async #send(outcomes: Outcome[], want: Want | undefined): Promise<Claims & { answers: SettleAnswer[] }> {

@@ -3,12 +3,15 @@ import { EventEmitter } from 'node:events'
 import type { DeferQ } from '../deferq.ts'
 import type { Claimed, Engine, Hint, Outcome, SettleAnswer, Swept, Want } from '../engine.ts'
 import { DeferqError, isDeferqError } from '../errors.ts'
+import { unfailing } from '../log.ts'
+import { checkLogger } from '../options.ts'
 import type { AnyTask, Logger } from '../task.ts'
 import { durationMs, sleep } from '../time.ts'
 import { Attempt } from './attempt.ts'
 import { Heartbeat } from './heartbeat.ts'
 import type { Settings, WorkerOptions } from './options.ts'
-import { settingsOf } from './options.ts'
+import { handlersOf, settingsOf } from './options.ts'
+import { reportOrphans } from './orphans.ts'
 import { Poller } from './poller.ts'
 import { sweepUntil } from './sweeper.ts'
 
@@ -43,8 +46,6 @@ export type WorkerEvents = {
   trouble: [error: unknown, message: string]
 }
 
-const LOOK_FOR_ORPHANS_MS = 60_000
-
 // biome-ignore lint/suspicious/noExplicitAny: a worker runs any deferq's tasks, whatever their types
 type AnyDeferQ = DeferQ<any>
 
@@ -52,6 +53,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
   readonly deferq: AnyDeferQ
   readonly #settings: Settings
   readonly #logger: Logger
+  readonly #handlersLogger: Logger
   readonly #tasks: ReadonlyMap<string, AnyTask>
   readonly #held = new Map<string, Attempt>()
   readonly #ending = new AbortController()
@@ -64,22 +66,24 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
     released: 0,
     lost: 0,
   }
-  readonly #reported = new Set<string>()
   #running = 0
   #poller: Poller | undefined
   #heartbeat: Heartbeat | undefined
   #ran: Promise<WorkerSummary> | undefined
   #stopping = false
+  #releasing = false
   #lastTroubleAt = -Infinity
   #measuredAt = -Infinity
   #usedMb = 0
 
   constructor(deferq: AnyDeferQ, options: WorkerOptions = {}) {
-    super()
+    super({ captureRejections: true })
     this.deferq = deferq
     this.#settings = settingsOf(options)
-    this.#logger = options.logger ?? deferq.logger
-    this.#tasks = handlersOf(deferq, this.#settings.names)
+    this.#handlersLogger = options.logger ?? deferq.logger
+    checkLogger(this.#handlersLogger, 'new Worker()')
+    this.#logger = unfailing(this.#handlersLogger)
+    this.#tasks = handlersOf(deferq.tasks, this.#settings.names)
   }
 
   /** Works until it is stopped or one of its limits is reached. A store that is away is waited for. */
@@ -105,10 +109,28 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
     await this.stop()
   }
 
+  /** A listener that returns a promise, which was rejected. */
+  override [EventEmitter.captureRejectionSymbol](error: Error, ...[event]: unknown[]): void {
+    this.#logger.error({ error }, `a listener of the worker's '${String(event)}' failed`)
+  }
+
   async #run(): Promise<WorkerSummary> {
-    const engine = await this.#connect()
-    if (engine === undefined) return this.#summary
-    const { leaseMs, sweepMs, sleepMs, maxRuntimeMs } = this.#settings
+    const { maxRuntimeMs } = this.#settings
+    const runtime =
+      maxRuntimeMs > 0
+        ? setTimeout(() => this.#stop('maxRuntime'), Math.min(maxRuntimeMs, 2_147_483_647))
+        : undefined
+    try {
+      const engine = await this.#connect()
+      if (engine !== undefined) await this.#work(engine)
+    } finally {
+      clearTimeout(runtime)
+    }
+    return this.#summary
+  }
+
+  async #work(engine: Engine): Promise<void> {
+    const { leaseMs, sweepMs, sleepMs, queues } = this.#settings
     const trouble = (error: unknown, message: string): void => this.#trouble(error, message)
     const heartbeat = new Heartbeat({
       engine,
@@ -137,22 +159,25 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
     const background = [
       heartbeat.run(roles.signal),
       sweepUntil(roles.signal, { engine, sweepMs, swept: (swept) => this.#swept(swept), trouble }),
-      this.#lookForOrphans(engine, roles.signal),
+      this.#settings.names === undefined
+        ? reportOrphans(roles.signal, {
+            engine,
+            sleepMs,
+            queues,
+            known: this.#tasks,
+            logger: this.#logger,
+            trouble,
+          })
+        : undefined,
     ]
-    const runtime =
-      maxRuntimeMs > 0
-        ? setTimeout(() => this.#stop('maxRuntime'), Math.min(maxRuntimeMs, 2_147_483_647))
-        : undefined
     if (this.#stopping) poller.stop()
     try {
       await poller.run()
     } finally {
-      clearTimeout(runtime)
       stopListening()
       roles.abort()
       await Promise.all(background)
     }
-    return this.#summary
   }
 
   async #connect(): Promise<Engine | undefined> {
@@ -173,7 +198,10 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
     const { concurrency, maxJobs, maxMemoryMb, queues, leaseMs } = this.#settings
     if (this.#stopping) return undefined
     if (maxMemoryMb > 0 && this.#memoryMb() > maxMemoryMb) {
-      this.#logger.warn({ usedMb: Math.round(this.#memoryMb()), maxMemoryMb }, 'the worker ends: it uses more than maxMemory')
+      this.#logger.warn(
+        { usedMb: Math.round(this.#memoryMb()), maxMemoryMb },
+        'the worker ends: it uses more than maxMemory',
+      )
       this.#stop('maxMemory')
       return undefined
     }
@@ -198,7 +226,8 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
   #start(claimed: Claimed, sentAt: number): void {
     const { entry } = claimed
     const task = this.#tasks.get(entry.name) as AnyTask
-    const { timeout, backoff } = task.options
+    const { defaults } = this.deferq
+    const { timeout = defaults.timeout, backoff = defaults.backoff } = task.options
     const attempt = new Attempt(claimed, {
       task,
       backoff,
@@ -206,7 +235,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
         timeout === undefined
           ? this.#settings.taskTimeoutMs
           : durationMs(timeout, `task('${entry.name}'): timeout`),
-      logger: this.#logger,
+      logger: this.#handlersLogger,
       beat: (each) => (this.#heartbeat as Heartbeat).beatOne(each),
     })
     this.#held.set(claimed.token, attempt)
@@ -214,9 +243,9 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
     this.#running++
     this.#summary.claimed++
     if (this.#summary.claimed === this.#settings.maxJobs) this.#stop('maxJobs')
-    this.emit('started', aboutOf(attempt))
-    // Claimed in the very moment of a stop: others shall have it at once.
-    if (this.#summary.reason === 'aborted') queueMicrotask(() => attempt.interrupt('released'))
+    this.#tell('started', aboutOf(attempt))
+    // Claimed while the rest was being released: others shall have it at once.
+    if (this.#releasing) queueMicrotask(() => attempt.interrupt('released'))
     void attempt.run().then((outcome) => {
       this.#running--
       if (outcome !== undefined) this.#poller?.done(outcome)
@@ -237,7 +266,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
     switch (outcome.kind) {
       case 'completed':
         this.#summary.completed++
-        this.emit('completed', about)
+        this.#tell('completed', about)
         break
       case 'failed':
         this.#summary.failed++
@@ -245,7 +274,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
           { ...about, error },
           `'${attempt.name}' failed for good at attempt ${attempt.attempt}`,
         )
-        this.emit('failed', { ...about, error })
+        this.#tell('failed', { ...about, error })
         break
       case 'retry':
         this.#summary.retried++
@@ -253,11 +282,11 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
           { ...about, error, delayMs: outcome.delayMs },
           `'${attempt.name}' failed and is tried again`,
         )
-        this.emit('retried', { ...about, error, delayMs: outcome.delayMs })
+        this.#tell('retried', { ...about, error, delayMs: outcome.delayMs })
         break
       case 'released':
         this.#summary.released++
-        this.emit('released', about)
+        this.#tell('released', about)
     }
   }
 
@@ -268,7 +297,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
     const why = attempt.interruption ?? 'lost'
     if (why !== 'cancelled')
       this.#logger.warn({ ...about }, `the lease of '${attempt.name}' was lost; its outcome was refused`)
-    this.emit('lost', about)
+    this.#tell('lost', about)
     this.#poller?.changed()
   }
 
@@ -312,8 +341,18 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
     const end = performance.now() + this.#settings.graceMs
     while (this.#busy() && performance.now() < end && this.#summary.reason !== 'aborted') await sleep(10)
     this.#release()
-    while (this.#busy()) await sleep(5)
-    this.#poller?.stop()
+    // By the end of a lease whatever could not be settled is somebody else's.
+    const lost = performance.now() + this.#settings.leaseMs
+    while (this.#busy() && performance.now() < lost) await sleep(5)
+    const left = this.#poller?.abandon() ?? 0
+    if (left > 0) this.#logger.error({}, `${left} outcomes could not be settled: the store was away`)
+  }
+
+  /** Deferq was closed under this worker: nothing can be settled any more, and others get what runs once its lease is over. */
+  #cutOff(): void {
+    this.#stop('aborted')
+    this.#poller?.abandon()
+    for (const attempt of this.#held.values()) attempt.interrupt('lost')
   }
 
   #busy(): boolean {
@@ -321,33 +360,25 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
   }
 
   #release(): void {
+    this.#releasing = true
     for (const attempt of this.#held.values()) attempt.interrupt('released')
   }
 
-  /** A name that waits with no handler here is left for a worker that has it, and reported once. */
-  async #lookForOrphans(engine: Engine, signal: AbortSignal): Promise<void> {
-    await sleep(this.#settings.sleepMs, signal)
-    while (!signal.aborted) {
-      try {
-        const { lanes } = await engine.count()
-        for (const { queue, name, pending } of lanes) {
-          if (pending === 0 || this.#tasks.has(name) || this.#reported.has(name)) continue
-          if (this.#settings.queues?.includes(queue) === false || this.#settings.names !== undefined) continue
-          this.#reported.add(name)
-          this.#logger.warn(
-            { name, queue, pending },
-            `${pending} of '${name}' wait in '${queue}', and this worker has no handler for it: they are left for one that has`,
-          )
-        }
-      } catch (error) {
-        this.#trouble(error, 'the lanes could not be counted')
-      }
-      await sleep(LOOK_FOR_ORPHANS_MS, signal)
+  /** A listener that throws is no reason to lose the task it was told about. */
+  #tell<Event extends keyof WorkerEvents>(event: Event, ...about: WorkerEvents[Event]): void {
+    try {
+      ;(this.emit as (event: string, ...about: unknown[]) => boolean).call(this, event, ...about)
+    } catch (error) {
+      this.#logger.error({ error }, `a listener of the worker's '${event}' failed`)
     }
   }
 
   #trouble(error: unknown, message: string): void {
-    this.emit('trouble', error, message)
+    if (isDeferqError(error, 'CLOSED')) {
+      this.#cutOff()
+      return
+    }
+    this.#tell('trouble', error, message)
     // Once in five seconds: a store that is away would fill the log.
     const now = performance.now()
     if (now - this.#lastTroubleAt < 5_000) return
@@ -355,34 +386,6 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
     const why = error instanceof DeferqError ? `${error.code}: ${error.message}` : error
     this.#logger.warn({ error: why }, message)
   }
-}
-
-function handlersOf(deferq: AnyDeferQ, names: readonly string[] | undefined): ReadonlyMap<string, AnyTask> {
-  const tasks = deferq.tasks
-  if (tasks === undefined) {
-    throw new DeferqError(
-      'INVALID_OPTION',
-      'new Worker(): this deferq has no tasks. Give them to new DeferQ({ tasks: […] }).',
-    )
-  }
-  const handlers = new Map<string, AnyTask>()
-  for (const [name, task] of tasks) {
-    if (task.run !== undefined && (names === undefined || names.includes(name))) handlers.set(name, task)
-  }
-  for (const name of names ?? []) {
-    if (handlers.has(name)) continue
-    throw new DeferqError(
-      'UNKNOWN_TASK',
-      `new Worker(): names has '${name}', which has no handler here. Known: ${[...tasks.keys()].join(', ') || 'none'}.`,
-    )
-  }
-  if (handlers.size === 0) {
-    throw new DeferqError(
-      'INVALID_OPTION',
-      'new Worker(): none of the tasks has a handler. Give at least one a run function.',
-    )
-  }
-  return handlers
 }
 
 const aboutOf = ({ id, name, attempt }: Attempt): About => ({ taskId: id, name, attempt })
