@@ -6,7 +6,8 @@
 // still found under its id until its retention is over.
 //
 // The laws (proved for each engine by `deferq/testing`):
-//  1. Answers line up with their inputs by index. A batch holds at most MAX_BATCH items.
+//  1. Answers line up with their inputs by index; a batch is worked through in order, each item seeing what those before
+//     it have done. It holds at most MAX_BATCH items.
 //  2. The store's clock decides. An embedded engine takes its clock as an argument, so that tests move it.
 //  3. Hints are hints: everything still completes with `listen` muted, by polling.
 //  4. At most one live run stands under a key; a run has at most one accepted outcome. Execution is at least
@@ -197,7 +198,7 @@ export type Outcome = { id: string; token: string; then?: Draft[] } & (
   | { kind: 'released' }
 )
 
-/** `lost`: the token holds no lease any more; nothing was changed. A repeated settle is answered as it was at first. */
+/** `lost`: the token holds no lease any more; nothing was changed. A repeated settle is answered as it was at first, until the run's next attempt is settled. */
 export type SettleAnswer = 'settled' | 'lost'
 export type LeaseAnswer = 'held' | 'lost' | 'cancelled'
 /** `ended`: it had come to an end by itself; `unknown`: there is no such run (any more). */
@@ -277,7 +278,8 @@ export interface Engine {
   /** Ends pending and running runs; frees their keys at once. The reason is appended to their errors. */
   cancel(ids: readonly string[], reason?: string): Promise<CancelAnswer[]>
   /**
-   * Forgets results and remembered failures; answers how many keys changed. A running run is moved aside: it
+   * Forgets results and remembered failures; answers how many keys changed. Atomic per key; a name is gone through key by
+   * key, and once this has answered, no result from before the call is served. A running run is moved aside: it
    * still answers those who wait for it, and is not cached. A pending run stays: it has not looked at anything yet.
    */
   invalidate(selector: Selector): Promise<number>

@@ -89,7 +89,7 @@ export class Connection {
    */
   write<T>(work: () => T): Promise<T> {
     return this.#whenFree(() => {
-      this.statement('BEGIN IMMEDIATE').run()
+      this.#begin()
       try {
         const result = work()
         this.statement('COMMIT').run()
@@ -158,6 +158,17 @@ export class Connection {
     this.trimLog(0)
     this.#statements.clear()
     this.#db.close()
+  }
+
+  /** A transaction that could not be rolled back when it failed must not fail every one after it. */
+  #begin(): void {
+    try {
+      this.statement('BEGIN IMMEDIATE').run()
+    } catch (error) {
+      if (!(error instanceof Error) || !error.message.includes('within a transaction')) throw error
+      this.statement('ROLLBACK').run()
+      this.statement('BEGIN IMMEDIATE').run()
+    }
   }
 
   #rollBack(): void {
