@@ -1,13 +1,24 @@
 // Turns values into what people and programs read: durations, tables, plain JSON, text without secrets or control characters.
-import { stripVTControlCharacters, styleText } from 'node:util'
+import { stripVTControlCharacters } from 'node:util'
 import { errorToJson } from '../errors.ts'
 
-export type Paint = (style: 'red' | 'green' | 'yellow' | 'cyan' | 'dim' | 'bold', text: string) => string
+// Written by hand: util.styleText looks at stdout, whichever stream the text is for.
+const STYLES = {
+  red: [31, 39],
+  green: [32, 39],
+  yellow: [33, 39],
+  cyan: [36, 39],
+  dim: [2, 22],
+  bold: [1, 22],
+} as const
+
+export type Paint = (style: keyof typeof STYLES, text: string) => string
 
 /** Colours on a terminal only, and not where NO_COLOR (https://no-color.org) or a dumb terminal forbids them. */
 export function paintFor(stream: { isTTY?: boolean }, environment: NodeJS.ProcessEnv): Paint {
-  const coloured = stream.isTTY === true && !environment.NO_COLOR && environment.TERM !== 'dumb'
-  return coloured ? (style, text) => styleText(style, text) : (_style, text) => text
+  if (stream.isTTY !== true || environment.NO_COLOR || environment.TERM === 'dumb')
+    return (_style, text) => text
+  return (style, text) => `\u001b[${STYLES[style][0]}m${text}\u001b[${STYLES[style][1]}m`
 }
 
 const UNITS: [suffix: string, ms: number][] = [

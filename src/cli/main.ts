@@ -5,7 +5,7 @@ import { loadBootstrap } from './bootstrap.ts'
 import type { Answer, Command } from './command.ts'
 import { COMMANDS, commandHelp, EVERY_FLAG, GLOBAL_FLAGS, generalHelp, misfit } from './commands.ts'
 import { codeOf, failureDocument, failureText, wantsStacks } from './failure.ts'
-import type { Reading } from './flags.ts'
+import type { Arguments, Reading } from './flags.ts'
 import { readFlags, split, usage } from './flags.ts'
 import { paintFor } from './format.ts'
 import { packageVersion } from './help.ts'
@@ -25,7 +25,8 @@ export async function main(
   const parts = split(argv, EVERY_FLAG)
   const has = (flag: string): boolean => parts.options.some(({ name }) => name === flag)
   const stacks = has('verbose') || wantsStacks(environment)
-  let json = has('json')
+  // Known before anything else is, because a usage error is answered in the wanted form too.
+  let json = has('json') || /^(1|true|yes|on)$/i.test(environment.DEFERQ_JSON ?? '')
   let command: Command | undefined
   try {
     const help = has('help') || parts.positionals[0] === 'help'
@@ -37,12 +38,9 @@ export async function main(
       process.stderr.write(generalHelp())
       return endProcess(2)
     }
-    const flags = { ...GLOBAL_FLAGS, ...command.flags }
-    const reading = readFlags(parts, flags, environment, `deferq ${command.name}`, elsewhere)
+    const reading = readCommand(command, parts, rest, environment)
     json = reading.values.json ?? false
-    const wrong = misfit(command, rest)
-    if (wrong !== undefined) throw usage(wrong)
-    endProcess(await run(command, rest, reading as Globals, environment, stacks))
+    endProcess(await run(command, rest, reading, environment, stacks))
   } catch (error) {
     const help = command === undefined ? 'deferq --help' : `deferq ${command.name} --help`
     if (json) print(failureDocument(error, { stacks, help }))
@@ -54,7 +52,21 @@ export async function main(
   }
 }
 
-function commandNamed(name: string): Command {
+/** The flags of a command line, once it is sure that it makes sense for this command. */
+export function readCommand(
+  command: Command,
+  parts: Arguments,
+  positionals: readonly string[],
+  environment: NodeJS.ProcessEnv,
+): Globals {
+  const flags = { ...GLOBAL_FLAGS, ...command.flags }
+  const reading = readFlags(parts, flags, environment, `deferq ${command.name}`, elsewhere)
+  const wrong = misfit(command, positionals)
+  if (wrong !== undefined) throw usage(wrong)
+  return reading as Globals
+}
+
+export function commandNamed(name: string): Command {
   const command = COMMANDS.get(name)
   if (command !== undefined) return command
   const meant = nearest(name, COMMANDS.keys())

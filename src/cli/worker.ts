@@ -27,7 +27,7 @@ export async function workerMain(
   const paint = paintFor(process.stderr, environment)
   let flags: WorkerFlags
   try {
-    flags = read(argv, environment)
+    flags = readWorkerFlags(argv, environment)
   } catch (error) {
     report(error, argv.includes('--json'), paint, environment)
     return endProcess(2)
@@ -52,7 +52,7 @@ export async function workerMain(
   }
 }
 
-function read(argv: readonly string[], environment: NodeJS.ProcessEnv): WorkerFlags {
+export function readWorkerFlags(argv: readonly string[], environment: NodeJS.ProcessEnv): WorkerFlags {
   const parts = split(argv, WORKER_FLAGS)
   // Help is for those who don't know the flags yet: nothing else has to be right for it.
   const asked = parts.options.find(({ name, inline }) => (name === 'help' || name === 'version') && !inline)

@@ -2,7 +2,8 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { WORKER_FLAGS } from '../../src/cli/worker-flags.ts'
+import { readWorkerFlags } from '../../src/cli/worker.ts'
+import { WORKER_FLAGS, workerOptions } from '../../src/cli/worker-flags.ts'
 import { Installation } from './program.ts'
 
 let installed: Installation
@@ -94,8 +95,8 @@ describe('limits', () => {
 
   test('--queues and --names choose the work', async () => {
     const SEED = JSON.stringify([
-      ['add', { a: 1 }, { queue: 'x' }],
-      ['add', { a: 2 }, { queue: 'y' }],
+      ['add', { a: 1, b: 1 }, { queue: 'x' }],
+      ['add', { a: 2, b: 1 }, { queue: 'y' }],
       ['broken', {}, { queue: 'x' }],
     ])
     const { stderr } = await work(['--queues=x', '--names=add', '--stop-when-empty'], { SEED })
@@ -195,7 +196,9 @@ describe('the log', () => {
   })
 
   test('--quiet leaves warnings and errors', async () => {
-    const { stderr } = await work(['--quiet', '--stop-when-empty'], { SEED: '[["broken"],["add",{"a":1}]]' })
+    const { stderr } = await work(['--quiet', '--stop-when-empty'], {
+      SEED: '[["broken"],["add",{"a":1,"b":1}]]',
+    })
     expect(stderr).toContain("'broken' failed")
     expect(stderr).not.toMatch(/ info |completed/)
   })
@@ -291,7 +294,6 @@ describe('usage', () => {
     ['no time at all', ['--bootstrap=worker.mjs', '--timeout=0'], {}, /--timeout is 0/],
     ['an empty entry', ['--queues=a,,b'], {}, /--queues is 'a,,b', with an empty entry/],
     ['no truth', ['--once=perhaps'], {}, /--once is 'perhaps': use true or false/],
-    ['a strange name', ['--bootstrap=worker.mjs', '--names=ad'], {}, /--names has 'ad'.* Known: add, gated/],
     [
       'an empty variable',
       [],
@@ -299,10 +301,30 @@ describe('usage', () => {
       /variable DEFERQ_CONCURRENCY is empty.*unset DEFERQ_CONCURRENCY/,
     ],
     ['a wrong variable', [], { DEFERQ_LEASE: 'long' }, /DEFERQ_LEASE is 'long'/],
-  ])('%s', async (_, args, env, message) => {
+  ])('%s', (_, args, env, message) => {
+    const logger = { debug() {}, info() {}, warn() {}, error() {} }
+    const reading = () => workerOptions(readWorkerFlags(args, env), logger)
+    expect(reading).toThrow(message)
+    expect(reading).toThrow(expect.objectContaining({ code: 'USAGE' }))
+  })
+
+  test.each<[string, string[], Record<string, string>, RegExp]>([
+    [
+      'a misspelt flag',
+      ['--bootsrap=x'],
+      {},
+      /^USAGE: .*\nhint: deferq-worker --help lists what can be given\.\n$/,
+    ],
+    [
+      'an empty variable',
+      ['--bootstrap=worker.mjs'],
+      { DEFERQ_NAMES: '' },
+      /^USAGE: .*DEFERQ_NAMES is empty/,
+    ],
+    ['a strange name', ['--bootstrap=worker.mjs', '--names=ad'], {}, /--names has 'ad'.* Known: add, gated/],
+  ])('%s ends the program with 2', async (_, args, env, message) => {
     const { code, stdout, stderr } = await run(args, env)
     expect(stderr).toMatch(message)
-    expect(stderr).toMatch(/^USAGE: /)
     expect(stderr).not.toMatch(/^\s+at /m)
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
   })
