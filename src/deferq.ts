@@ -17,7 +17,7 @@ import { isEnded, MAX_BATCH } from './engine.ts'
 import { openEngine } from './engines/open.ts'
 import { DeferqError, errorToJson } from './errors.ts'
 import { isId, keyOf, newRun } from './fingerprint.ts'
-import { QUIET_LOGGER, unfailing } from './log.ts'
+import { DEFAULT_LOGGER, unfailing } from './log.ts'
 import type {
   DispatchOptions,
   InputOf,
@@ -82,7 +82,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
 
   constructor(options: DeferQOptions<Tasks> = {}) {
     checkKnown(options, KNOWN_OPTIONS, 'new DeferQ()')
-    const { url, engine, tasks, defaults = {}, limits, logger = QUIET_LOGGER } = options
+    const { url, engine, tasks, defaults = {}, limits, logger = DEFAULT_LOGGER } = options
     if (url !== undefined && engine !== undefined) {
       throw new DeferqError('INVALID_OPTION', 'new DeferQ(): give either url or engine, not both.')
     }
@@ -208,7 +208,13 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
   ): Promise<number> {
     const engine = await this.open()
     if (isId(nameOrTaskId)) return engine.invalidate({ keys: [keyOf(nameOrTaskId)] })
-    if (params === undefined && options === undefined) return engine.invalidate({ name: nameOrTaskId })
+    if (params === undefined && options?.idempotencyKey === undefined) {
+      if (options === undefined) return engine.invalidate({ name: nameOrTaskId })
+      throw new DeferqError(
+        'INVALID_OPTION',
+        `invalidate('${nameOrTaskId}'): a scope needs the params too; without both, all results of the name are forgotten.`,
+      )
+    }
     return engine.invalidate({ keys: [await this.#drafter.key(nameOrTaskId, params, options)] })
   }
 

@@ -127,12 +127,11 @@ export function errorFromJson(json: ErrorJson): Error {
   return error
 }
 
-/** A URL fit for a message: the password is masked. Text that is no URL loses anything before an `@`. */
-export function maskUrl(url: string): string {
-  return url.replace(/^([a-z0-9+.-]*:\/\/)?([^@/]*)@/i, (_all, scheme: string | undefined, login: string) => {
-    const user = login.split(':')[0] ?? ''
-    return `${scheme ?? ''}${user}${login.includes(':') ? ':***' : ''}@`
-  })
+/** Text fit for a message or a log: the passwords of the URLs in it are masked, and what a query calls a secret. */
+export function maskUrl(text: string): string {
+  return text
+    .replace(/([a-z][a-z0-9+.-]*:\/\/)([^\s'"`@:/?#]*):([^\s'"`]*)@/gi, '$1$2:***@')
+    .replace(/([?&](?:password|secret|token|auth)=)[^\s&'"`]*/gi, '$1***')
 }
 
 function isErrorShaped(value: unknown): value is { name?: unknown; message: string } {

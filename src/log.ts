@@ -1,13 +1,25 @@
-// The default logger: warnings and errors as one line each on standard error, nothing else.
+// The default logger: warnings and errors as one line each on standard error, or wherever a program sends them.
 import { inspect } from 'node:util'
 import type { Logger } from './task.ts'
 
-export const QUIET_LOGGER: Logger = {
-  debug() {},
-  info() {},
-  warn: (details, message) => write('warn', details, message),
-  error: (details, message) => write('error', details, message),
+// Not a variable of this module: a bootstrap file may bring a copy of the package of its own.
+const SINK = Symbol.for('deferq.logger')
+const sinks = globalThis as { [SINK]?: Logger }
+
+export const DEFAULT_LOGGER: Logger = {
+  debug: (details, message) => sinks[SINK]?.debug(details, message),
+  info: (details, message) => sinks[SINK]?.info(details, message),
+  warn: (details, message) => (sinks[SINK]?.warn ?? warn)(details, message),
+  error: (details, message) => (sinks[SINK]?.error ?? error)(details, message),
 }
+
+/** For programs that are deferq's own: whoever was given no logger logs to this one. */
+export function logByDefaultTo(logger: Logger): void {
+  sinks[SINK] = logger
+}
+
+const warn = (details: object, message: string): void => write('warn', details, message)
+const error = (details: object, message: string): void => write('error', details, message)
 
 function write(level: string, details: object, message: string): void {
   const { error, ...rest } = details as { error?: unknown }

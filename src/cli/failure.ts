@@ -1,8 +1,8 @@
 // Says what went wrong: for people the code, the message and what to do next, for programs one JSON document.
 import { inspect } from 'node:util'
-import { isDeferqError } from '../errors.ts'
+import { isDeferqError, maskUrl } from '../errors.ts'
 import type { Paint } from './format.ts'
-import { clean, maskSecrets, plain } from './format.ts'
+import { clean, plain } from './format.ts'
 
 /** Stacks are for those who ask for them. */
 export function wantsStacks(environment: NodeJS.ProcessEnv): boolean {
@@ -21,7 +21,7 @@ export function failureText(
   options: { stacks?: boolean; help?: string } = {},
 ): string {
   const message = error instanceof Error ? error.message : String(error)
-  const lines = [`${paint('red', codeOf(error))}: ${clean(maskSecrets(message))}`]
+  const lines = [`${paint('red', codeOf(error))}: ${clean(maskUrl(message))}`]
   const hint = hintFor(error, options)
   if (hint !== undefined) lines.push(`${paint('dim', 'hint:')} ${hint}`)
   if (options.stacks) lines.push(paint('dim', stackOf(error)))
@@ -48,7 +48,7 @@ export function stackOf(error: unknown): string {
     const text = at instanceof Error ? (at.stack ?? String(at)) : inspect(at, { depth: 4 })
     parts.push(text.replace(/\n\s+at (?=.*\bnode:)[^\n]*/g, ''))
   }
-  return clean(maskSecrets(parts.join('\ncaused by: ')))
+  return clean(maskUrl(parts.join('\ncaused by: ')))
 }
 
 function hintFor(error: unknown, { stacks, help }: { stacks?: boolean; help?: string }): string | undefined {

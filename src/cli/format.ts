@@ -1,6 +1,6 @@
 // Turns values into what people and programs read: durations, tables, plain JSON, text without secrets or control characters.
 import { stripVTControlCharacters } from 'node:util'
-import { errorToJson } from '../errors.ts'
+import { errorToJson, maskUrl } from '../errors.ts'
 
 // Written by hand: util.styleText looks at stdout, whichever stream the text is for.
 const STYLES = {
@@ -76,13 +76,6 @@ export function clean(text: string): string {
     .replaceAll('\t', '  ')
 }
 
-/** Masks the password of every URL within a text, whatever characters it has. */
-export function maskSecrets(text: string): string {
-  return text
-    .replace(/([a-z][a-z0-9+.-]*:\/\/)([^\s'"`@:/?#]*):([^\s'"`]*)@/gi, '$1$2:***@')
-    .replace(/([?&](?:password|secret|token|auth)=)[^\s&'"`]*/gi, '$1***')
-}
-
 /** Values that JSON has no word for, in a readable form: nothing here throws, and nothing is lost in silence. */
 export function plain(value: unknown, stacks = false): unknown {
   if (typeof value === 'bigint') return value.toString()
@@ -104,8 +97,8 @@ export function plain(value: unknown, stacks = false): unknown {
 function errorPlain(error: Error, stacks: boolean): object {
   const trim = ({ stack, cause, ...json }: ReturnType<typeof errorToJson>): object => ({
     ...json,
-    message: maskSecrets(json.message),
-    ...(stacks && stack !== undefined ? { stack: maskSecrets(stack) } : {}),
+    message: maskUrl(json.message),
+    ...(stacks && stack !== undefined ? { stack: maskUrl(stack) } : {}),
     ...(cause === undefined ? {} : { cause: trim(cause) }),
   })
   return trim(errorToJson(error))

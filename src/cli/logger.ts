@@ -1,9 +1,9 @@
 // The worker's logger: one line per event on standard error, for people or as JSON.
-import { isDeferqError } from '../errors.ts'
+import { isDeferqError, maskUrl } from '../errors.ts'
 import type { Logger } from '../task.ts'
 import { stackOf } from './failure.ts'
 import type { Paint } from './format.ts'
-import { clean, maskSecrets, plain } from './format.ts'
+import { clean, plain } from './format.ts'
 
 export interface LogOptions {
   json: boolean
@@ -32,8 +32,8 @@ export function cliLogger(options: LogOptions): Logger {
 
 function jsonLine(level: Level, details: object, message: string, { verbose }: LogOptions): string {
   const { error, ...fields } = details as { error?: unknown }
-  const shown = typeof error === 'string' ? maskSecrets(error) : plain(error, verbose || level === 'error')
-  const head = { time: new Date().toISOString(), level, message: maskSecrets(message) }
+  const shown = typeof error === 'string' ? maskUrl(error) : plain(error, verbose || level === 'error')
+  const head = { time: new Date().toISOString(), level, message: maskUrl(message) }
   // Ours once more at the end: a field can't pretend to be another time or level.
   return JSON.stringify(
     Object.assign({ ...head }, plain(fields), error === undefined ? {} : { error: shown }, head),
@@ -67,4 +67,4 @@ function fieldText(value: unknown): string {
 }
 
 /** One event is one line, whatever a message holds. */
-const oneLine = (text: string): string => clean(maskSecrets(text)).replaceAll('\n', ' ⏎ ')
+const oneLine = (text: string): string => clean(maskUrl(text)).replaceAll('\n', ' ⏎ ')

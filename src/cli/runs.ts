@@ -1,11 +1,12 @@
 // Shows runs: as a document for programs, as a block or a table for people; and waits for one to end.
+import { maskUrl } from '../errors.ts'
 import type { Dispatched, Receipt } from '../task.ts'
 import { sleep } from '../time.ts'
 import type { AnyDeferQ } from './bootstrap.ts'
 import type { Scene } from './command.ts'
 import type { Flags } from './flags.ts'
 import type { Paint } from './format.ts'
-import { block, clean, maskSecrets, plain, readable, table } from './format.ts'
+import { block, clean, plain, readable, table } from './format.ts'
 
 const REDRAW_MS = 250
 /** A run that is due and still waits after this long: perhaps nobody runs a worker. */
@@ -54,9 +55,9 @@ export function runBlock(receipt: Receipt | Dispatched, paint: Paint): string {
       ['finished', finishedAt === undefined ? undefined : finished(receipt)],
       ['progress', receipt.progress === undefined ? undefined : jsonText(receipt.progress)],
       ['result', receipt.status === 'completed' ? freshness(receipt) : undefined],
-      ['error', error === undefined ? undefined : `${error.code}: ${clean(maskSecrets(error.message))}`],
+      ['error', error === undefined ? undefined : `${error.code}: ${clean(maskUrl(error.message))}`],
       ...history.map(({ attempt, at, error: each }) => {
-        const message = `${each.name}: ${clean(maskSecrets(each.message))}`
+        const message = `${each.name}: ${clean(maskUrl(each.message))}`
         return [`attempt ${attempt}`, `${iso(at)} ${message}`] as const
       }),
     ],

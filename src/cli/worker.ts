@@ -1,5 +1,8 @@
 // deferq-worker: from flags and a bootstrap file to a running worker, its log, its signals and its exit code.
+
 import { resolve } from 'node:path'
+import { maskUrl } from '../errors.ts'
+import { logByDefaultTo } from '../log.ts'
 import type { Logger } from '../task.ts'
 import type { WorkerSummary } from '../worker/worker.ts'
 import { Worker } from '../worker/worker.ts'
@@ -8,7 +11,7 @@ import { loadBootstrap, wrong } from './bootstrap.ts'
 import { codeOf, failureText, stackOf, wantsStacks } from './failure.ts'
 import { misspeltVariables, readFlags, split, usage } from './flags.ts'
 import type { Paint } from './format.ts'
-import { maskSecrets, paintFor, readable } from './format.ts'
+import { paintFor, readable } from './format.ts'
 import { packageVersion } from './help.ts'
 import { cliLogger } from './logger.ts'
 import { endProcess, writeTo } from './process.ts'
@@ -43,6 +46,7 @@ export async function workerMain(
     paint,
     write: writeTo(process.stderr),
   })
+  logByDefaultTo(logger)
   try {
     for (const text of misspeltVariables(WORKER_FLAGS, environment)) logger.warn({}, text)
     endProcess(await work(flags, logger))
@@ -286,5 +290,5 @@ function report(error: unknown, json: boolean, paint: Paint, environment: NodeJS
   // A bootstrap's own error is its author's to mend, and its stack says where.
   const { cause } = (error ?? {}) as { cause?: unknown }
   if (!stacks && codeOf(error) === 'INVALID_BOOTSTRAP' && cause !== undefined)
-    write(`${maskSecrets(stackOf(cause)).replace(/^/gm, '    ')}\n`)
+    write(`${maskUrl(stackOf(cause)).replace(/^/gm, '    ')}\n`)
 }

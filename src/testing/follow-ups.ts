@@ -143,7 +143,10 @@ export const FOLLOW_UPS: Cases = {
   async 'a chain may hear of one and the same end'(s) {
     const draft = s.draft()
     const third = { ...s.followUp(keyOf(draft), 'both', { params: '"third"' }), sameParent: true }
-    const second = { ...s.followUp(keyOf(draft), 'both', { params: '"second"', then: [third] }), sameParent: true }
+    const second = {
+      ...s.followUp(keyOf(draft), 'both', { params: '"second"', then: [third] }),
+      sameParent: true,
+    }
     const first = s.followUp(keyOf(draft), 'success', { params: '"first"', then: [second] })
     await s.admit({ ...draft, then: [first] })
     await s.complete(await s.claimOne(), '1')

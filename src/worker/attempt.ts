@@ -1,4 +1,6 @@
 // One attempt at a task: decode, validate, call the handler, and say how it went; over at once when it is aborted.
+
+import { decode } from '../decode.ts'
 import type { Extra } from '../draft.ts'
 import { validate } from '../draft.ts'
 import type { Claimed, Outcome } from '../engine.ts'
@@ -8,7 +10,6 @@ import type { AnyTask, Context, Ended, Logger, RetryAtError } from '../task.ts'
 import { isNoRetry, isRetryAt } from '../task.ts'
 import type { Backoff } from '../time.ts'
 import { backoffMs, DEFAULT_BACKOFF, durationMs } from '../time.ts'
-import { decode } from '../decode.ts'
 import { encode, Walk } from '../value.ts'
 
 /** Why an attempt is over before its handler is: what is said of it, or nothing when it is not this worker's any more. */

@@ -72,6 +72,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
   #ran: Promise<WorkerSummary> | undefined
   #stopping = false
   #releasing = false
+  #cut = false
   #lastTroubleAt = -Infinity
   #measuredAt = -Infinity
   #usedMb = 0
@@ -350,9 +351,12 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
 
   /** Deferq was closed under this worker: nothing can be settled any more, and others get what runs once its lease is over. */
   #cutOff(): void {
-    this.#stop('aborted')
-    this.#poller?.abandon()
+    if (this.#cut) return
+    this.#cut = true
+    this.#logger.error({}, 'the worker ends, because its deferq was closed: stop the worker first')
     for (const attempt of this.#held.values()) attempt.interrupt('lost')
+    this.#poller?.abandon()
+    this.#stop('aborted')
   }
 
   #busy(): boolean {

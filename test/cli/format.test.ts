@@ -1,8 +1,9 @@
 // What the command line prints with: durations, secrets, colours, near words, and values that JSON has no word for.
 import { describe, expect, test } from 'vitest'
-import { clean, maskSecrets, paintFor, plain, readable, table } from '../../src/cli/format.ts'
+import { clean, paintFor, plain, readable, table } from '../../src/cli/format.ts'
 import { nearest } from '../../src/cli/nearest.ts'
 import { StatusLine } from '../../src/cli/status-line.ts'
+import { maskUrl } from '../../src/errors.ts'
 
 describe('durations', () => {
   test.each([
@@ -26,7 +27,7 @@ describe('secrets', () => {
     ["'redis://u:secret@h' and rediss://v:other@i", "'redis://u:***@h' and rediss://v:***@i"],
     ['redis://h:6379/0', 'redis://h:6379/0'],
     ['http://h/?token=abc&x=1', 'http://h/?token=***&x=1'],
-  ])('%s', (text, masked) => expect(maskSecrets(text)).toBe(masked))
+  ])('%s', (text, masked) => expect(maskUrl(text)).toBe(masked))
 })
 
 test('colours are for terminals alone, and not where NO_COLOR is set', () => {

@@ -16,9 +16,13 @@ export async function loadLibrary(): Promise<Library> {
   try {
     return await import('ioredis')
   } catch (error) {
-    throw new DeferqError('MISSING_DEPENDENCY', 'The Redis engine needs the package ioredis: npm install ioredis', {
-      cause: error,
-    })
+    throw new DeferqError(
+      'MISSING_DEPENDENCY',
+      'The Redis engine needs the package ioredis: npm install ioredis',
+      {
+        cause: error,
+      },
+    )
   }
 }
 
@@ -79,7 +83,12 @@ export function commandClient(library: Library, target: Target, settings: Client
 }
 
 /** A connection that only listens; when it ends, its owner makes another. On a cluster any node hears everything. */
-export function hintClient(library: Library, target: Target, settings: ClientSettings, commands: Client): Redis {
+export function hintClient(
+  library: Library,
+  target: Target,
+  settings: ClientSettings,
+  commands: Client,
+): Redis {
   const options: RedisOptions = {
     ...baseOptions(target, settings),
     ...place(target, settings),

@@ -97,7 +97,11 @@ export class Connection {
       } catch (error) {
         if (this.#closed) throw this.#closedError()
         if (error === OVERDUE) {
-          throw unavailable(`No answer came within ${this.#timeoutMs} ms from Redis`, this.#where, this.#lastError)
+          throw unavailable(
+            `No answer came within ${this.#timeoutMs} ms from Redis`,
+            this.#where,
+            this.#lastError,
+          )
         }
         const fault = judge(error, this.#where)
         if (fault instanceof DeferqError) throw fault

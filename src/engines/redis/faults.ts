@@ -26,7 +26,9 @@ export function judge(error: unknown, where: string): Fault {
     return 'refused for now'
   }
   if (name === 'ReplyError') {
-    return new DeferqError('STORE_UNAVAILABLE', `Redis at ${where} refused a command: ${message}`, { cause: error })
+    return new DeferqError('STORE_UNAVAILABLE', `Redis at ${where} refused a command: ${message}`, {
+      cause: error,
+    })
   }
   return 'lost'
 }

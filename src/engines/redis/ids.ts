@@ -24,7 +24,13 @@ export function longId(short: string): string {
 }
 
 /** `maxAttempts,resultTtl,staleTtl,failureTtl,retention` in base 36, 0 as nothing: 11 bytes for a usual one. */
-export function packPolicy({ maxAttempts, resultTtlMs, staleTtlMs, failureTtlMs, retentionMs }: Policy): string {
+export function packPolicy({
+  maxAttempts,
+  resultTtlMs,
+  staleTtlMs,
+  failureTtlMs,
+  retentionMs,
+}: Policy): string {
   return `${pack(maxAttempts)},${pack(resultTtlMs)},${pack(staleTtlMs)},${pack(failureTtlMs)},${pack(retentionMs)}`
 }
 
@@ -70,7 +76,14 @@ export const extraText = ({ extra }: Draft): string => (extra === undefined ? ''
 /** A run as the scripts answer it: its text, its id, and what lies beside the text, where that says there is something. */
 export type Row = [text: string, id: string, beside?: (string | null | (string | null)[])[]]
 
-const STATUS: Record<string, Status> = { n: 'pending', p: 'pending', r: 'running', c: 'completed', f: 'failed', x: 'cancelled' }
+const STATUS: Record<string, Status> = {
+  n: 'pending',
+  p: 'pending',
+  r: 'running',
+  c: 'completed',
+  f: 'failed',
+  x: 'cancelled',
+}
 const PARENT_STATUS = { c: 'completed', f: 'failed', x: 'cancelled' } as const
 
 interface Kind {

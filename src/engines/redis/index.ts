@@ -25,7 +25,17 @@ import { admitArgs, admitReply } from './admit.ts'
 import { closedError } from './connection.ts'
 import { invalidateArgs, invalidateNameArgs, invalidateReply } from './invalidate.ts'
 import { extendArgs, extendReply, sweepArgs, sweepReply } from './leases.ts'
-import { addCounts, cancelArgs, cancelReply, countsOf, listArgs, listReply, readArgs, readPosition, readReply } from './runs.ts'
+import {
+  addCounts,
+  cancelArgs,
+  cancelReply,
+  countsOf,
+  listArgs,
+  listReply,
+  readArgs,
+  readPosition,
+  readReply,
+} from './runs.ts'
 import type { ScriptName, Scripts } from './scripts.ts'
 import { compile, SCRIPTS } from './scripts.ts'
 import type { SessionOptions } from './session.ts'
@@ -122,7 +132,9 @@ export class RedisEngine implements Engine {
   }
 
   async extend(leases: readonly Lease[], leaseMs: number): Promise<LeaseAnswer[]> {
-    return this.#each('extend', leases, byId, async (items, run) => extendReply(await run(extendArgs(items, leaseMs))))
+    return this.#each('extend', leases, byId, async (items, run) =>
+      extendReply(await run(extendArgs(items, leaseMs))),
+    )
   }
 
   async sweep(limit: number): Promise<Swept> {
@@ -163,11 +175,15 @@ export class RedisEngine implements Engine {
 
   async read(ids: readonly string[], watch = false): Promise<(Entry | undefined)[]> {
     const watcher = watch ? this.#address : ''
-    return this.#each('read', ids, itself, async (items, run) => readReply(await run(readArgs(items, watcher))))
+    return this.#each('read', ids, itself, async (items, run) =>
+      readReply(await run(readArgs(items, watcher))),
+    )
   }
 
   async cancel(ids: readonly string[], reason?: string): Promise<CancelAnswer[]> {
-    return this.#each('cancel', ids, itself, async (items, run) => cancelReply(await run(cancelArgs(items, reason))))
+    return this.#each('cancel', ids, itself, async (items, run) =>
+      cancelReply(await run(cancelArgs(items, reason))),
+    )
   }
 
   async invalidate(selector: Selector): Promise<number> {
@@ -204,7 +220,9 @@ export class RedisEngine implements Engine {
   async count(): Promise<Counts> {
     const session = await this.#ready()
     const fields = new Map<string, number>()
-    await Promise.all(session.tags.map(async (_tag, shard) => addCounts(fields, await session.run('count', shard, []))))
+    await Promise.all(
+      session.tags.map(async (_tag, shard) => addCounts(fields, await session.run('count', shard, []))),
+    )
     return countsOf(fields)
   }
 
@@ -219,7 +237,8 @@ export class RedisEngine implements Engine {
         hear(hint)
       } catch (error) {
         // It would end the process from within an event of the connection.
-        if (hint.kind !== 'trouble') this.#troubles.hear(`A listener failed on the hint '${hint.kind}'.`, error)
+        if (hint.kind !== 'trouble')
+          this.#troubles.hear(`A listener failed on the hint '${hint.kind}'.`, error)
       }
     }
   }

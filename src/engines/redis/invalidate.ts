@@ -85,7 +85,10 @@ finish()
 return { step[1], changed, malformed }
 `
 
-export const invalidateArgs = (keys: readonly string[]): string[] => [message({ keys }), ...keys.map(shortKey)]
+export const invalidateArgs = (keys: readonly string[]): string[] => [
+  message({ keys }),
+  ...keys.map(shortKey),
+]
 
 export const invalidateReply = (reply: unknown): number => (reply as [number])[0]
 

@@ -18,7 +18,7 @@ for at = 3, #ARGV, 2 do
   local r = find(id)
   if r and r@status == 'r' and r@token == token then
     held[#held + 1] = r@ticket
-    held[#held + 1] = expiry
+    held[#held + 1] = whole(expiry)
     if progress ~= '' then
       local side = r@side
       aside(r, 'g', 'g', sub(progress, 2))
@@ -83,7 +83,7 @@ if scan then
     end
   end
   local first = tonumber(call('GET', T .. 'firstLease') or 1e15)
-  if later and later < first then call('SET', T .. 'firstLease', later) end
+  if later and later < first then call('SET', T .. 'firstLease', whole(later)) end
   if step[1] == '0' then call('DEL', T .. 'leaseScan') else call('SET', T .. 'leaseScan', step[1]) end
   scan = step[1] ~= '0'
 end

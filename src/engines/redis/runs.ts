@@ -116,7 +116,11 @@ export interface Position {
   skip: number
 }
 
-export function listArgs({ cursor, skip }: Position, room: number, { status, name, queue }: Filter): string[] {
+export function listArgs(
+  { cursor, skip }: Position,
+  room: number,
+  { status, name, queue }: Filter,
+): string[] {
   return [
     cursor,
     String(SCAN_COUNT),
@@ -136,7 +140,10 @@ export function listReply(reply: unknown): { cursor: string; skip: number; entri
 export function readPosition(text: string | undefined, shards: number): Position {
   const match = /^(\d+):(\d+):(\d+)$/.exec(text ?? '0:0:0')
   if (match === null || Number(match[1]) >= shards) {
-    throw new DeferqError('INVALID_OPTION', `The cursor '${text}' is none of this store's: take it from the page before.`)
+    throw new DeferqError(
+      'INVALID_OPTION',
+      `The cursor '${text}' is none of this store's: take it from the page before.`,
+    )
   }
   return { shard: Number(match[1]), cursor: match[2] as string, skip: Number(match[3]) }
 }

@@ -3,8 +3,8 @@ import { createHash } from 'node:crypto'
 import { ADMIT } from './admit.ts'
 import { INVALIDATE_KEYS, INVALIDATE_NAME } from './invalidate.ts'
 import { EXTEND, SWEEP } from './leases.ts'
-import { CANCEL, COUNT, LEAVE, LIST, READ } from './runs.ts'
 import { numbered } from './lua/entries.ts'
+import { CANCEL, COUNT, LEAVE, LIST, READ } from './runs.ts'
 import { SETTLE } from './settle.ts'
 
 const SOURCES = {

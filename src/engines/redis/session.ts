@@ -95,7 +95,9 @@ export class Session {
     if (this.connection.client.status === 'ready') {
       const leaving = this.turns
         .waiting()
-        .map(({ shard, name }) => this.connection.run(scripts.leave, this.tags[shard] as string, ['', address, name]))
+        .map(({ shard, name }) =>
+          this.connection.run(scripts.leave, this.tags[shard] as string, ['', address, name]),
+        )
       await Promise.race([Promise.allSettled(leaving), sleep(LEAVE_MS)])
     }
     this.#end()

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import type { Claimed, Outcome, SettleAnswer, Want } from '../../engine.ts'
 import type { Row } from './ids.ts'
 import { followText, longId, readEntry, shortId } from './ids.ts'
+import { INLINE } from './lua/entries.ts'
 import { PRELUDE } from './lua/prelude.ts'
 
 /** Stale tickets that one call passes over at the most, at 1 µs each. Whoever is stopped by it is told to ask again. */
@@ -23,8 +24,31 @@ export const SETTLE = `${PRELUDE}
 call('DEL', T .. 'none')
 
 local ended = {}
-local function settle(how, idAndToken, value, thens)
-  local id, token = sub(idAndToken, 1, 59), sub(idAndToken, 60)
+
+-- The commonest end, with nothing unusual about the run: its text is changed in three places without being taken apart, which
+-- takes 1 µs instead of 4. Answers false where settle() has to look more closely.
+local function complete(id, token, value)
+  local k = E .. sub(id, 1, 43)
+  local text = get(k)
+  if not text or token == '' or #value > ${INLINE} then return false end
+  if sub(text, 1, 17) ~= sub(id, 44) .. 'r' or sub(text, 109, 109 + #token) ~= token .. ';' then return false end
+  local at = 110 + #token
+  local kind = kindOf(sub(text, at, at - 1 + sub(text, 31, 35)))
+  if not kind then return false end
+  if not kind.ends then
+    local fresh = now + kind.policy[2]
+    local usable = fresh + kind.policy[3]
+    kind.ends = NOW .. moment(fresh) .. moment(usable)
+    kind.expires = whole(max(usable, now + kind.policy[5], now + 1))
+  end
+  put(k, sub(text, 1, 16) .. 'c' .. sub(text, 18, 61) .. kind.ends .. sub(text, 101) .. value, kind.expires)
+  ended[#ended + 1] = sub(id, 1, 45)
+  bump(kind.running, -1)
+  bump('tcompleted', 1)
+  return true
+end
+
+local function settle(how, id, token, value, thens)
   local r = find(id)
   if not r or r@status ~= 'r' or r@token ~= token then
     if r and token ~= '' and (r@before == token or (r@token == token and r@status ~= 'r')) then return 's' end
@@ -57,15 +81,13 @@ local function settle(how, idAndToken, value, thens)
       if ARGV[9] ~= '' then call('SREM', IDLE .. ARGV[9], ARGV[2]) end
     end
   end
-  if thens then
-    for _, draft in ipairs(thens) do admitFollow(draft) end
-  end
+  for _, draft in ipairs(thens) do admitFollow(draft) end
   return 's'
 end
 
 local rows, more, nextDue, stale, leases = {}, 0, -1, 0, {}
 
--- The next ticket of a lane that holds good, in c.row and c.due; the stale ones before it are passed over.
+-- The next ticket of a lane that holds good, in c.k, c.due, and c.row or (of a new run) c.text; the stale ones before it are passed over.
 local function head(c, count)
   while stale < ${MAX_STALE} do
     local ticket = c.tickets[c.at]
@@ -78,7 +100,17 @@ local function head(c, count)
       fetch(keys)
     else
       local k = keyOf(ticket)
-      if cache[k] then
+      local text = cache[k]
+      if text then
+        -- A new run has nothing unusual: as with complete(), there is no need to take it apart.
+        if c.priority == 0 and sub(text, 17, 17) == 'n' and sub(text, 1, 2) == sub(ticket, 44) then
+          local kind = kindOf(sub(text, 36, 35 + (tonumber(sub(text, 31, 35)) or 0)))
+          c.due = tonumber(sub(text, 18, 30))
+          if kind and kind.lane == c.lane and c.due and c.due <= now then
+            c.k, c.text, c.row = k, text, nil
+            return true
+          end
+        end
         local r = redeem(ticket)
         if not r then
           -- Stale, or set aside just now.
@@ -86,9 +118,11 @@ local function head(c, count)
         elseif r@status == 'p' and r@kind.lane == c.lane and tonumber(r@priority) == c.priority then
           c.due = tonumber(r@due)
           if c.due <= now then
-            c.row = r
+            c.k, c.row = k, r
             return true
           end
+          -- Retried since, or the clock went back: its time is yet to come.
+          call('ZADD', D, c.due, ticket)
         end
       elseif call('EXISTS', k) == 1 then
         setAside(k, 'It is no text.')
@@ -100,21 +134,31 @@ local function head(c, count)
   return false
 end
 
+local FIRST = NOW .. NEVER .. NEVER .. NEVER .. place4(1) .. USUAL
+
 local function take(c, expiry, tokens)
-  local r = c.row
-  -- The token before stays known, so that a repeated settle of that attempt is answered as it was.
-  if r@token ~= '' then r@before = r@token end
-  r@status, r@attempt, r@begun, r@token = 'r', place4(r@attempt + 1), NOW, tokens .. '.' .. #rows
-  leases[#leases + 1] = r@ticket
-  leases[#leases + 1] = expiry
-  rows[#rows + 1] = rowOf(r, save(r))
+  local r, ticket, row = c.row, c.tickets[c.at], nil
+  local token = tokens .. '.' .. #rows
+  if r then
+    -- The token before stays known, so that a repeated settle of that attempt is answered as it was.
+    if r@token ~= '' then r@before = r@token end
+    r@status, r@attempt, r@begun, r@token = 'r', place4(r@attempt + 1), NOW, token
+    row = rowOf(r, save(r))
+  else
+    local text = c.text
+    text = sub(text, 1, 16) .. 'r' .. sub(text, 18, 35) .. sub(text, 18, 30) .. FIRST .. token .. ';' .. sub(text, 36)
+    put(c.k, text)
+    row = { text, sub(ticket, 1, 43) .. sub(text, 1, 16) }
+  end
+  local count = #rows
+  rows[count + 1], leases[2 * count + 1], leases[2 * count + 2] = row, ticket, expiry
   c.count, c.at, c.taken = c.count + 1, c.at + 1, c.taken + 1
 end
 
 -- In order of priority; several lanes of one priority are merged by due time.
 local function claim(want, limit, leaseMs, tokens)
   local lanes = call('ZRANGE', LANES, 0, -1)
-  local at, expiry = 1, now + leaseMs
+  local at, expiry = 1, whole(now + leaseMs)
   while at <= #lanes and #rows < limit and stale < ${MAX_STALE} do
     local group, priority = {}, nil
     while at <= #lanes do
@@ -156,7 +200,7 @@ local function claim(want, limit, leaseMs, tokens)
       end
     end
   end
-  lease(expiry, leases)
+  lease(now + leaseMs, leases)
   if #rows >= limit or stale >= ${MAX_STALE} then more = 1 end
 end
 
@@ -181,23 +225,25 @@ local function findNextDue(want)
   if #delayed < ${2 * MAX_LOOK} then nextDue = -1 end
 end
 
-local outcomes, keys, answers = {}, {}, {}
+local starts, keys, answers = {}, {}, {}
 local at = 10
 for index = 1, tonumber(ARGV[3]) do
-  local how, count = match(ARGV[at], '^(.[^+]*)%+?(%d*)$')
-  local outcome = { how, ARGV[at + 1], ARGV[at + 2] }
-  outcomes[index], keys[index] = outcome, E .. sub(ARGV[at + 1], 1, 43)
-  if count ~= '' then
-    outcome[4] = {}
-    for then_ = 1, tonumber(count) do outcome[4][then_] = readFollow(ARGV[at + 2 + then_]) end
-    at = at + #outcome[4]
-  end
-  at = at + 3
+  starts[index], keys[index] = at, E .. sub(ARGV[at + 1], 1, 43)
+  at = at + 3 + (tonumber(match(ARGV[at], '%+(%d+)')) or 0)
 end
 fetch(keys)
 moveDue()
-for index, outcome in ipairs(outcomes) do
-  answers[index] = settle(outcome[1], outcome[2], outcome[3], outcome[4])
+for index, start in ipairs(starts) do
+  local how, value = ARGV[start], ARGV[start + 2]
+  local id, token = sub(ARGV[start + 1], 1, 59), sub(ARGV[start + 1], 60)
+  if how == 'c' and complete(id, token, value) then
+    answers[index] = 's'
+  else
+    local kind, count = match(how, '^(.[^+]*)%+?(%d*)$')
+    local thens = {}
+    for then_ = 1, tonumber(count) or 0 do thens[then_] = readFollow(ARGV[start + 2 + then_]) end
+    answers[index] = settle(kind, id, token, value, thens)
+  end
 end
 add(function(list, from, to) call('HDEL', LEASES, unpack(list, from, to)) end, ended)
 flush()
@@ -273,7 +319,14 @@ export interface SettleReply {
 }
 
 export function settleReply(reply: unknown, prefix: string): SettleReply {
-  const [, letters, rows, nextDue, more, malformed] = reply as [number, string, Row[], number, number, string[]]
+  const [, letters, rows, nextDue, more, malformed] = reply as [
+    number,
+    string,
+    Row[],
+    number,
+    number,
+    string[],
+  ]
   return {
     answers: Array.from(letters, (letter) => (letter === 's' ? 'settled' : 'lost')),
     claimed: rows.map((row, index) => ({ entry: readEntry(row), token: `${prefix}.${index}` })),

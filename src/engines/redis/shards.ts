@@ -25,7 +25,8 @@ export function slotOf(tag: string): number {
   let crc = 0
   for (const byte of Buffer.from(tag)) {
     crc ^= byte << 8
-    for (let bit = 0; bit < 8; bit++) crc = crc & 0x8000 ? ((crc << 1) ^ 0x1021) & 0xffff : (crc << 1) & 0xffff
+    for (let bit = 0; bit < 8; bit++)
+      crc = crc & 0x8000 ? ((crc << 1) ^ 0x1021) & 0xffff : (crc << 1) & 0xffff
   }
   return crc % SLOTS
 }
@@ -41,7 +42,11 @@ export interface Share<Item> {
   at: number[]
 }
 
-export function spread<Item>(items: readonly Item[], shards: number, id: (item: Item) => string): Share<Item>[] {
+export function spread<Item>(
+  items: readonly Item[],
+  shards: number,
+  id: (item: Item) => string,
+): Share<Item>[] {
   if (items.length === 0) return []
   if (shards === 1) return [{ shard: 0, items: [...items], at: items.map((_, index) => index) }]
   const shares: (Share<Item> | undefined)[] = []

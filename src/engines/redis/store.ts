@@ -52,7 +52,9 @@ export async function caveatsOf(connection: Connection, target: Target): Promise
   const warnings: string[] = []
   const infos = await connection.info('everything').catch(() => [])
   const says = (field: string): string | undefined =>
-    infos.map((info) => new RegExp(`^${field}:([^\\r\\n]*)`, 'm').exec(info)?.[1]).find((value) => value !== undefined)
+    infos
+      .map((info) => new RegExp(`^${field}:([^\\r\\n]*)`, 'm').exec(info)?.[1])
+      .find((value) => value !== undefined)
   const policy = infos
     .map((info) => /^maxmemory_policy:([^\r\n]*)/m.exec(info)?.[1])
     .find((one) => one !== undefined && one !== 'noeviction')
@@ -64,7 +66,9 @@ export async function caveatsOf(connection: Connection, target: Target): Promise
     warnings.push(`Redis at ${target.masked}: ${text}`)
   }
   if (says('aof_enabled') === '0') {
-    caveats.push('Redis runs without an append-only file: a crash loses what was dispatched since its last snapshot.')
+    caveats.push(
+      'Redis runs without an append-only file: a crash loses what was dispatched since its last snapshot.',
+    )
   } else {
     caveats.push('The append-only file is usually synced once a second: a crash may lose that second.')
   }

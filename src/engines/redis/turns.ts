@@ -1,5 +1,5 @@
 // Takes turns with the shards: which of them a claim asks, for how much, and in how many rounds.
-import type { Claimed, Outcome, Settled, SettleAnswer, Want } from '../../engine.ts'
+import type { Claimed, Outcome, SettleAnswer, Settled, Want } from '../../engine.ts'
 import type { SettleReply, SpelledWant } from './settle.ts'
 import { outcomeArgs, readMalformed, settleReply, spellWant } from './settle.ts'
 import type { Share } from './shards.ts'
@@ -77,7 +77,13 @@ export class Turns {
           const limit = limits.get(shard)
           asked++
           try {
-            const reply = await this.#ask(shard, share, limit === undefined ? undefined : want, spelled, limit ?? 0)
+            const reply = await this.#ask(
+              shard,
+              share,
+              limit === undefined ? undefined : want,
+              spelled,
+              limit ?? 0,
+            )
             share?.at.forEach((index, at) => {
               answers[index] = reply.answers[at] as SettleAnswer
             })
@@ -137,9 +143,15 @@ export class Turns {
     let args = quiet
     let again: readonly string[] | null = quiet
     if (want !== undefined && spelled !== undefined) {
-      args = [...head, spelled.text, String(limit), String(want.leaseMs), prefix, spelled.name, state.waiting].concat(
-        outcomes,
-      )
+      args = [
+        ...head,
+        spelled.text,
+        String(limit),
+        String(want.leaseMs),
+        prefix,
+        spelled.name,
+        state.waiting,
+      ].concat(outcomes)
       // What a lost answer had claimed nobody would run, so a claim is not sent twice; outcomes are.
       if (outcomes.length === 0) again = limit === 0 ? args : null
     }

@@ -34,7 +34,10 @@ export function readUrl(url: string): Target {
     new DeferqError('INVALID_URL', `The Redis URL ${masked} ${what}. Write it like ${EXAMPLES}.`)
   const match = URL_SHAPE.exec(url)
   if (match === null) throw wrong('can’t be read')
-  const [, scheme, arrangement, login, list, path = '', query = ''] = match as unknown as (string | undefined)[]
+  const [, scheme, arrangement, login, list, path = '', query = ''] = match as unknown as (
+    | string
+    | undefined
+  )[]
   const kind = (arrangement?.toLowerCase() ?? 'single') as Target['kind']
   const hosts = (list === '' ? 'localhost' : (list as string)).split(',').map((text) => {
     const host = HOST_SHAPE.exec(text)
@@ -54,7 +57,8 @@ export function readUrl(url: string): Target {
       if (colon >= 0) target.password = decodeURIComponent(login.slice(colon + 1))
     }
     if (path !== '') {
-      if (!/^\d{1,5}$/.test(path)) throw wrong(`has the path '/${path}', where the number of a database belongs`)
+      if (!/^\d{1,5}$/.test(path))
+        throw wrong(`has the path '/${path}', where the number of a database belongs`)
       target.db = Number(path)
       if (kind === 'cluster' && target.db !== 0) throw wrong('asks for a database; a cluster has only 0')
     }
@@ -78,7 +82,8 @@ function readOptions(target: Target, options: URLSearchParams, wrong: (what: str
       case 'name':
       case 'sentinelUsername':
       case 'sentinelPassword':
-        if (target.kind !== 'sentinel') throw wrong(`has the option '${name}', which is for redis+sentinel:// only`)
+        if (target.kind !== 'sentinel')
+          throw wrong(`has the option '${name}', which is for redis+sentinel:// only`)
         target[name === 'name' ? 'master' : name] = value
         break
       default:
@@ -104,7 +109,10 @@ export function checkPrefix(prefix: string): string {
 
 export function checkShards(shards: number): number {
   if (Number.isInteger(shards) && shards >= 1 && shards <= MAX_SHARDS) return shards
-  throw new DeferqError('INVALID_OPTION', `shards is ${shards}; it must be a whole number from 1 to ${MAX_SHARDS}.`)
+  throw new DeferqError(
+    'INVALID_OPTION',
+    `shards is ${shards}; it must be a whole number from 1 to ${MAX_SHARDS}.`,
+  )
 }
 
 function mask(url: string): string {

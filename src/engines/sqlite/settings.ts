@@ -1,7 +1,7 @@
 // Reads what a SqliteEngine is opened with: a `sqlite:` URL or a path, and the options beside it.
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { DeferqError } from '../../errors.ts'
+import { DeferqError, maskUrl } from '../../errors.ts'
 
 export interface SqliteOptions {
   /** `sqlite:./deferq.db`, `sqlite:/var/lib/deferq.db`, `sqlite::memory:`; may end in `?synchronous=full`. */
@@ -55,11 +55,15 @@ export function settingsOf(options: SqliteOptions): Settings {
 
 function parseUrl(url: string): { path: string; synchronous?: 'normal' | 'full' } {
   const refuse = (why: string, cause?: unknown): never => {
-    throw new DeferqError('INVALID_URL', `'${url}' is no URL of a SQLite database: ${why}. ${EXAMPLES}`, {
-      cause,
-    })
+    throw new DeferqError(
+      'INVALID_URL',
+      `'${maskUrl(url)}' is no URL of a SQLite database: ${why}. ${EXAMPLES}`,
+      {
+        cause,
+      },
+    )
   }
-  if (!url.startsWith('sqlite:')) refuse('it does not begin with sqlite:')
+  if (!/^sqlite:/i.test(url)) refuse('it does not begin with sqlite:')
   const [rest = '', ...queries] = url.slice('sqlite:'.length).split('?')
   if (queries.length > 1) refuse('it has more than one ?; write %3F for one in a file name')
   const parsed: { path: string; synchronous?: 'normal' | 'full' } = { path: '' }

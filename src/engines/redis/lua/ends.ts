@@ -110,9 +110,9 @@ local function conclude(r, status, value)
     follow(r, value)
     r@side = string.gsub(r@side, '%+', '')
   end
-  put(r@k, compose(r) .. result)
-  expiries[r@k] = max(expires, now + 1)
-  if r@side ~= '' then call('PEXPIREAT', X .. r@id, max(expires, now + 1)) end
+  expires = whole(max(expires, now + 1))
+  put(r@k, compose(r) .. result, expires)
+  if r@side ~= '' then call('PEXPIREAT', X .. r@id, expires) end
 end
 
 local function publish(channel, message)

@@ -87,6 +87,8 @@ local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local function moment(ms) return string.format('%013d', ms) end
 local NOW, NEVER = moment(now), moment(0)
+-- A number as an argument costs 0.4 µs each time, because Redis prints it with 17 digits.
+local function whole(number) return string.format('%.0f', number) end
 
 -- Lua hands over no more than about 8,000 values at once.
 local function add(to, from)
@@ -97,7 +99,7 @@ local counts = {}
 local function bump(field, by) counts[field] = (counts[field] or 0) + by end
 
 -- What was read, and what is to be written, by key. MGET answers nothing, and no error, for a key of another type.
-local cache, dirty, dirtyKeys, expiries = {}, {}, {}, {}
+local cache, writes, expiries = {}, {}, {}
 local function fetch(keys)
   add(function(list, from, to)
     for index, text in ipairs(call('MGET', unpack(list, from, to))) do cache[list[from + index - 1]] = text end
@@ -113,29 +115,21 @@ local function get(k)
   return text
 end
 
-local function put(k, text)
-  cache[k], expiries[k] = text, nil
-  if dirty[k] == nil then dirtyKeys[#dirtyKeys + 1] = k end
-  dirty[k] = true
+-- 'expires' only for what has ended: a run that lives has no time to live, and MSET takes away what its key had.
+local function put(k, text, expires)
+  cache[k], expiries[k] = text, expires
+  local length = #writes
+  writes[length + 1], writes[length + 2] = k, text
 end
 
 local function write()
-  if #dirtyKeys == 0 then return end
-  local list = {}
-  for _, k in ipairs(dirtyKeys) do
-    if dirty[k] then
-      list[#list + 1] = k
-      list[#list + 1] = cache[k]
-    end
-  end
-  add(function(all, from, to) call('MSET', unpack(all, from, to)) end, list)
-  -- Only what has ended has a time to live, and MSET takes away the one it had.
-  for k, at in pairs(expiries) do call('PEXPIREAT', k, at) end
-  dirty, dirtyKeys, expiries = {}, {}, {}
+  add(function(list, from, to) call('MSET', unpack(list, from, to)) end, writes)
+  for k, expires in pairs(expiries) do call('PEXPIREAT', k, expires) end
+  writes, expiries = {}, {}
 end
 
 local function rename(from, to)
-  if dirty[from] then write() end
+  write()
   call('RENAME', from, to)
   cache[to], cache[from] = cache[from], false
 end

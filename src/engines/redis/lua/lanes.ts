@@ -146,7 +146,7 @@ local function lease(expiry, list)
   first = first or tonumber(call('GET', T .. 'firstLease') or 1e15)
   if expiry < first then
     first = expiry
-    call('SET', T .. 'firstLease', expiry)
+    call('SET', T .. 'firstLease', whole(expiry))
   end
 end
 `
