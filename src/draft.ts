@@ -193,7 +193,17 @@ export class Drafter {
       throw new DeferqError('INVALID_OPTION', `dispatch('${name}'): scope must be text or a number.`)
     }
     const { key, ignore, version } = task?.options ?? {}
-    return fingerprint({ name, params, key, ignore, version, scope, idempotencyKey, limits: this.#limits })
+    return fingerprint({
+      name,
+      params,
+      key,
+      ignore,
+      version,
+      // As text: a tenant's number then means the same from a command line or a URL.
+      scope: scope === undefined ? undefined : String(scope),
+      idempotencyKey,
+      limits: this.#limits,
+    })
   }
 
   #base(name: string): Base {

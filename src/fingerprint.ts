@@ -56,8 +56,7 @@ export function fingerprint<Params>(input: FingerprintInput<Params>): Fingerprin
   } else {
     hashed += `,"params":${text}`
   }
-  // As text, so that a tenant's number means the same from a command line or a URL.
-  if (scope !== undefined) hashed += `,"scope":${textOf(String(scope), 'scope')}`
+  if (scope !== undefined) hashed += `,"scope":${textOf(scope, 'scope')}`
   if (version !== undefined && idempotencyKey === undefined)
     hashed += `,"version":${textOf(version, 'version')}`
   return { key: sha256(`{${hashed}}`), text, narrowed }
