@@ -242,6 +242,9 @@ const DEFAULT_POLICY: Policy = {
   retentionMs: 3_600_000,
 }
 
+// Those who wait for a run have to be able to read how it ended, also when the hint was lost and a poll finds it.
+const MIN_RETENTION_MS = 10_000
+
 function policyOf(options: SharedOptions, base: Policy): Policy {
   const { retries, resultTtl, staleTtl, failureTtl, retention } = options
   // The very same object where nothing differs: drafts of one policy are told by identity.
@@ -253,7 +256,7 @@ function policyOf(options: SharedOptions, base: Policy): Policy {
     resultTtlMs: ms(resultTtl, base.resultTtlMs, 'resultTtl'),
     staleTtlMs: ms(staleTtl, base.staleTtlMs, 'staleTtl'),
     failureTtlMs: ms(failureTtl, base.failureTtlMs, 'failureTtl'),
-    retentionMs: ms(retention, base.retentionMs, 'retention'),
+    retentionMs: Math.max(MIN_RETENTION_MS, ms(retention, base.retentionMs, 'retention')),
   }
 }
 

@@ -31,7 +31,7 @@ export interface SharedOptions {
   staleTtl?: Duration
   /** How long a failure answers new dispatches instead of a new attempt (0). */
   failureTtl?: Duration
-  /** How long an ended run can still be read by its id, at least (1 hour). */
+  /** How long an ended run can still be read by its id, at least (1 hour; never less than 10 s, for those who wait). */
   retention?: Duration
   /** -100 to 100, higher first (0). */
   priority?: number

@@ -1,5 +1,6 @@
 // Conformance: what is claimed, in which order, by whom, and how an attempt ends.
 import assert from 'node:assert/strict'
+import type { Claimed, Outcome } from '../engine.ts'
 import { MAX_ERRORS } from '../engine.ts'
 import type { Cases } from './index.ts'
 import { eventually, hearing, keyOf } from './scene.ts'
@@ -117,6 +118,27 @@ export const CLAIM: Cases = {
       claimed = settled.claimed
     }
     assert.deepEqual((await s.engine.settle([])).answers, [])
+  },
+
+  async 'what a settlement makes ready can be claimed in that very call, or the next'(s) {
+    const draft = s.draft()
+    const follow = s.followUp(keyOf(draft), 'success')
+    await s.admit({ ...draft, then: [follow] })
+    const want = s.want({ names: ['job', 'after'], limit: 5 })
+    let { claimed } = await s.engine.claim(want)
+    const next = async (outcome: (claim: { id: string; token: string }) => Outcome): Promise<void> => {
+      const [{ entry, token }] = claimed as [Claimed]
+      const settled = await s.engine.settle([outcome({ id: entry.id, token })], want)
+      assert.deepEqual(settled.answers, ['settled'])
+      claimed = settled.claimed.length > 0 ? settled.claimed : (await s.engine.claim(want)).claimed
+      assert.equal(claimed.length, 1)
+    }
+    await next((run) => ({ ...run, kind: 'retry', error: '{}', delayMs: 0 }))
+    assert.equal(claimed[0]?.entry.attempt, 2)
+    await next((run) => ({ ...run, kind: 'released' }))
+    assert.equal(claimed[0]?.entry.attempt, 2)
+    await next((run) => ({ ...run, kind: 'completed', result: '1' }))
+    assert.equal(claimed[0]?.entry.id, follow.draft.id)
   },
 
   async 'a retry comes back after its delay, as the next attempt, with its error kept'(s) {

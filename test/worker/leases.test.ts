@@ -1,6 +1,6 @@
 // Leases: kept by heartbeats, lost to others, cancelled from outside, recovered by sweeps; a late outcome is refused.
 import { expect, test } from 'vitest'
-import type { LeaseAnswer } from '../../src/engine.ts'
+import type { Engine } from '../../src/engine.ts'
 import { MemoryEngine, MemoryStore } from '../../src/engines/memory.ts'
 import { DeferQ, task } from '../../src/index.ts'
 import {
@@ -67,7 +67,7 @@ everywhere(
 )
 
 /** Two workers on one store; the heartbeats and outcomes of the first are lost while `cut`. */
-function split(runs: (attempt: number) => unknown) {
+function split(runs: (attempt: number) => unknown, wrap = (engine: Engine): Engine => engine) {
   const store = new MemoryStore()
   const cut = breakable(new MemoryEngine({ store }))
   const events: string[] = []
@@ -81,7 +81,7 @@ function split(runs: (attempt: number) => unknown) {
         return runs(attempt)
       },
     })
-  const first = new DeferQ({ engine: cut.engine, tasks: [x('first')], logger: SILENT })
+  const first = new DeferQ({ engine: wrap(cut.engine), tasks: [x('first')], logger: SILENT })
   const second = new DeferQ({ engine: new MemoryEngine({ store }), tasks: [x('second')], logger: SILENT })
   return { cut, first, second, events }
 }
@@ -110,45 +110,35 @@ test('a lease that is lost: the signal is aborted, the late outcome refused, and
 })
 
 test('an outcome that comes after the lease was taken over is refused and counted, and overwrites nothing', async () => {
-  const { cut, first, second, events } = split((attempt) => `attempt ${attempt}`)
+  // Its heartbeats are answered as if all were well, while its outcome hangs on the way.
+  const deceived = (engine: Engine): Engine =>
+    new Proxy(engine, {
+      get: (target, verb) =>
+        verb === 'extend' ? async (leases: unknown[]) => leases.map(() => 'held') : Reflect.get(target, verb),
+    })
+  const { cut, first, second, events } = split((attempt) => `attempt ${attempt}`, deceived)
   const { taskId } = await first.dispatch('x', {})
-  // The outcome hangs on its way, while the heartbeats of the worker are answered as if all were well.
   cut.hang(['settle'])
-  const held = new Proxy(cut.engine, {
-    get: (target, verb) =>
-      verb === 'extend'
-        ? async (leases: unknown[]): Promise<LeaseAnswer[]> => leases.map(() => 'held')
-        : Reflect.get(target, verb),
-  })
-  await first.close()
-  const stalledOn = new DeferQ({ engine: held, tasks: [...(first.tasks?.values() ?? [])], logger: SILENT })
-  const store = second
-  await store.open()
-  const stalled = working(stalledOn, { lease: 100, sweep: 3_600_000 })
-  await eventually('the first has run', () => events.length >= 1 || cut.calls.settle !== undefined)
+  const stalled = working(first, { lease: 100, sweep: 3_600_000 })
+  await eventually('its outcome is on the way', () => cut.calls.settle !== undefined)
   const other = working(second, { lease: 5_000, sweep: 20 })
   expect(await second.result(taskId)).toBe('attempt 2')
   cut.mend()
   expect(await stalled.stop()).toMatchObject({ lost: 1, completed: 0 })
   expect(await second.getResult(taskId)).toBe('attempt 2')
-  expect((await second.stats()).totals).toMatchObject({ lost: 1, completed: 1 })
+  expect((await second.stats()).totals).toMatchObject({ lost: 1, completed: 1, expired: 1 })
+  expect(events).toEqual(['first runs', 'second runs'])
   await other.stop()
-  await second.close()
+  await Promise.all([first.close(), second.close()])
 })
 
 test('what died with its workers every time ends as failed, and harms no other', async () => {
   const store = new MemoryStore()
-  const dead = new DeferQ({ engine: new MemoryEngine({ store }), tasks: [], logger: SILENT })
-  const { taskId } = await dead
-    .dispatch('x' as never, {} as never, { retries: 1 } as never)
-    .catch(async () => {
-      const open = new DeferQ({ engine: new MemoryEngine({ store }), logger: SILENT })
-      return open.dispatch('x', {}, { retries: 1 })
-    })
   const engine = new MemoryEngine({ store })
   const { logger, said } = listening()
   const x = task('x', { run: (params: object) => params })
   const deferq = new DeferQ({ engine: new MemoryEngine({ store }), tasks: [x], logger })
+  const { taskId } = await deferq.dispatch('x', {}, { retries: 1 })
   const waiting = failing('TASK_FAILED', deferq.result(taskId))
   for (const attempt of [1, 2]) {
     // A worker that claims and is never heard of again.

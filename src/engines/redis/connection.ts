@@ -21,7 +21,13 @@ export class Connection {
   #lastError: unknown
   #closed = false
 
-  constructor(library: Library, target: Target, settings: ClientSettings, trouble: (error: unknown) => void) {
+  /** `resumed` is called after each connection but the first: the store may be another one, or empty. */
+  constructor(
+    library: Library,
+    target: Target,
+    settings: ClientSettings,
+    { trouble, resumed }: { trouble(error: unknown): void; resumed(): void },
+  ) {
     this.#where = target.masked
     this.#timeoutMs = settings.timeoutMs
     this.client = commandClient(library, target, settings)
@@ -33,7 +39,12 @@ export class Connection {
     }
     this.client.on('error', failed)
     if (target.kind === 'cluster') (this.client as Cluster).on('node error', failed)
-    this.client.on('ready', () => this.#release((waiting) => waiting.resolve()))
+    let connected = false
+    this.client.on('ready', () => {
+      this.#release((waiting) => waiting.resolve())
+      if (connected) resumed()
+      connected = true
+    })
     // The first failure is told by the event; ioredis goes on trying until close().
     this.client.connect().catch(() => {})
   }

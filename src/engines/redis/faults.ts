@@ -9,6 +9,8 @@ export type Fault = 'unknown script' | 'refused for now' | 'lost' | DeferqError
 
 export function judge(error: unknown, where: string): Fault {
   const { name, message } = error as Error
+  // ioredis adds the whole command, script and params and all, which belongs in no log.
+  delete (error as { command?: unknown }).command
   if (/NOSCRIPT/.test(message)) return 'unknown script'
   if (/\bOOM\b/.test(message)) {
     return new DeferqError(

@@ -74,7 +74,7 @@ export function followText({ on, draft, sameParent }: FollowUp): string {
 export const extraText = ({ extra }: Draft): string => (extra === undefined ? '' : `x${extra}`)
 
 /** A run as the scripts answer it: its text, its id, and what lies beside the text, where that says there is something. */
-export type Row = [text: string, id: string, beside?: (string | null | (string | null)[])[]]
+export type Row = [text: string, id: string, beside?: (string | null | (string | null)[])[] | undefined]
 
 const STATUS: Record<string, Status> = {
   n: 'pending',
@@ -202,4 +202,14 @@ export function readEntry(row: Row): Entry {
     }
   }
   return entry
+}
+
+/** What scripts report as malformed, a name and a reason each in turn. */
+export function readMalformed(list: unknown): { id: string; reason: string }[] {
+  if (!Array.isArray(list)) return []
+  const read: { id: string; reason: string }[] = []
+  for (let index = 0; index + 1 < list.length; index += 2) {
+    read.push({ id: longId(String(list[index])), reason: String(list[index + 1]) })
+  }
+  return read
 }

@@ -1,12 +1,12 @@
 // One opened store: its connections, its shards, and the news it brings.
 import type { Hint, Selector } from '../../engine.ts'
+import { isDeferqError } from '../../errors.ts'
 import { sleep } from '../../time.ts'
 import type { ClientSettings } from './clients.ts'
 import { hintClient, loadLibrary } from './clients.ts'
 import { Connection } from './connection.ts'
-import { longId } from './ids.ts'
+import { longId, readMalformed } from './ids.ts'
 import type { ScriptName, Scripts } from './scripts.ts'
-import { readMalformed } from './settle.ts'
 import { shardTags } from './shards.ts'
 import { bindStore, caveatsOf } from './store.ts'
 import { Subscriber } from './subscriber.ts'
@@ -56,7 +56,10 @@ export class Session {
     const trouble = (error: unknown): void => {
       troubles.hear(`The connection to Redis at ${target.masked} has trouble.`, error)
     }
-    this.connection = new Connection(library, target, settings, trouble)
+    this.connection = new Connection(library, target, settings, {
+      trouble,
+      resumed: () => void this.#resume(),
+    })
     this.#subscriber = new Subscriber({
       make: () => hintClient(library, target, settings, this.connection.client),
       channels: [`${prefix}:${address}`, `${prefix}:all`],
@@ -88,6 +91,17 @@ export class Session {
     })
     for (const warning of warnings) troubles.hear(warning)
     await this.#subscriber.start()
+  }
+
+  /** A store that lost its data, or was replaced, may have been opened by others in the meantime with other shards. */
+  async #resume(): Promise<void> {
+    if (this.tags.length === 0) return
+    this.turns.forget()
+    try {
+      await bindStore(this.connection, this.#options.prefix, this.tags.length, this.tags.length)
+    } catch (error) {
+      if (isDeferqError(error, 'STORE_MISMATCH')) this.#options.troubles.hear(error.message, error)
+    }
   }
 
   async close(): Promise<void> {

@@ -59,8 +59,9 @@ export async function caveatsOf(connection: Connection, target: Target): Promise
     .map((info) => /^maxmemory_policy:([^\r\n]*)/m.exec(info)?.[1])
     .find((one) => one !== undefined && one !== 'noeviction')
   if (policy !== undefined) {
+    const lost = policy.startsWith('volatile') ? 'results before their time' : 'tasks and results'
     const text =
-      `maxmemory-policy is ${policy}: when its memory is full, Redis deletes tasks and results without a word. ` +
+      `maxmemory-policy is ${policy}: when its memory is full, Redis deletes ${lost}, without a word. ` +
       'Set it to noeviction.'
     caveats.push(text)
     warnings.push(`Redis at ${target.masked}: ${text}`)

@@ -34,7 +34,14 @@ export class Subscriber {
   async start(): Promise<void> {
     if (this.#closed) return
     const { make, channels, hear, resumed, trouble, checkMs = CHECK_MS } = this.#options
-    const client = make()
+    let client: Redis
+    try {
+      client = make()
+    } catch (error) {
+      trouble(error)
+      this.#again()
+      return
+    }
     this.#client = client
     client.on('error', trouble)
     client.on('message', hear)

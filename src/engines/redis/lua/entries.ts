@@ -102,7 +102,11 @@ local function bump(field, by) counts[field] = (counts[field] or 0) + by end
 local cache, writes, expiries = {}, {}, {}
 local function fetch(keys)
   add(function(list, from, to)
-    for index, text in ipairs(call('MGET', unpack(list, from, to))) do cache[list[from + index - 1]] = text end
+    for index, text in ipairs(call('MGET', unpack(list, from, to))) do
+      local k = list[from + index - 1]
+      -- What this script has written since is newer than what Redis has.
+      if cache[k] == nil then cache[k] = text end
+    end
   end, keys)
 end
 

@@ -1,0 +1,216 @@
+// The claiming half of the script SETTLE, and how what it claims is wanted and read.
+import { createHash } from 'node:crypto'
+import type { Claimed, SettleAnswer, Want } from '../../engine.ts'
+import type { Row } from './ids.ts'
+import { readEntry } from './ids.ts'
+
+/** Stale tickets that one call passes over at the most, at 1 µs each. Whoever is stopped by it is told to ask again. */
+const MAX_STALE = 5_000
+/** How many of the delayed are looked at for the one that is wanted next. */
+const MAX_LOOK = 16
+
+export const KIND_AT = `
+-- Most runs are of the kind of the one before; its spelling tells where it ends, so that nothing has to be cut out to see it.
+local lastKind
+local function kindAt(text, at)
+  if lastKind and string.find(text, lastKind.text, at, true) == at then return lastKind end
+  lastKind = kindOf(sub(text, at, at - 1 + (tonumber(sub(text, 31, 35)) or 0)))
+  return lastKind
+end
+`
+
+/**
+ * Defines claim(want, limit, lease in ms, prefix of the tokens), look(want) and findNextDue(want), which leave in `rows` of each claimed run
+ * its text, its key and what lies beside it (or false), in `more` 1 where something wanted may be ready still, in
+ * `nextDue` in how many ms something wanted is due, or -1.
+ */
+export const CLAIMING = `
+local rows, more, nextDue, stale, leases = {}, 0, -1, 0, {}
+
+-- The next ticket of a lane that holds good, in c.k, c.due, and c.row or (of a new run) c.new; the stale ones before it are passed over.
+local function head(c, count)
+  while stale < ${MAX_STALE} do
+    local ticket = c.tickets[c.at]
+    if not ticket then
+      if c.last then return false end
+      c.tickets, c.at = call('LRANGE', c.key, c.taken, c.taken + count - 1), 1
+      c.last = #c.tickets < count
+      c.keys = {}
+      for index, one in ipairs(c.tickets) do c.keys[index] = keyOf(one) end
+      fetch(c.keys)
+    else
+      local k = c.keys[c.at]
+      local text = cache[k]
+      if text then
+        -- A new run has nothing unusual: as with complete(), there is no need to take it apart.
+        if c.priority == 0 and string.byte(text, 17) == ${'n'.charCodeAt(0)} and string.find(text, sub(ticket, 44), 1, true) == 1 then
+          local kind, created = kindAt(text, 36), sub(text, 18, 30)
+          c.due = tonumber(created)
+          if kind and kind.lane == c.lane and c.due and c.due <= now then
+            c.k, c.new, c.created, c.row = k, text, created, nil
+            return true
+          end
+        end
+        local r = redeem(ticket)
+        if not r then
+          -- Stale, or set aside just now.
+          if not cache[k] then bump('p' .. c.lane, -1) end
+        elseif r@status == 'p' and r@kind.lane == c.lane and tonumber(r@priority) == c.priority then
+          c.due = tonumber(r@due)
+          if c.due <= now then
+            c.k, c.row = k, r
+            return true
+          end
+          -- Retried since, or the clock went back: its time is yet to come.
+          call('ZADD', D, c.due, ticket)
+        end
+      elseif call('EXISTS', k) == 1 then
+        setAside(k, 'It is no text.')
+        bump('p' .. c.lane, -1)
+      end
+      c.at, c.taken, stale = c.at + 1, c.taken + 1, stale + 1
+    end
+  end
+  return false
+end
+
+local FIRST = NOW .. NEVER .. NEVER .. NEVER .. place4(1) .. USUAL
+
+local claimed = 0
+local function take(c, expiry, tokens)
+  local r, ticket, text, beside = c.row, c.tickets[c.at], c.new, false
+  local token = tokens .. '.' .. claimed
+  if r then
+    -- The token before stays known, so that a repeated settle of that attempt is answered as it was.
+    if r@token ~= '' then r@before = r@token end
+    r@status, r@attempt, r@begun, r@token = 'r', place4(r@attempt + 1), NOW, token
+    text = save(r)
+    beside = rowOf(r, text)[3] or false
+  else
+    text = sub(text, 1, 16) .. 'r' .. sub(text, 18, 35) .. c.created .. FIRST .. token .. ';' .. sub(text, 36)
+    put(c.k, text)
+  end
+  local at = 3 * claimed
+  rows[at + 1], rows[at + 2], rows[at + 3] = text, sub(ticket, 1, 43), beside
+  at = 2 * claimed
+  leases[at + 1], leases[at + 2] = ticket, expiry
+  claimed, c.count, c.at, c.taken = claimed + 1, c.count + 1, c.at + 1, c.taken + 1
+end
+
+-- In order of priority; several lanes of one priority are merged by due time.
+local function claim(want, limit, leaseMs, tokens)
+  local lanes = call('ZRANGE', LANES, 0, -1)
+  local at, expiry = 1, whole(now + leaseMs)
+  while at <= #lanes and claimed < limit and stale < ${MAX_STALE} do
+    local group, priority = {}, nil
+    while at <= #lanes do
+      local lane = spelled(lanes[at])
+      if priority and lane.priority ~= priority then break end
+      priority = lane.priority
+      if wants(want, lane) then
+        lane.tickets, lane.at, lane.taken, lane.count, lane.last = {}, 1, 0, 0, false
+        group[#group + 1] = lane
+      end
+      at = at + 1
+    end
+    if #group == 1 then
+      local c, count = group[1], limit - claimed
+      while claimed < limit and head(c, count) do take(c, expiry, tokens) end
+    else
+      local heads = {}
+      for _, c in ipairs(group) do
+        if head(c, 16) then heads[#heads + 1] = c end
+      end
+      table.sort(heads, function(one, other) return one.due < other.due end)
+      while claimed < limit and heads[1] do
+        local c = table.remove(heads, 1)
+        take(c, expiry, tokens)
+        if head(c, 16) then
+          local index = 1
+          while heads[index] and heads[index].due <= c.due do index = index + 1 end
+          table.insert(heads, index, c)
+        end
+      end
+    end
+    for _, c in ipairs(group) do
+      if c.taken > 0 then
+        call('LTRIM', c.key, c.taken, -1)
+        if call('EXISTS', c.key) == 0 then call('ZREM', LANES, c.text) end
+        bump('p' .. c.lane, -c.count)
+        bump('r' .. c.lane, c.count)
+        if ready[c.text] then ready[c.text] = max(0, ready[c.text] - c.count) end
+      end
+    end
+  end
+  lease(now + leaseMs, leases)
+  if claimed >= limit or stale >= ${MAX_STALE} then more = 1 end
+end
+
+-- Whether something wanted is ready, with nothing taken.
+local function look(want)
+  for _, lane in ipairs(call('ZRANGE', LANES, 0, -1)) do
+    if wants(want, spelled(lane)) then
+      more = 1
+      return
+    end
+  end
+end
+
+-- When something wanted is due next; if that lies behind many others, then when the last of those is.
+local function findNextDue(want)
+  local delayed = call('ZRANGE', D, 0, ${MAX_LOOK - 1}, 'WITHSCORES')
+  for index = 1, #delayed, 2 do
+    nextDue = max(0, tonumber(delayed[index + 1]) - now)
+    local r = redeem(delayed[index])
+    if r and wants(want, spelled(laneOf(r))) then return end
+  end
+  if #delayed < ${2 * MAX_LOOK} then nextDue = -1 end
+end
+`
+
+/** A want in the form it is sent in, and a short name by which equal ones find each other. */
+export interface SpelledWant {
+  text: string
+  name: string
+}
+
+// A process has one want, or a few: hashing it anew for each claim would cost 3 µs.
+const spelledWants = new Map<string, SpelledWant>()
+
+export function spellWant({ names, queues }: Want): SpelledWant {
+  const text = JSON.stringify({ n: names, q: queues })
+  let spelled = spelledWants.get(text)
+  if (spelled === undefined) {
+    if (spelledWants.size > 100) spelledWants.clear()
+    spelled = { text, name: createHash('sha1').update(text).digest('base64url').slice(0, 10) }
+    spelledWants.set(text, spelled)
+  }
+  return spelled
+}
+
+export interface SettleReply {
+  answers: SettleAnswer[]
+  claimed: Claimed[]
+  nextDueMs: number | undefined
+  /** Something wanted may be ready still: the limit was reached, or nothing was to be taken. */
+  more: boolean
+  malformed: string[]
+}
+
+export function settleReply(reply: unknown, prefix: string): SettleReply {
+  type Reply = [number, string, unknown[], number, number, string[]]
+  const [, letters, rows, nextDue, more, malformed] = reply as Reply
+  const claimed: Claimed[] = []
+  for (let at = 0; at < rows.length; at += 3) {
+    const [text, key, beside] = rows.slice(at, at + 3) as [string, string, Row[2] | null]
+    const entry = readEntry([text, key + text.slice(0, 16), beside ?? undefined])
+    claimed.push({ entry, token: `${prefix}.${at / 3}` })
+  }
+  return {
+    answers: Array.from(letters, (letter) => (letter === 's' ? 'settled' : 'lost')),
+    claimed,
+    nextDueMs: nextDue < 0 ? undefined : nextDue,
+    more: more === 1,
+    malformed,
+  }
+}
