@@ -6,10 +6,12 @@ interface Waiting<Item, Answer> {
   reject: (error: unknown) => void
 }
 
-// A script or transaction costs the same for one item as for a few dozen; above a hundred or so the gain is
-// spent and others only wait longer. Two under way keep the store busy while the last answers are read.
-const BATCH = 128
+// Two under way keep the store busy with one while this process reads the answers of the other: 100 callers in two
+// batches of 50 get 1.5 times as much done as in one of 100. A script or transaction costs the same for one item as for
+// a few dozen, so fewer are not split; above a hundred or so the gain is spent, and others only wait longer.
 const UNDER_WAY = 2
+const LEAST = 32
+const MOST = 128
 
 export class Batcher<Item, Answer> {
   readonly #send: (items: Item[]) => Promise<readonly Answer[]>
@@ -33,9 +35,8 @@ export class Batcher<Item, Answer> {
   readonly #flush = (): void => {
     this.#scheduled = false
     while (this.#gathered.length > 0 && this.#underWay < UNDER_WAY) {
-      const all = this.#gathered.length <= BATCH
-      const batch = all ? this.#gathered : this.#gathered.slice(0, BATCH)
-      this.#gathered = all ? [] : this.#gathered.slice(BATCH)
+      const share = Math.ceil(this.#gathered.length / (UNDER_WAY - this.#underWay))
+      const batch = this.#gathered.splice(0, Math.min(MOST, Math.max(LEAST, share)))
       this.#underWay++
       void this.#deliver(batch)
     }

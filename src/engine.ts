@@ -242,12 +242,13 @@ export interface Counts {
 }
 
 /**
- * Best-effort news. `work`: a claim may find something now. `ended`, `cancelled` (to the worker that runs it): about one run.
+ * Best-effort news. `work`: a claim may find something now. `ended` (with how it ended, where that is short), `cancelled` (to the
+ * worker that runs it): about one run.
  * `invalidated`: to everybody. `changed`: something, somewhere; look again. `trouble`: for the log.
  */
 export type Hint =
   | { kind: 'work' }
-  | { kind: 'ended'; id: string }
+  | { kind: 'ended'; id: string; run?: Standing }
   | { kind: 'cancelled'; id: string }
   | { kind: 'invalidated'; selector: Selector }
   | { kind: 'changed' }

@@ -63,7 +63,9 @@ export class Waiters {
   /** What the engine hears. */
   hear(hint: Hint): void {
     if (hint.kind === 'ended') {
-      if (this.#waits.has(hint.id)) this.#look(hint.id)
+      if (!this.#waits.has(hint.id)) return
+      if (hint.run === undefined) this.#look(hint.id)
+      else this.#settle(hint.id, hint.run)
     } else if (hint.kind === 'changed') {
       void this.#poll()
     }

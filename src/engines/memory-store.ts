@@ -25,7 +25,7 @@ import { Heap } from './memory-heap.ts'
 import type { Hearing } from './memory-lanes.ts'
 import { Lanes } from './memory-lanes.ts'
 import type { Run, Slot } from './memory-runs.ts'
-import { dueOf, entryOf, isLive, runOf, verdict } from './memory-runs.ts'
+import { dueOf, entryOf, isLive, runOf, standingOf, verdict } from './memory-runs.ts'
 
 /** Several `MemoryEngine`s of one process may share it, as connections share a server. */
 export class MemoryStore {
@@ -331,7 +331,7 @@ export class MemoryStore {
     }
     this.#total(status)
     this.#ended.push(run)
-    for (const watcher of run.watchers) watcher.hear({ kind: 'ended', id: run.id })
+    for (const watcher of run.watchers) watcher.hear({ kind: 'ended', id: run.id, run: standingOf(run) })
     run.watchers.clear()
     for (const follow of run.followUps.values()) this.#follow(follow, run, now)
     run.followUps.clear()
