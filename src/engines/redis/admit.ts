@@ -1,16 +1,19 @@
 // The verb `admit`: its script, what goes in, and how the answer is read.
 import type { Draft, OutcomeOfAdmit, Standing, Verdict } from '../../engine.ts'
 import { REFRESH_PRIORITY } from '../../engine.ts'
+import { DeferqError } from '../../errors.ts'
 import type { Row } from './ids.ts'
 import { extraText, followText, longId, packPolicy, readStanding, shortId } from './ids.ts'
 import { PRELUDE } from './lua/prelude.ts'
 
 /**
- * In: ARGV 2 the asking instance's address, 3 the number of kinds, 4 of drafts; then per kind name, queue, priority, policy, extra, flags (r
- * refresh, j join or m reject on mismatch, w watch, d due, t then), delay; then per draft the number of its kind, id, params,
- * with flag d its due time, with flag t the number of follow-ups and their texts.
- * Out: now, one answer per draft, what was malformed. An answer is 1 where the draft was created (it needs no reading back), or
- * the outcome's number, the row of the run that answers, 0 where the params differ, the refreshing run's id or ''.
+ * In: ARGV 2 the asking instance's address, 3 the number of kinds, 4 of drafts; then per kind name, queue,
+ * priority, policy, extra, flags (r refresh, j join or m reject on mismatch, w watch, d due, t then), delay;
+ * then per draft the number of its kind, id, params, with flag d its due time, with flag t the number of
+ * follow-ups and their texts.
+ * Out: now, one answer per draft, what was malformed. An answer is 1 where the draft was created (it needs no
+ * reading back), or the outcome's number, the row of the run that answers, 0 where the params differ, the
+ * refreshing run's id or ''.
  */
 export const ADMIT = `${PRELUDE}
 local address = ARGV[2]
@@ -34,14 +37,12 @@ end
 
 local function paramsOf(r)
   if string.find(r@side, 'p', 1, true) then return call('HGET', X .. r@id, 'p') end
-  local length, from = match(r@text, '^(%d+):()', r@at)
-  return sub(r@text, from, from + length - 1)
+  return sub(r@text, r@at, #r@text - r@answer)
 end
 
 local function resultOf(r)
   if string.find(r@side, 'r', 1, true) then return call('HGET', X .. r@id, 'r') end
-  local length, from = match(r@text, '^(%d+):()', r@at)
-  return sub(r@text, from + length)
+  return sub(r@text, #r@text - r@answer + 1)
 end
 
 local function followAtOnce(thens, r)
@@ -90,7 +91,6 @@ local function admit(shape, id, params, dueAt, thens)
   local r = text and read(k, key .. sub(text, 1, 2))
   if not r and not get(aside) then
     create(shape.kind, id, params, shape.priority, due, shape.watcher, nil, nil, thens)
-    bump('tcreated', 1)
     return 1
   end
 
@@ -121,7 +121,6 @@ local function admit(shape, id, params, dueAt, thens)
   if not answering then
     rename(k, A .. r@id)
     create(shape.kind, id, params, shape.priority, due, shape.watcher, pointer, nil, thens)
-    bump('tcreated', 1)
     return 1
   end
   if usable then
@@ -164,7 +163,8 @@ for index = 1, tonumber(ARGV[4]) do
   end
 end
 fetch(keys)
--- MGET is silent about keys of another type; they would be overwritten. Usually one command says that there are none.
+-- MGET is silent about keys of another type; they would be overwritten. Usually one command says that there
+-- are none.
 local absent = {}
 for _, k in ipairs(keys) do
   if not cache[k] then absent[#absent + 1] = k end
@@ -184,11 +184,14 @@ finish()
 return { now, answers, malformed }
 `
 
+/** Its length is stored in four hex digits, and a character may take three bytes. */
+const MAX_KIND = 20_000
+
 const OUTCOMES: readonly OutcomeOfAdmit[] = ['created', 'joined', 'hit', 'stale', 'negative', 'rejected']
 
 /**
- * What drafts of one batch have in common is sent once: three arguments a draft instead of ten, and Redis spends
- * about 0.15 µs on each.
+ * What drafts of one batch have in common is sent once: three arguments a draft instead of ten, and Redis
+ * spends about 0.15 µs on each.
  */
 export function admitArgs(drafts: readonly Draft[], address: string): string[] {
   const kinds: string[] = []
@@ -207,6 +210,7 @@ export function admitArgs(drafts: readonly Draft[], address: string): string[] {
       const { name, queue, priority, policy, delayMs } = draft
       const made = [name, queue, `${priority}`, packPolicy(policy), extraText(draft), flags, `${delayMs}`]
       const text = JSON.stringify(made)
+      checkKind(draft, text)
       const seen = known.get(text)
       if (seen === undefined) {
         kind = String(known.size + 1)
@@ -270,4 +274,12 @@ function created(draft: Draft, now: number): Standing {
     dueAt: Math.max(now, draft.dueAt ?? now + draft.delayMs),
     errors: [],
   }
+}
+
+function checkKind({ name }: Draft, text: string): void {
+  if (text.length <= MAX_KIND) return
+  throw new DeferqError(
+    'INVALID_OPTION',
+    `The name, queue and options of the task '${name.slice(0, 100)}' are ${text.length} characters long, where ${MAX_KIND} is the most.`,
+  )
 }

@@ -3,31 +3,37 @@ import { createHash } from 'node:crypto'
 import type { Claimed, SettleAnswer, Want } from '../../engine.ts'
 import type { Row } from './ids.ts'
 import { readEntry } from './ids.ts'
+import { PLACE } from './lua/entries.ts'
 
-/** Stale tickets that one call passes over at the most, at 1 µs each. Whoever is stopped by it is told to ask again. */
+/**
+ * Stale tickets that one call passes over at the most, at 1 µs each. Whoever is stopped by it is told to ask
+ * again.
+ */
 const MAX_STALE = 5_000
 /** How many of the delayed are looked at for the one that is wanted next. */
 const MAX_LOOK = 16
 
 export const KIND_AT = `
--- Most runs are of the kind of the one before; its spelling tells where it ends, so that nothing has to be cut out to see it.
+-- Most runs are of the kind of the one before: seen without cutting anything out.
 local lastKind
 local function kindAt(text, at)
-  if lastKind and string.find(text, lastKind.text, at, true) == at then return lastKind end
-  lastKind = kindOf(sub(text, at, at - 1 + (tonumber(sub(text, 31, 35)) or 0)))
+  if lastKind and string.find(text, lastKind.length, ${PLACE.length}, true) == ${PLACE.length}
+    and string.find(text, lastKind.text, at, true) == at then return lastKind end
+  lastKind = kindOf(sub(text, at, at - 1 + (tonumber(sub(text, ${PLACE.length}, ${PLACE.head - 1}), 16) or 0)))
   return lastKind
 end
 `
 
 /**
- * Defines claim(want, limit, lease in ms, prefix of the tokens), look(want) and findNextDue(want), which leave in `rows` of each claimed run
- * its text, its key and what lies beside it (or false), in `more` 1 where something wanted may be ready still, in
- * `nextDue` in how many ms something wanted is due, or -1.
+ * Defines claim(want, limit, lease in ms, prefix of the tokens), look(want) and findNextDue(want), which
+ * leave in `rows` of each claimed run its text, its key and what lies beside it (or false), in `more` 1 where
+ * something wanted may be ready still, in `nextDue` in how many ms something wanted is due, or -1.
  */
 export const CLAIMING = `
 local rows, more, nextDue, stale, leases = {}, 0, -1, 0, {}
 
--- The next ticket of a lane that holds good, in c.k, c.due, and c.row or (of a new run) c.new; the stale ones before it are passed over.
+-- The next ticket of a lane that holds good, in c.k, c.due, and c.row or (of a new run) c.new; the stale ones
+-- before it are passed over.
 local function head(c, count)
   while stale < ${MAX_STALE} do
     local ticket = c.tickets[c.at]
@@ -44,7 +50,7 @@ local function head(c, count)
       if text then
         -- A new run has nothing unusual: as with complete(), there is no need to take it apart.
         if c.priority == 0 and string.byte(text, 17) == ${'n'.charCodeAt(0)} and string.find(text, sub(ticket, 44), 1, true) == 1 then
-          local kind, created = kindAt(text, 36), sub(text, 18, 30)
+          local kind, created = kindAt(text, ${PLACE.head}), sub(text, ${PLACE.created}, ${PLACE.length - 1})
           c.due = tonumber(created)
           if kind and kind.lane == c.lane and c.due and c.due <= now then
             c.k, c.new, c.created, c.row = k, text, created, nil
@@ -74,7 +80,7 @@ local function head(c, count)
   return false
 end
 
-local FIRST = NOW .. NEVER .. NEVER .. NEVER .. place4(1) .. USUAL
+local FIRST = NOW .. NEVER .. NEVER .. NEVER .. place4(1) .. USUAL .. USUAL
 
 local claimed = 0
 local function take(c, expiry, tokens)
@@ -87,7 +93,8 @@ local function take(c, expiry, tokens)
     text = save(r)
     beside = rowOf(r, text)[3] or false
   else
-    text = sub(text, 1, 16) .. 'r' .. sub(text, 18, 35) .. c.created .. FIRST .. token .. ';' .. sub(text, 36)
+    text = sub(text, 1, 16) .. 'r' .. sub(text, ${PLACE.created}, ${PLACE.head - 1}) .. c.created .. FIRST .. token .. ';'
+      .. sub(text, ${PLACE.head})
     put(c.k, text)
   end
   local at = 3 * claimed

@@ -82,7 +82,10 @@ export function commandClient(library: Library, target: Target, settings: Client
   })
 }
 
-/** A connection that only listens; when it ends, its owner makes another. On a cluster any node hears everything. */
+/**
+ * A connection that only listens; when it ends, its owner makes another. On a cluster any node hears
+ * everything.
+ */
 export function hintClient(
   library: Library,
   target: Target,

@@ -1,4 +1,5 @@
-// The connection that carries commands: every call ends in bounded time, and what is safe to repeat survives a reconnect.
+// The connection that carries commands: every call ends in bounded time, and what is safe to repeat survives
+// a reconnect.
 import type { Cluster, Redis } from 'ioredis'
 import { DeferqError } from '../../errors.ts'
 import { sleep } from '../../time.ts'
@@ -61,8 +62,8 @@ export class Connection {
   }
 
   /**
-   * Runs a script on the node that holds the tag. `again` is sent instead when the connection went while the answer was
-   * awaited, since it may have been done already; null: nothing is.
+   * Runs a script on the node that holds the tag. `again` is sent instead when the connection went while the
+   * answer was awaited, since it may have been done already; null: nothing is.
    */
   run(
     { sha, source }: Script,
@@ -121,7 +122,8 @@ export class Connection {
         if ((lost && !resend) || left <= 0) {
           throw unavailable('The connection was lost to Redis', this.#where, error)
         }
-        // From 10 ms up to 160: a failover takes a second or so, and a refusal costs the server next to nothing.
+        // From 10 ms up to 160: a failover takes a second or so, and a refusal costs the server next to
+        // nothing.
         await sleep(Math.min(10 * 2 ** Math.min(attempt, 4), left))
       }
     }

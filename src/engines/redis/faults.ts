@@ -2,8 +2,9 @@
 import { DeferqError } from '../../errors.ts'
 
 /**
- * `unknown script`: the server was restarted or is another one. `refused for now`: the server did nothing and may do it
- * soon. `lost`: the connection went while the answer was awaited, so it may or may not have been done.
+ * `unknown script`: the server was restarted or is another one. `refused for now`: the server did nothing and
+ * may do it soon. `lost`: the connection went while the answer was awaited, so it may or may not have been
+ * done.
  */
 export type Fault = 'unknown script' | 'refused for now' | 'lost' | DeferqError
 

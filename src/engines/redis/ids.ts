@@ -1,5 +1,6 @@
 // How ids, policies and runs are spelled in Redis, and read back.
 import type { Draft, Entry, FollowUp, Policy, Standing, Status } from '../../engine.ts'
+import { PLACE } from './lua/entries.ts'
 
 const scratch = Buffer.allocUnsafe(64)
 
@@ -23,7 +24,9 @@ export function longId(short: string): string {
   return key + scratch.toString('hex', 0, 12)
 }
 
-/** `maxAttempts,resultTtl,staleTtl,failureTtl,retention` in base 36, 0 as nothing: 11 bytes for a usual one. */
+/**
+ * `maxAttempts,resultTtl,staleTtl,failureTtl,retention` in base 36, 0 as nothing: 12 bytes for a usual one.
+ */
 export function packPolicy({
   maxAttempts,
   resultTtlMs,
@@ -31,26 +34,32 @@ export function packPolicy({
   failureTtlMs,
   retentionMs,
 }: Policy): string {
-  return `${pack(maxAttempts)},${pack(resultTtlMs)},${pack(staleTtlMs)},${pack(failureTtlMs)},${pack(retentionMs)}`
+  return `${base36(maxAttempts)},${pack(resultTtlMs)},${pack(staleTtlMs)},${pack(failureTtlMs)},${pack(retentionMs)}`
 }
 
-const pack = (value: number): string => (value === 0 ? '' : Math.round(value).toString(36))
-const unpack = (text: string | undefined): number => (text ? Number.parseInt(text, 36) : 0)
+const base36 = (value: number): string => (value === 0 ? '' : Math.round(value).toString(36))
+/** Whole seconds, as most times are, or after a point milliseconds. */
+const pack = (ms: number): string => (ms % 1_000 === 0 ? base36(ms / 1_000) : `.${base36(ms)}`)
+
+function unpack(text: string | undefined): number {
+  if (!text) return 0
+  return text.startsWith('.') ? Number.parseInt(text.slice(1), 36) : Number.parseInt(text, 36) * 1_000
+}
 
 function unpackPolicy(packed: string): Policy {
-  const [maxAttempts, resultTtlMs, staleTtlMs, failureTtlMs, retentionMs] = packed.split(',').map(unpack)
+  const [attempts, resultTtl, staleTtl, failureTtl, retention] = packed.split(',')
   return {
-    maxAttempts: maxAttempts ?? 0,
-    resultTtlMs: resultTtlMs ?? 0,
-    staleTtlMs: staleTtlMs ?? 0,
-    failureTtlMs: failureTtlMs ?? 0,
-    retentionMs: retentionMs ?? 0,
+    maxAttempts: attempts ? Number.parseInt(attempts, 36) : 0,
+    resultTtlMs: unpack(resultTtl),
+    staleTtlMs: unpack(staleTtl),
+    failureTtlMs: unpack(failureTtl),
+    retentionMs: unpack(retention),
   }
 }
 
 /**
- * A follow-up as the scripts read it: the JSON text of a list of texts. Its own follow-ups are such texts within it, so that a script hands
- * them on as they are.
+ * A follow-up as the scripts read it: the JSON text of a list of texts. Its own follow-ups are such texts
+ * within it, so that a script hands them on as they are.
  */
 export function followText({ on, draft, sameParent }: FollowUp): string {
   const text = JSON.stringify([
@@ -73,7 +82,10 @@ export function followText({ on, draft, sameParent }: FollowUp): string {
 /** Marked, so that an empty text is told from none. */
 export const extraText = ({ extra }: Draft): string => (extra === undefined ? '' : `x${extra}`)
 
-/** A run as the scripts answer it: its text, its id, and what lies beside the text, where that says there is something. */
+/**
+ * A run as the scripts answer it: its text, its id, and what lies beside the text, where that says there is
+ * something.
+ */
 export type Row = [text: string, id: string, beside?: (string | null | (string | null)[])[] | undefined]
 
 const STATUS: Record<string, Status> = {
@@ -101,15 +113,15 @@ function readKind(text: string): Kind {
   if (known !== undefined) return known
   const bytes = Buffer.from(text)
   const colon = bytes.indexOf(':')
-  const [packed, lengths] = bytes.toString('latin1', 0, colon).split(';') as [string, string]
-  const [queue, name, extra] = lengths.split(',') as [string, string, string]
-  const nameAt = colon + 1 + Number(queue)
-  const extraAt = nameAt + Number(name)
+  const [packed = '', lengths = ','] = bytes.toString('latin1', 0, colon).split(';')
+  const [queue, extra] = lengths.split(',') as [string, string]
+  const extraAt = colon + 1 + Number(queue)
+  const nameAt = extraAt + Number(extra)
   const kind: Kind = {
-    name: bytes.toString('utf8', nameAt, extraAt),
-    queue: bytes.toString('utf8', colon + 1, nameAt) || 'default',
+    name: bytes.toString('utf8', nameAt),
+    queue: bytes.toString('utf8', colon + 1, extraAt) || 'default',
     policy: unpackPolicy(packed),
-    ...(extra === '' ? {} : { extra: bytes.toString('utf8', extraAt) }),
+    ...(extra === '' ? {} : { extra: bytes.toString('utf8', extraAt, nameAt) }),
   }
   if (kinds.size >= 1_000) kinds.clear()
   kinds.set(text, kind)
@@ -126,34 +138,35 @@ interface Parts {
 
 /** Lengths are in bytes: text that is not plain ASCII is cut as bytes. */
 function cut(text: string): Parts {
-  const at = text.charAt(16) === 'n' ? 35 : text.indexOf(';', 108) + 1
-  const kindEnd = at + Number(text.slice(30, 35))
+  const isNew = text.charAt(PLACE.status - 1) === 'n'
+  const at = isNew ? PLACE.head - 1 : text.indexOf(';', PLACE.token - 1) + 1
+  const kindEnd = at + Number.parseInt(text.slice(PLACE.length - 1, PLACE.head - 1), 16)
+  const answer = isNew ? 0 : Number(text.slice(PLACE.answer - 1, PLACE.token - 1))
   const head = text.slice(0, at)
   if (Buffer.byteLength(text) === text.length) {
-    const colon = text.indexOf(':', kindEnd)
-    const paramsEnd = colon + 1 + Number(text.slice(kindEnd, colon))
+    const end = text.length - answer
     return {
       head,
       kind: readKind(text.slice(at, kindEnd)),
-      params: text.slice(colon + 1, paramsEnd),
-      result: text.slice(paramsEnd),
+      params: text.slice(kindEnd, end),
+      result: text.slice(end),
     }
   }
   const bytes = Buffer.from(text)
-  const colon = bytes.indexOf(':', kindEnd)
-  const paramsEnd = colon + 1 + Number(bytes.toString('latin1', kindEnd, colon))
+  const end = bytes.length - answer
   return {
     head,
     kind: readKind(bytes.toString('utf8', at, kindEnd)),
-    params: bytes.toString('utf8', colon + 1, paramsEnd),
-    result: bytes.toString('utf8', paramsEnd),
+    params: bytes.toString('utf8', kindEnd, end),
+    result: bytes.toString('utf8', end),
   }
 }
 
 /** The places are those told in lua/entries.ts. */
 function standing([, id, beside]: Row, { head, kind, result }: Parts): Standing {
-  const letter = head.charAt(16)
-  const createdAt = Number(head.slice(17, 30))
+  const letter = head.charAt(PLACE.status - 1)
+  const moment = (at: number): number => Number(head.slice(at - 1, at + 12))
+  const createdAt = moment(PLACE.created)
   const run: Standing = {
     id: longId(id),
     name: kind.name,
@@ -166,19 +179,19 @@ function standing([, id, beside]: Row, { head, kind, result }: Parts): Standing 
     errors: [],
   }
   if (letter === 'n') return run
-  run.dueAt = Number(head.slice(35, 48))
-  run.attempt = Number(head.slice(100, 104))
-  run.priority = Number(head.slice(104, 108))
-  const begun = Number(head.slice(48, 61))
-  const finished = Number(head.slice(61, 74))
+  run.dueAt = moment(PLACE.head)
+  run.attempt = Number(head.slice(PLACE.attempt - 1, PLACE.attempt + 3))
+  run.priority = Number(head.slice(PLACE.attempt + 3, PLACE.answer - 1))
+  const begun = moment(PLACE.head + 13)
+  const finished = moment(PLACE.finished)
   if (begun > 0) run.startedAt = begun
   if (finished > 0) run.finishedAt = finished
   if (beside?.[6] != null) run.errors = beside[6] as string[]
   if (beside?.[5] != null) run.progress = beside[5] as string
   if (letter === 'c') {
     run.result = (beside?.[1] as string | null | undefined) ?? result
-    run.freshUntil = Number(head.slice(74, 87))
-    run.staleUntil = Number(head.slice(87, 100))
+    run.freshUntil = moment(PLACE.finished + 13)
+    run.staleUntil = moment(PLACE.finished + 26)
   }
   return run
 }

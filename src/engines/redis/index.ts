@@ -50,7 +50,9 @@ export interface RedisEngineOptions {
   url: string
   /** Before each key; 'deferq' by default. Two prefixes are two stores. */
   prefix?: string
-  /** How many parts the keys are spread over; 1 by default, 12 on a cluster. Fixed once a store has been used. */
+  /**
+   * How many parts the keys are spread over; 1 by default, 12 on a cluster. Fixed once a store has been used.
+   */
   shards?: number
   /** How long a call may take before it fails with STORE_UNAVAILABLE; 5 seconds by default. */
   timeoutMs?: number

@@ -50,7 +50,7 @@ local function forget(key, name)
     local expiry = call('HGET', LEASES, r@ticket)
     if expiry then
       call('HDEL', LEASES, r@ticket)
-      call('HSET', LEASES, r@id, expiry)
+      lease(tonumber(expiry), { r@id, expiry })
     end
     rename(k, A .. r@id)
     changed = 1

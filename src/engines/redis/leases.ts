@@ -64,7 +64,8 @@ call('DEL', T .. 'none')
 moveDue()
 local requeued, failed = {}, {}
 
--- Nothing to find before the first lease ends; then all of them are looked through, in steps, by one sweep or by several.
+-- Nothing to find before the first lease ends; then all of them are looked through, in steps, by one sweep or
+-- by several.
 local expired, limit = {}, tonumber(ARGV[2])
 local scan = call('GET', T .. 'leaseScan')
 if not scan and now >= tonumber(call('GET', T .. 'firstLease') or 1e15) then
@@ -112,8 +113,8 @@ for _, ticket in ipairs(expired) do
 end
 flush()
 
--- Stale tickets are dropped when they are taken, but where nothing is taken they would gather without bound: such a
--- lane is gone through in steps. Their places are marked first and then taken out in one pass.
+-- Stale tickets are dropped when they are taken, but where nothing is taken they would gather without bound:
+-- such a lane is gone through in steps. Their places are marked first and then taken out in one pass.
 for _, name in ipairs(call('ZRANGE', LANES, 0, -1)) do
   local lane = spelled(name)
   local length = call('LLEN', lane.key)
@@ -145,7 +146,8 @@ finish()
 return { requeued, failed, scan and 1 or 0, malformed }
 `
 
-// leaseLostError() spells the error; numbers that stand for themselves mark where the script fills in its own.
+// leaseLostError() spells the error; numbers that stand for themselves mark where the script fills in its
+// own.
 const TEMPLATE = leaseLostError(-111_111, -222_222).replaceAll('-111111', '@A').replaceAll('-222222', '@T')
 
 export const sweepArgs = (limit: number): string[] => [String(limit), TEMPLATE]

@@ -85,10 +85,10 @@ export function cancelReply(reply: unknown): CancelAnswer[] {
 }
 
 /**
- * One step of SCAN, on the node that holds the shard. A step that finds more than there is room for is taken again by the next page, which
- * skips what has been answered.
- * In: ARGV 2 the cursor, 3 how many keys to look at, 4 how many of those found to skip, 5 the room; 6 to 8 status letter, name and
- * queue, each marked with = or ''.
+ * One step of SCAN, on the node that holds the shard. A step that finds more than there is room for is taken
+ * again by the next page, which skips what has been answered.
+ * In: ARGV 2 the cursor, 3 how many keys to look at, 4 how many of those found to skip, 5 the room; 6 to 8
+ * status letter, name and queue, each marked with = or ''.
  * Out: the cursor to go on with, and how many to skip there; the rows; what was malformed.
  */
 export const LIST = `${PRELUDE}
@@ -109,7 +109,9 @@ return { step[1], 0, rows, malformed }
 
 const LETTERS = { pending: 'p', running: 'r', completed: 'c', failed: 'f', cancelled: 'x' } as const
 
-/** Where a list goes on: the shard, SCAN's cursor there, and how many keys of that step have been answered. */
+/**
+ * Where a list goes on: the shard, SCAN's cursor there, and how many keys of that step have been answered.
+ */
 export interface Position {
   shard: number
   cursor: string
@@ -172,6 +174,10 @@ export function countsOf(fields: ReadonlyMap<string, number>): Counts {
     if (lane === undefined) lanes.set(rest, (lane = { ...laneOf(rest), pending: 0, running: 0 }))
     lane[field.startsWith('p') ? 'pending' : 'running'] = count
   }
+  // Whatever was created waits, runs or has ended: one counter less to keep with each dispatch.
+  const { completed = 0, failed = 0, cancelled = 0 } = totals
+  const live = [...lanes.values()].reduce((sum, { pending, running }) => sum + pending + running, 0)
+  totals.created = live + completed + failed + cancelled
   return { lanes: [...lanes.values()].filter(({ pending, running }) => pending > 0 || running > 0), totals }
 }
 

@@ -4,6 +4,7 @@ import { ADMIT } from './admit.ts'
 import { INVALIDATE_KEYS, INVALIDATE_NAME } from './invalidate.ts'
 import { EXTEND, SWEEP } from './leases.ts'
 import { numbered } from './lua/entries.ts'
+import { shake } from './lua/shake.ts'
 import { CANCEL, COUNT, LEAVE, LIST, READ } from './runs.ts'
 import { SETTLE } from './settle.ts'
 
@@ -32,7 +33,7 @@ export type Scripts = Record<ScriptName, Script>
 
 export function compile(rewrite: (source: string, name: string) => string = (source) => source): Scripts {
   const entries = Object.entries(SOURCES).map(([name, original]) => {
-    const source = rewrite(numbered(original), name)
+    const source = shake(numbered(rewrite(original, name)))
     return [name, { source, sha: createHash('sha1').update(source).digest('hex') }]
   })
   return Object.fromEntries(entries) as Scripts

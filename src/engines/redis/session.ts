@@ -5,7 +5,7 @@ import { sleep } from '../../time.ts'
 import type { ClientSettings } from './clients.ts'
 import { hintClient, loadLibrary } from './clients.ts'
 import { Connection } from './connection.ts'
-import { longId, readMalformed } from './ids.ts'
+import { longId, readMalformed, readStanding } from './ids.ts'
 import type { ScriptName, Scripts } from './scripts.ts'
 import { shardTags } from './shards.ts'
 import { bindStore, caveatsOf } from './store.ts'
@@ -15,7 +15,10 @@ import { Turns } from './turns.ts'
 import type { Target } from './url.ts'
 
 const CLUSTER_SHARDS = 12
-/** How long closing waits until this instance's waits are taken back; they also go when nobody hears their hint. */
+/**
+ * How long closing waits until this instance's waits are taken back; they also go when nobody hears their
+ * hint.
+ */
 const LEAVE_MS = 500
 
 export interface SessionOptions {
@@ -37,7 +40,9 @@ export class Session {
   tags: string[] = []
   caveats: string[] = []
 
-  /** Answers an open session, or cleans up and throws. `abandoned`: told at once how to end it before that. */
+  /**
+   * Answers an open session, or cleans up and throws. `abandoned`: told at once how to end it before that.
+   */
   static async open(options: SessionOptions, abandoned: (end: () => void) => void): Promise<Session> {
     const session = new Session(options, await loadLibrary())
     abandoned(() => session.#end())
@@ -93,7 +98,10 @@ export class Session {
     await this.#subscriber.start()
   }
 
-  /** A store that lost its data, or was replaced, may have been opened by others in the meantime with other shards. */
+  /**
+   * A store that lost its data, or was replaced, may have been opened by others in the meantime with other
+   * shards.
+   */
   async #resume(): Promise<void> {
     if (this.tags.length === 0) return
     this.turns.forget()
@@ -112,7 +120,9 @@ export class Session {
         .map(({ shard, name }) =>
           this.connection.run(scripts.leave, this.tags[shard] as string, ['', address, name]),
         )
-      await Promise.race([Promise.allSettled(leaving), sleep(LEAVE_MS)])
+      const left = new AbortController()
+      await Promise.race([Promise.allSettled(leaving), sleep(LEAVE_MS, left.signal)])
+      left.abort()
     }
     this.#end()
   }
@@ -122,7 +132,10 @@ export class Session {
     this.connection.close()
   }
 
-  /** `again` is sent where the script may have been done already: the same, other arguments, or (null) nothing. */
+  /**
+   * `again` is sent where the script may have been done already: the same, other arguments, or (null)
+   * nothing.
+   */
   async run(
     name: ScriptName,
     shard: number,
@@ -153,9 +166,18 @@ export class Session {
     switch (message[0]) {
       case 'w':
         this.turns.heat(Number(rest))
-        return tell({ kind: 'work' })
+        tell({ kind: 'work' })
+        break
       case 'i':
-        return tell({ kind: 'invalidated', selector: JSON.parse(rest) as Selector })
+        tell({ kind: 'invalidated', selector: JSON.parse(rest) as Selector })
+        break
+      case 'E':
+        tell({
+          kind: 'ended',
+          id: longId(rest.slice(0, 59)),
+          run: readStanding([rest.slice(59), rest.slice(0, 59)]),
+        })
+        break
       case 'e':
       case 'c': {
         const kind = message[0] === 'e' ? 'ended' : 'cancelled'

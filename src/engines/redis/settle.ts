@@ -1,31 +1,38 @@
-// The verbs `settle` and `claim`, one script for both: attempts end, and what is next begins in the same step.
+// The verbs `settle` and `claim`, one script for both: attempts end, and what is next begins in the same
+// step.
 import type { Outcome } from '../../engine.ts'
 import { CLAIMING, KIND_AT } from './claim.ts'
 import { followText, shortId } from './ids.ts'
-import { INLINE } from './lua/entries.ts'
+import { INLINE, PLACE } from './lua/entries.ts'
 import { PRELUDE } from './lua/prelude.ts'
 
 /**
- * In: ARGV 2 the instance's address, 3 the number of outcomes, 4 the want as JSON {n: names, q: queues} or '' for none, 5 the limit (0: only see
- * whether something is ready), 6 the lease in ms, 7 the tokens' prefix, 8 the want's short name; 9 the want under which the instance
- * is registered as idle here, or ''; then per outcome how it ended (c, f, l, or r and the delay in ms; then + and the
- * number of drafts, if any), the key's and the run's part of the id, the token and a ';', the value, the drafts.
- * Out: now; the answers, a letter each (s or l); of what was claimed text, key and what lies beside the text (or null), in turn;
- * in how many ms something wanted is due, or -1; 1 if something wanted may be ready still; what was malformed.
+ * In: ARGV 2 the instance's address, 3 the number of outcomes, 4 the want as JSON {n: names, q: queues} or ''
+ * for none, 5 the limit (0: only see whether something is ready), 6 the lease in ms, 7 the tokens' prefix, 8
+ * the want's short name; 9 the want under which the instance is registered as idle here, or ''; then per
+ * outcome how it ended (c, f, l, or r and the delay in ms; then + and the number of drafts, if any), the
+ * key's and the run's part of the id, the token and a ';', the value, the drafts.
+ * Out: now; the answers, a letter each (s or l); of what was claimed text, key and what lies beside the text
+ * (or null), in turn; in how many ms something wanted is due, or -1; 1 if something wanted may be ready
+ * still; what was malformed.
  */
 export const SETTLE = `${PRELUDE}
--- Nothing, but a write that is allowed when the memory is full: with it the whole script is, and a full store can be drained.
+-- Nothing, but a write that is allowed when the memory is full: with it the whole script is, and a full store
+-- can be drained.
 call('DEL', T .. 'none')
 ${KIND_AT}
 local ended = {}
 
--- The commonest end, with nothing unusual about the run: its text is changed in three places without being taken apart.
--- Every text that Lua makes costs 0.1 µs, so this takes 1 µs instead of 4. Answers false where settle() has to look more closely.
+-- The commonest end, with nothing unusual about the run: its text is changed in three places without being
+-- taken apart. Every text that Lua makes costs 0.1 µs, so this takes 1 µs instead of 4. Answers false where
+-- settle() has to look more closely.
 local function complete(k, key, run, token, value)
   local text = cache[k]
   if not text or #token == 1 or #value > ${INLINE} or string.byte(text, 17) ~= ${'r'.charCodeAt(0)} then return false end
-  if string.find(text, run, 1, true) ~= 1 or string.find(text, token, 109, true) ~= 109 then return false end
-  local kind = kindAt(text, 109 + #token)
+  if string.find(text, run, 1, true) ~= 1 or string.find(text, token, ${PLACE.token}, true) ~= ${PLACE.token} then
+    return false
+  end
+  local kind = kindAt(text, ${PLACE.token} + #token)
   if not kind then return false end
   if not kind.ends then
     local fresh = now + kind.policy[2]
@@ -33,7 +40,9 @@ local function complete(k, key, run, token, value)
     kind.ends = NOW .. moment(fresh) .. moment(usable)
     kind.expires = whole(max(usable, now + kind.policy[5], now + 1))
   end
-  put(k, run .. 'c' .. sub(text, 18, 61) .. kind.ends .. sub(text, 101) .. value, kind.expires)
+  local until_, from = sub(text, ${PLACE.created}, ${PLACE.finished - 1}), sub(text, ${PLACE.token})
+  local attempts = sub(text, ${PLACE.attempt}, ${PLACE.answer - 1})
+  put(k, run .. 'c' .. until_ .. kind.ends .. attempts .. place4(#value) .. from .. value, kind.expires)
   ended[#ended + 1] = key .. sub(run, 1, 2)
   bump(kind.running, -1)
   bump('tcompleted', 1)

@@ -4,9 +4,9 @@ import { SHARD_LENGTH } from '../../engine.ts'
 const SLOTS = 16_384
 
 /**
- * The hash tags of n shards. On a cluster each master holds a contiguous range of slots, so the tag of shard i is one
- * whose slot lies near (i + ½)/n of them all: then masters with equal ranges get equally many shards. The same text
- * always gives the same tags.
+ * The hash tags of n shards. On a cluster each master holds a contiguous range of slots, so the tag of shard
+ * i is one whose slot lies near (i + ½)/n of them all: then masters with equal ranges get equally many
+ * shards. The same text always gives the same tags.
  */
 export function shardTags(prefix: string, shards: number): string[] {
   if (shards === 1) return [`{${prefix}:0}`]
@@ -60,7 +60,10 @@ export function spread<Item>(
   return shares.filter((share) => share !== undefined)
 }
 
-/** A call is cut into scripts of at most this many characters, because a script keeps the server from all else. */
+/**
+ * A call is cut into scripts of at most this many characters, because a script keeps the server from all
+ * else.
+ */
 const MAX_PARCEL = 4_000_000
 
 export function parcels<Item>(items: readonly Item[], lengthOf: (item: Item) => number): Item[][] {

@@ -7,8 +7,8 @@ import type { Target } from './url.ts'
 const LAYOUT = 1
 
 /**
- * The number of shards is part of where a key lies, so the first process to open a store writes it down, and the others
- * take it from there. One that was told another number would look for keys where they are not.
+ * The number of shards is part of where a key lies, so the first process to open a store writes it down, and
+ * the others take it from there. One that was told another number would look for keys where they are not.
  */
 export async function bindStore(
   connection: Connection,

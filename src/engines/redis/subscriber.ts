@@ -30,7 +30,9 @@ export class Subscriber {
     this.#options = options
   }
 
-  /** Resolves once the first attempt has succeeded or failed; a failure is told as trouble, and tried again. */
+  /**
+   * Resolves once the first attempt has succeeded or failed; a failure is told as trouble, and tried again.
+   */
   async start(): Promise<void> {
     if (this.#closed) return
     const { make, channels, hear, resumed, trouble, checkMs = CHECK_MS } = this.#options
@@ -50,7 +52,8 @@ export class Subscriber {
       if (ended) return
       ended = true
       clearInterval(this.#check)
-      client.disconnect()
+      // Ended by itself: then ioredis would start a timer of 2 s for a socket that has gone.
+      if (client.status !== 'end') client.disconnect()
       this.#again()
     }
     client.once('end', gone)
@@ -79,7 +82,7 @@ export class Subscriber {
     this.#closed = true
     clearTimeout(this.#retry)
     clearInterval(this.#check)
-    this.#client?.disconnect()
+    if (this.#client !== undefined && this.#client.status !== 'end') this.#client.disconnect()
   }
 
   #again(): void {

@@ -1,4 +1,5 @@
-// Turns faults into `trouble` hints, each kind once in a while: a store that is away fails every few milliseconds.
+// Turns faults into `trouble` hints, each kind once in a while: a store that is away fails every few
+// milliseconds.
 const QUIET_MS = 10_000
 const MAX_KINDS = 100
 

@@ -123,7 +123,9 @@ export class Turns {
     return settled
   }
 
-  /** The shards to begin with: those known to have work; all of them where none is, or when that was long ago. */
+  /**
+   * The shards to begin with: those known to have work; all of them where none is, or when that was long ago.
+   */
   #first(): number[] {
     const all = [...this.#states.keys()]
     const hot = all.filter((shard) => this.#states[shard]?.hot)
@@ -165,7 +167,10 @@ export class Turns {
     return reply
   }
 
-  /** Nobody will run what was claimed in a call that failed otherwise: others need not wait for its lease to end. */
+  /**
+   * Nobody will run what was claimed in a call that failed otherwise: others need not wait for its lease to
+   * end.
+   */
   #giveBack(claimed: readonly Claimed[]): void {
     if (claimed.length === 0) return
     const outcomes = claimed.map(({ entry, token }) => ({ id: entry.id, token, kind: 'released' }) as const)

@@ -1,11 +1,13 @@
-// The server-side scripts' third part: how a run ends, what follows it, who is told, and what every script ends with.
+// The server-side scripts' third part: how a run ends, what follows it, who is told, and what every script
+// ends with.
 import { MAX_ERRORS } from '../../../engine.ts'
 import { INLINE } from './entries.ts'
 
 export const ENDS = `
--- A follow-up travels as the JSON text of a list of texts; cjson reads those to the letter, and nothing is ever encoded
--- here, where it would turn [] into {} and round large numbers. The list: s, f or b for success, failure, both, then =
--- for the same parent; id, name, queue, priority, policy, extra, delay, due, params, and its own follow-ups.
+-- A follow-up travels as the JSON text of a list of texts; cjson reads those to the letter, and nothing is
+-- ever encoded here, where it would turn [] into {} and round large numbers. The list: s, f or b for success,
+-- failure, both, then = for the same parent; id, name, queue, priority, policy, extra, delay, due, params,
+-- and its own follow-ups.
 local function readFollow(text)
   local list = cjson.decode(text)
   return { text = text, list = list, id = list[2] }
@@ -23,7 +25,6 @@ local function admitFollow(follow, parent)
   local due = max(now, tonumber(list[9]) or now + tonumber(list[8]))
   local kind = draftKind(list[3], list[4], list[6], list[7])
   create(kind, id, list[10], tonumber(list[5]), due, nil, nil, parent, thens)
-  bump('tcreated', 1)
 end
 
 -- Admits what follows an end of this kind.
@@ -53,7 +54,7 @@ local function parentOf(r, value)
 end
 
 local hints, hearers = {}, {}
-local function tell(address, kind, id)
+local function tell(address, kind, id, text)
   local told = hints[address]
   if not told then
     told = { e = {}, c = {} }
@@ -61,6 +62,7 @@ local function tell(address, kind, id)
     hearers[#hearers + 1] = address
   end
   told[kind][#told[kind] + 1] = id
+  if text then told.text = text end
 end
 
 local function follow(r, value)
@@ -88,7 +90,7 @@ local function conclude(r, status, value)
       expires = max(expires, fresh + policy[3])
     end
     r@accepted = ''
-    if #value <= ${INLINE} then result = value else aside(r, 'r', 'r', value) end
+    if #value > ${INLINE} then aside(r, 'r', 'r', value) else result, r@answer = value, place4(#value) end
     bump('tcompleted', 1)
   else
     if status == 'f' and policy[4] > 0 then
@@ -102,16 +104,16 @@ local function conclude(r, status, value)
     end
     bump(status == 'f' and 'tfailed' or 'tcancelled', 1)
   end
-  if r@watchers ~= '' then
-    for address in string.gmatch(r@watchers, '%S+') do tell(address, 'e', r@id) end
-    r@watchers = ''
-  end
+  local watchers = r@watchers
+  r@watchers = ''
   if string.find(r@side, '+', 1, true) then
     follow(r, value)
     r@side = string.gsub(r@side, '%+', '')
   end
   expires = whole(max(expires, now + 1))
-  put(r@k, compose(r) .. result, expires)
+  local text = compose(r) .. result
+  put(r@k, text, expires)
+  for address in string.gmatch(watchers, '%S+') do tell(address, 'e', r@id, r@side == '' and text or nil) end
   if r@side ~= '' then call('PEXPIREAT', X .. r@id, expires) end
 end
 
@@ -169,8 +171,14 @@ local function finish()
     if by ~= 0 and call('HINCRBY', COUNTS, field, by) == 0 then call('HDEL', COUNTS, field) end
   end
   for _, address in ipairs(hearers) do
-    for kind, ids in pairs(hints[address]) do
-      add(function(list, from, to) publish(address, kind .. table.concat(list, '', from, to)) end, ids)
+    local told = hints[address]
+    if #told.e == 1 and told.text then
+      -- One end alone brings its text along, which saves who waits a round trip; of many, the ids are read as a batch.
+      publish(address, 'E' .. told.e[1] .. told.text)
+      told.e = {}
+    end
+    for _, kind in ipairs({ 'e', 'c' }) do
+      add(function(list, from, to) publish(address, kind .. table.concat(list, '', from, to)) end, told[kind])
     end
   end
 end

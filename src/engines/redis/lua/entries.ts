@@ -16,27 +16,47 @@
 //   compact          how far the clearing of stale tickets has come, per lane
 //   malformed:<…>    what could not be read
 //
-// <key> is the key's 32 bytes in base64url (43 characters), <run> the other 12 bytes of the id (16). A *ticket* is
-// <key> and the first two characters of <run> for a run under its key, and <key><run> for one aside. Tickets in a list
-// are checked when they are taken, so a run that is cancelled or changes lanes may leave a stale one behind: deleting
-// from the middle of a list of a million takes 10 ms. The two characters keep a successor under the same key from being
-// taken by its predecessor's ticket, and cost 2 bytes where the whole run part would cost 16.
+// <key> is the key's 32 bytes in base64url (43 characters), <run> the other 12 bytes of the id (16). A
+// *ticket* is <key> and the first two characters of <run> for a run under its key, and <key><run> for one
+// aside. Tickets in a list are checked when they are taken, so a run that is cancelled or changes lanes may
+// leave a stale one behind: deleting from the middle of a list of a million takes 10 ms. The two characters
+// keep a successor under the same key from being taken by its predecessor's ticket, and cost 2 bytes where
+// the whole run part would cost 16.
 //
-// A run is one text rather than a hash, because a batch is then read by one MGET and written by one MSET; and what scripts look at
-// stands at fixed places, because one struct.unpack() takes 0.5 µs where a pattern takes 2. From claim to settle a run costs Redis 9 µs,
-// with a hash it was 16; a queued task takes 274 bytes, everything counted. The text:
+// A run is one text rather than a hash, because a batch is then read by one MGET and written by one MSET; and
+// what scripts look at stands at fixed places, because one struct.unpack() takes 0.5 µs where a pattern takes
+// 2. From claim to settle a run costs Redis 9 µs, with a hash it was 16; a queued task takes 266 bytes,
+// everything counted. The text:
 //
-//   <run 16><status 1><created 13><length of kind 5>[<head>]<kind><length of params>:<params><result>
-//   head: <due 13><begun 13><finished 13><fresh 13><usable 13><attempt 4><priority 4><token>[,<the rare fields>];
-//   kind: <policy>;<length of queue>,<length of name>,<length of extra>:<queue><name><extra>
+//   <run 16><status 1><created 13><length of kind 4, in hex>[<head>]<kind><params><result>
+//   head: <due 13><begun 13><finished 13><fresh 13><usable 13><attempt 4><priority 4><length of result 4><token>[,<rare fields>];
+//   kind: <policy>[;<length of queue>,<length of extra>]:<queue><extra><name>
 //
-// Status is one of n new (pending, with everything else as usual, and no head), p pending, r running, c completed,
-// f failed, x cancelled. Lengths are in bytes. The queue 'default' is spelled as none, and no length of extra means that there is none.
+// Status is one of n new (pending, with everything else as usual, and no head), p pending, r running, c
+// completed, f failed, x cancelled. Lengths are in bytes. The queue 'default' is spelled as none, and no
+// length of extra means that there is none. Each byte counts: the text of a usual task is to fit into 92,
+// because the next larger piece of memory is 16 bytes larger.
 
-/** Longer params and results lie beside the text, which is written anew with each step in the life of a run. */
+/** Where things stand in the text, counted from 1 as Lua does. */
+export const PLACE = {
+  status: 17,
+  created: 18,
+  length: 31,
+  head: 35,
+  finished: 61,
+  attempt: 100,
+  answer: 108,
+  token: 112,
+}
+
+/**
+ * Longer params and results lie beside the text, which is written anew with each step in the life of a run.
+ */
 export const INLINE = 1_024
 
-/** What a script holds of a run, in this order; `r@due` in the sources stands for its place (see `numbered`). */
+/**
+ * What a script holds of a run, in this order; `r@due` in the sources stands for its place (see `numbered`).
+ */
 const FIELDS = [
   'run',
   'status',
@@ -48,6 +68,7 @@ const FIELDS = [
   'usable', // until when the result answers, as a stale one at last
   'attempt',
   'priority',
+  'answer', // the length of the result
   'token', // of the present attempt, or of the last one if that was settled
   'before', // the token that settled the attempt before
   'errors', // how many there were
@@ -57,12 +78,12 @@ const FIELDS = [
   'side', // which fields lie in x:, a letter each: p r P g e +
   'kind',
   'text', // as it was read
-  'at', // where its params begin, with their length
+  'at', // where its params begin
   'k', // the Redis key
   'ticket',
   'id',
 ] as const
-const RARE = FIELDS.slice(11, 17)
+const RARE = FIELDS.slice(12, 18)
 
 /** Lists are made by one instruction and read by place, which halves what a table of names costs. */
 export function numbered(source: string): string {
@@ -98,7 +119,8 @@ end
 local counts = {}
 local function bump(field, by) counts[field] = (counts[field] or 0) + by end
 
--- What was read, and what is to be written, by key. MGET answers nothing, and no error, for a key of another type.
+-- What was read, and what is to be written, by key. MGET answers nothing, and no error, for a key of another
+-- type.
 local cache, writes, expiries = {}, {}, {}
 local function fetch(keys)
   add(function(list, from, to)
@@ -119,7 +141,8 @@ local function get(k)
   return text
 end
 
--- 'expires' only for what has ended: a run that lives has no time to live, and MSET takes away what its key had.
+-- 'expires' only for what has ended: a run that lives has no time to live, and MSET takes away what its key
+-- had.
 local function put(k, text, expires)
   cache[k], expiries[k] = text, expires
   local length = #writes
@@ -148,13 +171,17 @@ local function setAside(k, reason)
 end
 
 local policies = {}
--- maxAttempts, resultTtl, staleTtl, failureTtl, retention: whole numbers in base 36, 0 as nothing.
+-- maxAttempts, resultTtl, staleTtl, failureTtl, retention: in base 36, 0 as nothing; times in seconds, or in
+-- ms after a point.
 local function policyOf(packed)
   local policy = policies[packed]
   if not policy then
     policy = {}
-    for part in string.gmatch(packed .. ',', '([^,]*),') do policy[#policy + 1] = tonumber(part, 36) or 0 end
+    for point, part in string.gmatch(packed .. ',', '(%.?)([^,]*),') do
+      policy[#policy + 1] = (tonumber(part, 36) or 0) * (point == '' and 1000 or 1)
+    end
     if #policy ~= 5 then return end
+    policy[1] = policy[1] / 1000
     policies[packed] = policy
   end
   return policy
@@ -164,13 +191,15 @@ local kinds = {}
 local function kindOf(text)
   local kind = kinds[text]
   if kind then return kind end
-  local packed, q, n, x, at = match(text, '^([^;]*);(%d+),(%d+),(%d*):()')
+  local packed, q, x, at = match(text, '^([^;:]*);?(%d*),?(%d*):()')
   local policy = packed and policyOf(packed)
-  if not policy or #text ~= at - 1 + q + n + (tonumber(x) or 0) then return end
-  local queue, name = sub(text, at, at + q - 1), sub(text, at + q, at + q + n - 1)
+  if not policy then return end
+  q = tonumber(q) or 0
+  local queue, name = sub(text, at, at + q - 1), sub(text, at + q + (tonumber(x) or 0))
+  if #queue ~= q or name == '' then return end
   local lane = q .. ':' .. queue .. name
   kind = {
-    text = text, length = string.format('%05d', #text), packed = packed, policy = policy, after = sub(text, #packed + 1),
+    text = text, length = string.format('%04x', #text), packed = packed, policy = policy, after = sub(text, #packed + 1),
     name = name, queue = queue, lane = lane, pending = 'p' .. lane, running = 'r' .. lane,
   }
   kinds[text] = kind
@@ -193,29 +222,31 @@ local unpackText = struct.unpack
 
 -- What a text says, or nil if it makes no sense.
 local function parse(text, k, ticket, id)
-  if #text < 36 then return end
-  local run, status, created, length = unpackText('c16c1c13c5', text)
-  local due, begun, finished, fresh, usable, attempt, priority = created, NEVER, NEVER, NEVER, NEVER, USUAL, USUAL
+  if #text < ${PLACE.head} then return end
+  local run, status, created, length = unpackText('c16c1c13c4', text)
+  local due, begun, finished, fresh, usable = created, NEVER, NEVER, NEVER, NEVER
+  local attempt, priority, answer = USUAL, USUAL, USUAL
   local token, before, errors, accepted, remembered, watchers, side = '', '', '', '', '', '', ''
-  local at = 36
+  local at = ${PLACE.head}
   if status == 'n' then
     status = 'p'
   else
-    local stop = string.find(text, ';', 109, true)
+    local stop = string.find(text, ';', ${PLACE.token}, true)
     if not stop then return end
-    due, begun, finished, fresh, usable, attempt, priority = unpackText('c13c13c13c13c13c4c4', text, 36)
-    token, at = sub(text, 109, stop - 1), stop + 1
+    due, begun, finished, fresh, usable, attempt, priority, answer =
+      unpackText('c13c13c13c13c13c4c4c4', text, ${PLACE.head})
+    token, at = sub(text, ${PLACE.token}, stop - 1), stop + 1
     if string.find(token, ',', 1, true) then
       token, before, errors, accepted, remembered, watchers, side =
         match(token, '^([^,]*)${RARE.map(() => ',([^,]*)').join('')}$')
       if not side then return end
     end
   end
-  length = tonumber(length)
+  length = tonumber(length, 16)
   local kind = length and kindOf(sub(text, at, at + length - 1))
-  if not kind or not tonumber(created) then return end
+  if not kind or not tonumber(created) or not tonumber(answer) then return end
   return {
-    run, status, created, due, begun, finished, fresh, usable, attempt, priority,
+    run, status, created, due, begun, finished, fresh, usable, attempt, priority, answer,
     token, before, errors, accepted, remembered, watchers, side,
     kind, text, at + length, k, ticket, id or sub(ticket, 1, 43) .. run,
   }
@@ -228,7 +259,7 @@ local function compose(r)
     token = token .. ',' .. ${RARE.map((field) => `r@${field}`).join(" .. ',' .. ")}
   end
   return r@run .. r@status .. r@created .. kind.length .. r@due .. r@begun .. r@finished .. r@fresh .. r@usable
-    .. r@attempt .. r@priority .. token .. ';' .. kind.text .. sub(r@text, r@at)
+    .. r@attempt .. r@priority .. r@answer .. token .. ';' .. kind.text .. sub(r@text, r@at)
 end
 
 local function save(r)

@@ -37,14 +37,17 @@ local function flush()
   if #pushedLanes == 0 then return end
   for _, lane in ipairs(pushedLanes) do
     local tickets, one = pushed[lane], spelled(lane)
-    add(function(list, from, to) call('RPUSH', one.key, unpack(list, from, to)) end, tickets)
-    call('ZADD', LANES, -one.priority, lane)
+    local length
+    add(function(list, from, to) length = call('RPUSH', one.key, unpack(list, from, to)) end, tickets)
+    -- A lane that held something is among the lanes already.
+    if length == #tickets then call('ZADD', LANES, -one.priority, lane) end
     ready[lane] = (ready[lane] or 0) + #tickets
   end
   pushed, pushedLanes = {}, {}
 end
 
--- A ticket at its place by due time, for what does not belong at the end: what was released, or changed lanes.
+-- A ticket at its place by due time, for what does not belong at the end: what was released, or changed
+-- lanes.
 local function place(lane, ticket, due)
   flush()
   local one = spelled(lane)
@@ -70,7 +73,8 @@ local function place(lane, ticket, due)
   ready[lane] = (ready[lane] or 0) + 1
 end
 
--- Takes a ticket out, where that is cheap: 512 comparisons take 5 µs. Elsewhere it stays behind as a stale one.
+-- Takes a ticket out, where that is cheap: 512 comparisons take 5 µs. Elsewhere it stays behind as a stale
+-- one.
 local function drop(lane, ticket)
   flush()
   local key = L .. lane
@@ -89,7 +93,8 @@ local function enqueue(lane, ticket, due)
   if due > now then delay(lane, ticket, due) else push(lane, ticket) end
 end
 
--- What has become due moves to its lane, before anything else gets there, so that lanes stay in order of due time.
+-- What has become due moves to its lane, before anything else gets there, so that lanes stay in order of due
+-- time.
 local function moveDue()
   local due = call('ZRANGEBYSCORE', D, '-inf', now, 'LIMIT', 0, ${MAX_MOVED})
   if #due == 0 then return end
@@ -107,8 +112,8 @@ end
 -- A draft's kind is what it has in common with others: name, queue, policy, extra.
 local function draftKind(name, queue, policy, extra)
   if queue == 'default' then queue = '' end
-  local x = extra == '' and '' or #extra - 1
-  return kindOf(policy .. ';' .. #queue .. ',' .. #name .. ',' .. x .. ':' .. queue .. name .. sub(extra, 2))
+  if queue == '' and extra == '' then return kindOf(policy .. ':' .. name) end
+  return kindOf(policy .. ';' .. #queue .. ',' .. (extra == '' and '' or #extra - 1) .. ':' .. queue .. sub(extra, 2) .. name)
 end
 
 -- A run from its birth: under its key, pending.
@@ -132,10 +137,10 @@ local function create(kind, id, params, priority, due, watchers, accepted, paren
   local status, head = 'n', ''
   if due > now or priority ~= 0 or watchers or accepted or side ~= '' then
     status = 'p'
-    head = moment(due) .. NEVER .. NEVER .. NEVER .. NEVER .. USUAL .. place4(priority) .. ',,,'
+    head = moment(due) .. NEVER .. NEVER .. NEVER .. NEVER .. USUAL .. place4(priority) .. USUAL .. ',,,'
       .. (accepted or '') .. ',,' .. (watchers or '') .. ',' .. side .. ';'
   end
-  put(k, sub(id, 44) .. status .. NOW .. kind.length .. head .. kind.text .. #params .. ':' .. params)
+  put(k, sub(id, 44) .. status .. NOW .. kind.length .. head .. kind.text .. params)
 end
 
 -- Notes that a lease ends then, so that a sweep need not look before.

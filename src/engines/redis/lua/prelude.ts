@@ -4,7 +4,8 @@ import { ENTRIES } from './entries.ts'
 import { LANES } from './lanes.ts'
 
 /**
- * Input of every script: KEYS[1] the shard's tag, ARGV[1] '1' where PUBLISH tells how many heard it (not on a cluster).
- * A script that changes something ends with `finish()`, which writes what was gathered: entries, tickets, counters, hints.
+ * Input of every script: KEYS[1] the shard's tag, ARGV[1] '1' where PUBLISH tells how many heard it (not on a
+ * cluster). A script that changes something ends with `finish()`, which writes what was gathered: entries,
+ * tickets, counters, hints.
  */
 export const PRELUDE = ENTRIES + LANES + ENDS

@@ -1,0 +1,51 @@
+// Bugs planted in the server-side scripts: the conformance suite must turn red for each, or it proves nothing.
+import { expect, test } from 'vitest'
+import { REWRITE } from '../../src/engines/redis/index.ts'
+import { conformance } from '../../src/testing/index.ts'
+import { sharedUrl } from '../servers/shared.ts'
+import { redisFactory } from './factory.ts'
+
+/** Runs the whole suite with every script rewritten, and answers the names of the cases that failed. */
+async function failures(find: string, replace: string): Promise<string[]> {
+  let planted = 0
+  const rewrite = (source: string): string => {
+    if (source.includes(find)) planted++
+    return source.replaceAll(find, replace)
+  }
+  const cases = conformance(redisFactory('redis', () => sharedUrl('redis'), 1, { [REWRITE]: rewrite }))
+  const done: PromiseSettledResult<void>[] = []
+  // Some at a time: the cases count time by the server's clock, and a crowd would make each of them late.
+  for (let from = 0; from < cases.length; from += 16) {
+    done.push(...(await Promise.allSettled(cases.slice(from, from + 16).map(({ run }) => run()))))
+  }
+  expect(planted, `the place for the bug: ${find}`).toBeGreaterThan(0)
+  return cases.flatMap(({ name }, index) => (done[index]?.status === 'rejected' ? [name] : []))
+}
+
+test('an outcome is accepted whatever its token', async () => {
+  const failed = await failures("r@status ~= 'r' or r@token ~= token", "r@status ~= 'r'")
+  expect(failed).toContain(
+    'redis: leases: a stale token changes nothing: the late outcome is lost, the newer one stands',
+  )
+  expect(failed).toContain('redis: leases: a token that never was, and an id that never was, are lost')
+})
+
+test('the key of a run that lives has a time to live', async () => {
+  const failed = await failures(
+    'expiries[k] = text, expires',
+    'expiries[k] = text, expires or whole(now + 150)',
+  )
+  expect(failed).toContain('redis: leases: no key times out while its run lives, however short its times are')
+})
+
+test('a sweep takes every lease for an expired one', async () => {
+  const failed = await failures('if expiry <= now and', 'if')
+  expect(failed).toContain('redis: leases: a heartbeat keeps the lease, and carries progress')
+})
+
+test('a refresh forgets the result it refreshes', async () => {
+  const failed = await failures('local pointer = accepted and accepted@run or nil', 'local pointer = nil')
+  expect(failed).toContain(
+    'redis: admit: refresh runs anew while the old result goes on answering the others',
+  )
+})
