@@ -1,0 +1,51 @@
+// From the dispatch of a task to its result in the dispatcher's hands, one at a time with an idle worker.
+import { NAME, openBee, openBullmq, openDeferq, paramsOf } from '../contenders.mjs'
+import { expect, latencies } from '../load.mjs'
+
+export const title = 'latency: dispatch to result, one at a time'
+export const unit = 'ms'
+export const size = { full: 3_000, quick: 1_000 }
+export const engines = ['redis', 'memory', 'sqlite']
+
+export const contenders = {
+  async deferq(at) {
+    const { deferq, worker, close } = await openDeferq(at, { run: ({ year }) => year, concurrency: 1 })
+    void worker.run()
+    return { call: (index) => deferq.run(NAME, paramsOf(index)), close }
+  },
+
+  async bullmq(at) {
+    // With immediate removal its wait can come too late for the result.
+    const run = async ({ data }) => data.year
+    const { queue, queueEvents, worker, close } = await openBullmq(at, {
+      run,
+      concurrency: 1,
+      events: true,
+      keep: 100,
+    })
+    void worker.run()
+    const call = async (index) => (await queue.add(NAME, paramsOf(index))).waitUntilFinished(queueEvents)
+    return { call, close }
+  },
+
+  async 'bee-queue'(at) {
+    const { queue, close } = await openBee(at, { worker: true, events: true })
+    queue.process(1, async ({ data }) => data.year)
+    const call = (index) =>
+      new Promise((resolve, reject) => {
+        const job = queue.createJob(paramsOf(index))
+        job.on('succeeded', resolve)
+        job.on('failed', reject)
+        job.save().catch(reject)
+      })
+    return { call, close }
+  },
+}
+
+// The worker connects and goes to sleep first.
+export const prepare = async ({ call }) => {
+  for (let index = 0; index < 20; index++) await call(-1 - index)
+}
+
+export const measure = ({ call }, count) =>
+  latencies(count, async (index) => expect(await call(index), index, 'The result'))

@@ -1,0 +1,81 @@
+// A process of its own for one contender of one case: plays a round when told to, and answers its figures.
+import { mkdtemp, rm } from 'node:fs/promises'
+import { cpus, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+
+const { name, contender, engine, url } = JSON.parse(process.argv[2])
+const played = await import(`./cases/${name}.mjs`)
+const open = played.contenders[contender] ?? played.alone[contender]
+const admin = url === undefined ? undefined : new Redis(url)
+const dir = await mkdtemp(join(tmpdir(), 'deferq-bench-'))
+let round = 0
+
+// One after another: a round is not to be measured while another one is cleaned up.
+let last = Promise.resolve()
+process.on('message', ({ size }) => {
+  last = last
+    .then(() => play(size))
+    .then(
+      (figures) => process.send({ figures }),
+      (error) => process.send({ error: error.stack ?? String(error) }),
+    )
+})
+process.on('disconnect', async () => {
+  admin?.disconnect()
+  await rm(dir, { recursive: true, force: true })
+  process.exit()
+})
+process.send({ ready: true })
+
+async function play(size) {
+  await admin?.flushdb()
+  const contending = await open({ url: addressOf(engine) })
+  try {
+    await played.prepare?.(contending, size)
+    globalThis.gc()
+    const before = await cpu()
+    const measured = await played.measure(contending, size)
+    const after = await cpu()
+    return {
+      others: others(before, after),
+      ...(typeof measured === 'number' ? { figure: measured } : { figure: measured.p50, p99: measured.p99 }),
+      ...(played.cpu === false ? {} : spent(before, after, size)),
+    }
+  } finally {
+    await contending.close()
+  }
+}
+
+function addressOf(engine) {
+  if (engine === 'redis') return url
+  return engine === 'sqlite' ? `sqlite:${join(dir, `${round++}.db`)}` : 'memory:'
+}
+
+const spent = (before, after, size) => ({
+  clientUs: (after.client - before.client) / size,
+  ...(admin === undefined ? {} : { serverUs: (after.server - before.server) / size }),
+})
+
+/** The share of the machine that neither side has used: what disturbed the round. */
+function others(before, after) {
+  const passed = (after.at - before.at) * 1_000 * cpus().length
+  const field = (name) => after[name] - before[name]
+  return Math.max(0, (field('machine') - field('client') - field('server')) / passed)
+}
+
+/** What has been spent so far, in microseconds: steadier than the clock on a machine that others use too. */
+async function cpu() {
+  const info = (await admin?.info('cpu')) ?? ''
+  const seconds = (field) => Number(new RegExp(`^${field}:([\\d.]+)`, 'm').exec(info)?.[1] ?? 0)
+  const { user, system } = process.cpuUsage()
+  return {
+    at: performance.now(),
+    client: user + system,
+    server: (seconds('used_cpu_user') + seconds('used_cpu_sys')) * 1e6,
+    machine: cpus().reduce(
+      (sum, { times }) => sum + (times.user + times.nice + times.sys + times.irq) * 1_000,
+      0,
+    ),
+  }
+}

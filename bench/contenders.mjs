@@ -1,0 +1,95 @@
+// Opens what is compared, each with the settings that its own documentation names for speed; the same params and names for all.
+import { pathToFileURL } from 'node:url'
+
+/** The build of deferq to measure; another one than the project's with DEFERQ_BENCH_DIST. */
+export const DIST =
+  process.env.DEFERQ_BENCH_DIST === undefined
+    ? new URL('../dist/', import.meta.url)
+    : pathToFileURL(`${process.env.DEFERQ_BENCH_DIST}/`)
+
+export const NAME = 'report.generate'
+const QUEUE = 'reports'
+
+export const paramsOf = (index) => ({ year: index, format: 'xlsx' })
+
+/** A deferq, and a worker of it when one is asked for. */
+export async function openDeferq({ url }, { run = () => {}, concurrency } = {}) {
+  const { DeferQ, task, Worker } = await import(new URL('src/index.js', DIST))
+  const report = task(NAME, { resultTtl: '1h', run })
+  const deferq = new DeferQ({ url, tasks: [report] })
+  await deferq.open()
+  const worker = concurrency === undefined ? undefined : new Worker(deferq, { concurrency })
+  return {
+    deferq,
+    worker,
+    fill: (indexes) => deferq.dispatchMany(indexes.map((index) => ({ name: NAME, params: paramsOf(index) }))),
+    async close() {
+      await worker?.stop()
+      await deferq.close()
+    },
+  }
+}
+
+// Each job is removed when it is completed, as its guide to auto-removal says; ioredis' auto-pipelining is not
+// recommended by its maintainers and made no difference here.
+export async function openBullmq({ url }, { run, concurrency, events = false, keep = 0 } = {}) {
+  const { Queue, QueueEvents, Worker } = await import('bullmq')
+  const { hostname: host, port } = new URL(url)
+  const connection = { host, port: Number(port || 6_379) }
+  const removal = { removeOnComplete: keep === 0 ? true : { count: keep }, removeOnFail: true }
+  const queue = new Queue(QUEUE, { connection, defaultJobOptions: removal })
+  await queue.waitUntilReady()
+  const queueEvents = events ? new QueueEvents(QUEUE, { connection }) : undefined
+  await queueEvents?.waitUntilReady()
+  const worker =
+    run === undefined
+      ? undefined
+      : new Worker(QUEUE, run, {
+          connection: { ...connection, maxRetriesPerRequest: null },
+          concurrency,
+          autorun: false,
+        })
+  await worker?.waitUntilReady()
+  return {
+    queue,
+    queueEvents,
+    worker,
+    fill: (indexes) => queue.addBulk(indexes.map((index) => ({ name: NAME, data: paramsOf(index) }))),
+    async close() {
+      await worker?.close()
+      await queueEvents?.close()
+      await queue.close()
+    },
+  }
+}
+
+// What its readme calls extra connections and messages is off unless a case needs it.
+export async function openBee({ url }, { worker = false, events = false } = {}) {
+  const { default: Queue } = await import('bee-queue')
+  const queue = new Queue(QUEUE, {
+    redis: { url },
+    isWorker: worker,
+    getEvents: events,
+    sendEvents: events,
+    storeJobs: events,
+    removeOnSuccess: true,
+    removeOnFailure: true,
+  })
+  await queue.ready()
+  return {
+    queue,
+    fill: async (indexes) => {
+      const failed = await queue.saveAll(indexes.map((index) => queue.createJob(paramsOf(index))))
+      if (failed.size > 0) throw [...failed.values()][0]
+    },
+    close: () => queue.close(),
+  }
+}
+
+/** The client that deferq and BullMQ share, by itself: what no library on top of it can beat call by call. */
+export async function openIoredis({ url }) {
+  const { Redis } = await import('ioredis')
+  const client = new Redis(url, { enableAutoPipelining: true, lazyConnect: true })
+  await client.connect()
+  return { client, close: () => client.quit() }
+}

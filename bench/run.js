@@ -1,0 +1,88 @@
+// The benchmark's command line: deferq and its peers, case by case, as a table and, when asked for, as JSON.
+import { existsSync, readdirSync, writeFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { DIST } from './contenders.mjs'
+import { play } from './play.mjs'
+import { circumstances, heading, summarise, table } from './report.mjs'
+import { startServer } from './server.mjs'
+
+const KNOWN = readdirSync(new URL('./cases/', import.meta.url)).map((file) => file.replace('.mjs', ''))
+const ORDER = ['dispatch', 'join', 'process', 'latency', 'hit', 'memory', 'import']
+const ENGINES = ['redis', 'memory', 'sqlite']
+
+const USAGE = `npm run bench -- [options]
+  --case=NAME,…      of ${ORDER.join(', ')}; all unless given
+  --engine=NAME      deferq on ${ENGINES.join(', ')}; peers are compared on redis only
+  --quick            fewer and shorter rounds
+  --rounds=N         measured rounds of each case
+  --calm             waits until the machine is idle, and repeats rounds that others have disturbed
+  --only=WORD,…      contenders whose name holds one of the words
+  --json=FILE        all figures, also those of each round
+  --profile=FOLDER   a CPU profile of each contender's process`
+
+const { values: options } = parseArgs({
+  options: {
+    case: { type: 'string' },
+    engine: { type: 'string', default: 'redis' },
+    quick: { type: 'boolean', default: false },
+    rounds: { type: 'string' },
+    calm: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    json: { type: 'string' },
+    profile: { type: 'string' },
+    help: { type: 'boolean', default: false },
+  },
+})
+if (options.help) {
+  console.log(USAGE)
+  process.exit()
+}
+const names = options.case?.split(',') ?? [...ORDER, ...KNOWN.filter((name) => !ORDER.includes(name))]
+refuse(
+  names.filter((name) => !KNOWN.includes(name)),
+  'case',
+)
+refuse(ENGINES.includes(options.engine) ? [] : [options.engine], 'engine')
+if (options.rounds !== undefined && !(Number(options.rounds) >= 1))
+  refuse([options.rounds], 'number of rounds')
+if (!existsSync(new URL('src/index.js', DIST)))
+  throw new Error(`There is no build of deferq in ${DIST}: npm run build`)
+
+const { engine } = options
+const server = engine === 'redis' ? await startServer() : undefined
+const results = []
+try {
+  const on = await circumstances({ engine, url: server?.url })
+  console.log(heading(on))
+  for (const name of names) {
+    const played = await import(`./cases/${name}.mjs`)
+    if (!played.engines.includes(engine)) {
+      if (options.case !== undefined) console.log(`\n${name}: not on ${engine}`)
+      continue
+    }
+    const found = await play(played, {
+      name,
+      engine,
+      url: server?.url,
+      pace: options.quick ? 'quick' : 'full',
+      rounds: options.rounds === undefined ? undefined : Number(options.rounds),
+      only: options.only?.split(','),
+      calm: options.calm,
+      profile: options.profile,
+    })
+    const summary = summarise({ name, title: played.title, unit: played.unit, ...found })
+    console.log(`\n${table(summary)}`)
+    results.push(summary)
+    // After each case, so that a run that is broken off has not been for nothing.
+    if (options.json !== undefined)
+      writeFileSync(options.json, `${JSON.stringify({ ...on, results }, null, 2)}\n`)
+  }
+} finally {
+  await server?.stop()
+}
+
+function refuse(wrong, what) {
+  if (wrong.length === 0) return
+  console.error(`There is no ${what} ${wrong.join(', ')}.\n\n${USAGE}`)
+  process.exit(2)
+}
