@@ -26,7 +26,7 @@ everywhere('stop takes nothing new, and lets what runs end', async (place) => {
     ({ taskId }) => taskId,
   )
   const worker = working(deferq, { concurrency: 2 })
-  await eventually('two run', async () => (await deferq.list({ status: 'running' })).receipts.length === 2)
+  await eventually('two run', async () => (await deferq.stats()).lanes[0]?.running === 2)
   const stopped = worker.stop()
   go.open()
   expect(await stopped).toMatchObject({ reason: 'stopped', claimed: 2, completed: 2, released: 0 })
