@@ -118,7 +118,9 @@ interface Hook {
 async function loadTsx(file: string, kind: 'cjs' | 'esm'): Promise<Hook> {
   let path: string
   try {
+    // What require() would be given looks for its parts in the wrong place; import() is given the module beside it.
     path = createRequire(file).resolve(`tsx/${kind}/api`)
+    if (kind === 'esm') path = path.replace(/\.cjs$/, '.mjs')
   } catch {
     return kind === 'cjs' ? import('tsx/cjs/api') : import('tsx/esm/api')
   }
