@@ -2,17 +2,7 @@
 import { Callbacks } from './callbacks.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { Drafter } from './draft.ts'
-import type {
-  CancelAnswer,
-  Counts,
-  Draft,
-  Engine,
-  Entry,
-  Filter,
-  Hint,
-  OutcomeOfAdmit,
-  Verdict,
-} from './engine.ts'
+import type { CancelAnswer, Counts, Draft, Engine, Entry, Filter, Hint, Verdict } from './engine.ts'
 import { isEnded, MAX_BATCH } from './engine.ts'
 import { openEngine } from './engines/open.ts'
 import { DeferqError, errorToJson } from './errors.ts'
@@ -299,7 +289,8 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     for (const hear of this.#ears) hear(hint)
   }
 
-  async #dispatch(
+  /** No layer of promises more than it needs: each costs a dispatch 0.3 µs. What it throws becomes its callers' rejection. */
+  #dispatch(
     name: string,
     params: unknown,
     options: DispatchOptions | undefined,
@@ -314,17 +305,14 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     return unlessAborted(admitted, name, options?.signal)
   }
 
-  async #admit(draft: Draft, options: DispatchOptions | undefined): Promise<Dispatched> {
-    const verdict = await this.#dispatcher.admit(draft)
-    if (verdict.outcome === 'rejected') throw mismatch(draft, verdict)
-    const dispatched = receiptOf(verdict.entry) as unknown as {
-      -readonly [K in keyof Dispatched]: Dispatched[K]
-    }
-    dispatched.outcome = verdict.outcome as Exclude<OutcomeOfAdmit, 'rejected'>
-    dispatched.sameParams = verdict.sameParams
-    if (verdict.refreshId !== undefined) Object.assign(dispatched, { refreshId: verdict.refreshId })
-    if (options?.callback !== undefined) this.#callbacks.attach(options.callback, verdict.entry)
-    return dispatched as Dispatched
+  #admit(draft: Draft, options: DispatchOptions | undefined): Promise<Dispatched> {
+    return this.#dispatcher.admit(draft).then((verdict) => {
+      if (verdict.outcome === 'rejected') throw mismatch(draft, verdict)
+      if (options?.callback !== undefined) this.#callbacks.attach(options.callback, verdict.entry)
+      const { outcome, sameParams, refreshId } = verdict
+      const dispatched: object = Object.assign(receiptOf(verdict.entry), { outcome, sameParams })
+      return (refreshId === undefined ? dispatched : Object.assign(dispatched, { refreshId })) as Dispatched
+    })
   }
 
   async #read(taskId: string): Promise<Entry> {

@@ -23,6 +23,11 @@ export const contenders = {
     return { call: (index) => queue.add(NAME, paramsOf(index)), close }
   },
 
+  async 'bullmq, auto-pipelined'(at) {
+    const { queue, close } = await openBullmq(at, { pipelined: true })
+    return { call: (index) => queue.add(NAME, paramsOf(index)), close }
+  },
+
   // The nearer relative: deferq deduplicates every dispatch.
   async 'bullmq, deduplicated'(at) {
     const { queue, close } = await openBullmq(at)

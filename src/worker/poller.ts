@@ -5,6 +5,8 @@ import type { Claimed, Claims, Engine, Outcome, SettleAnswer, Want } from '../en
 const TURNS = 2
 // Above this a turn takes longer for everybody in it, and is not cheaper for any.
 const BATCH = 200
+// A round trip costs the same for one outcome as for a few dozen: fewer are not split. At concurrency 100 it made 1.25 times as much.
+const SPLIT = 32
 const RETRY_MS = { first: 50, most: 2_000 }
 
 export interface PollerNeeds {
@@ -91,16 +93,20 @@ export class Poller {
     }
   }
 
-  async #turn(want: Want | undefined): Promise<boolean> {
-    const outcomes = this.#outcomes.splice(0, BATCH)
+  async #turn(all: Want | undefined): Promise<boolean> {
+    // Left alone, a turn would take everything, and the two would be one: half is left for the other.
+    const share = this.#underWay === 0 && this.#outcomes.length >= SPLIT ? 2 : 1
+    const outcomes = this.#outcomes.splice(0, Math.min(BATCH, Math.ceil(this.#outcomes.length / share)))
+    const want = all === undefined ? undefined : { ...all, limit: Math.ceil(all.limit / share) }
     const limit = want?.limit ?? 0
     const sentAt = performance.now()
     this.#reserved += limit
     this.#underWay++
     if (want !== undefined) {
-      this.#nudged = false
+      this.#nudged = share > 1
       this.#nextLookAt = sentAt + this.#needs.sleepMs
     }
+    if (share > 1) this.#rouse()
     let answer: Claims & { answers: SettleAnswer[] }
     try {
       answer = await this.#send(outcomes, want)

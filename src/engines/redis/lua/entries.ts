@@ -268,7 +268,17 @@ local function save(r)
   return text
 end
 
-local function laneOf(r) return tonumber(r@priority) .. ':' .. r@kind.lane end
+-- By priority, as a number or in four places: turning numbers into text is dear, and runs of a batch are much alike.
+local function laneAt(kind, priority)
+  local lane = kind[priority]
+  if not lane then
+    lane = tonumber(priority) .. ':' .. kind.lane
+    kind[priority] = lane
+  end
+  return lane
+end
+
+local function laneOf(r) return laneAt(r@kind, r@priority) end
 
 local function read(k, ticket, id)
   local text = get(k)

@@ -120,7 +120,7 @@ end
 local function create(kind, id, params, priority, due, watchers, accepted, parent, thens)
   local k, ticket, side = E .. sub(id, 1, 43), sub(id, 1, 45), ''
   bump(kind.pending, 1)
-  enqueue(priority .. ':' .. kind.lane, ticket, due)
+  enqueue(laneAt(kind, priority), ticket, due)
   if #params > ${INLINE} then
     call('HSET', X .. id, 'p', params)
     side, params = side .. 'p', ''
