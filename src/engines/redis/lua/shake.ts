@@ -9,9 +9,10 @@ interface Chunk {
 
 /**
  * A definition is what begins with `local` in the first column; it is kept when something that is kept names it. A
- * function costs 0.5 µs a call even when it is not called itself, most of it because Lua finds each variable that it
- * captures by going through all that were captured before, from the last one declared to the first. So all names are declared
- * at once, those that are captured most at the end. Together that took a script for one draft from 130 to 80 µs.
+ * function costs about 0.5 µs a call even when it is not called itself: of 60 functions, `read` keeps 19 and `extend` 23.
+ * Lua finds a variable that a function captures by going through all that were captured before, from the last one
+ * declared to the first: so all names are declared at once, those that are captured most at the end (4 % fewer
+ * instructions for one draft).
  */
 export function shake(source: string): string {
   const chunks = chunksOf(source)
