@@ -5,7 +5,7 @@ import { fingerprint, followUpKey, idOf, keyOf, newRun } from './fingerprint.ts'
 import type { DispatchOptions, NamedCallback } from './options.ts'
 import { isNamed, isOn } from './options.ts'
 import type { AnyTask, SharedOptions, StandardSchema } from './task.ts'
-import { checkName, checkOptions } from './task.ts'
+import { checkName, checkOptions, SHARED_OPTIONS } from './task.ts'
 import type { Backoff, Duration } from './time.ts'
 import { durationMs, momentMs } from './time.ts'
 import type { Limits } from './value.ts'
@@ -28,17 +28,7 @@ interface Base {
 }
 
 const OPTIONS_OF_A_DISPATCH: ReadonlySet<string> = new Set([
-  'resultTtl',
-  'staleTtl',
-  'failureTtl',
-  'retention',
-  'priority',
-  'queue',
-  'retries',
-  'backoff',
-  'timeout',
-  'delay',
-  'onMismatch',
+  ...SHARED_OPTIONS,
   'runAt',
   'refresh',
   'idempotencyKey',

@@ -143,7 +143,7 @@ export function checkName(name: unknown, what: string): asserts name is string {
   }
 }
 
-const SHARED = new Set([
+export const SHARED_OPTIONS: ReadonlySet<string> = new Set([
   'resultTtl',
   'staleTtl',
   'failureTtl',
@@ -156,7 +156,7 @@ const SHARED = new Set([
   'delay',
   'onMismatch',
 ])
-const OF_TASKS = new Set([...SHARED, 'key', 'ignore', 'scope', 'version'])
+const OF_TASKS = new Set([...SHARED_OPTIONS, 'key', 'ignore', 'scope', 'version'])
 
 /** Refuses what is misspelt or malformed where it is written, not in a worker some days later. */
 export function checkOptions(options: object, where: string, known: ReadonlySet<string> = OF_TASKS): void {
@@ -239,8 +239,6 @@ export function checkSignal(value: unknown, where: string): void {
   if (typeof aborted !== 'boolean' || typeof addEventListener !== 'function')
     throw unfit(where, 'an AbortSignal', value)
 }
-
-export const SHARED_OPTIONS: ReadonlySet<string> = SHARED
 
 export function checkWhole(
   value: unknown,

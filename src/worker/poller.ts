@@ -43,15 +43,10 @@ export class Poller {
     this.#rouse()
   }
 
-  /** Work may be there. Kept while a turn is under way, so that no hint is lost between two looks. */
+  /** Work may be there, or a slot is free although nothing was settled. Kept while a turn is under way, so that no hint is lost between two looks. */
   nudge(): void {
     this.#nudged = true
     this.#rouse()
-  }
-
-  /** A slot is free although nothing was settled, or what is wanted has changed. */
-  changed(): void {
-    this.nudge()
   }
 
   get idle(): boolean {

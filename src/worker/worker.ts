@@ -137,7 +137,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
       engine,
       leaseMs,
       held: this.#held,
-      interrupt: (attempt, why) => this.#interrupt(attempt, why),
+      interrupt: (attempt, why) => attempt.interrupt(why),
       trouble,
     })
     const poller = new Poller({
@@ -299,11 +299,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
     if (why !== 'cancelled')
       this.#logger.warn({ ...about }, `the lease of '${attempt.name}' was lost; its outcome was refused`)
     this.#tell('lost', about)
-    this.#poller?.changed()
-  }
-
-  #interrupt(attempt: Attempt, why: 'lost' | 'cancelled'): void {
-    attempt.interrupt(why)
+    this.#poller?.nudge()
   }
 
   #hear(hint: Hint): void {
