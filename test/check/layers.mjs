@@ -9,13 +9,19 @@ const CORE = ['base', 'contract', 'core']
 const LAYERS = {
   base: { may: ['base'], mayTypesOf: ['contract'] },
   contract: { may: ['base'] },
-  engine: { may: ['base', 'contract'], peers: true },
+  // How a client library is loaded and a server reached: what an engine and a transport of one server share.
+  driver: { may: ['base'], mayTypesOf: ['contract'], peers: true },
+  engine: { may: ['base', 'contract', 'driver'], peers: true },
+  transport: { may: ['base', 'contract', 'driver'], peers: true },
   open: { may: ['base', 'contract', 'engine'] },
   core: { may: [...CORE, 'open'] },
-  around: { may: CORE, peers: true },
-  index: { may: [...CORE, 'open', 'around'] },
+  around: { may: [...CORE, 'transport'], peers: true },
+  index: { may: [...CORE, 'open', 'transport', 'around'] },
   testing: { may: ['base', 'contract'], packages: false },
-  top: { may: [...CORE, 'open', 'engine', 'around', 'index', 'testing', 'top'], peers: true },
+  top: {
+    may: [...CORE, 'open', 'engine', 'driver', 'transport', 'around', 'index', 'testing', 'top'],
+    peers: true,
+  },
 }
 const BASE = ['task', 'errors', 'fingerprint', 'time', 'value', 'decode']
 const FOLDERS = {
@@ -23,7 +29,8 @@ const FOLDERS = {
   http: 'around',
   dashboard: 'around',
   schedule: 'around',
-  transports: 'around',
+  drivers: 'driver',
+  bridge: 'around',
   testing: 'testing',
   cli: 'top',
   demo: 'top',
@@ -97,6 +104,12 @@ function layerOf(file) {
     if (second === 'open.ts') return place('open', 'open', 'src/engines/open.ts')
     // memory.ts, memory-store.ts and memory/… are one engine.
     return place('engine', `engines/${second.split(/[-.]/)[0]}`)
+  }
+  if (first === 'transports') {
+    if (second === 'transport.ts') return place('contract', 'contract', 'src/transports/transport.ts')
+    // open.ts names them all, lazily; the others are one each.
+    if (second === 'open.ts') return place('around', 'src/transports/open.ts')
+    return place('transport', `transports/${second.split(/[-.]/)[0]}`)
   }
   const layer = FOLDERS[first]
   return (

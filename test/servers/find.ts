@@ -1,56 +1,87 @@
-// Finds a redis-server program, or a server that already runs, or installs one where it may.
+// Finds the program of a server, or a server that already runs, or installs one where it may.
 import { execFile } from 'node:child_process'
 import { constants } from 'node:fs'
-import { access, readFile } from 'node:fs/promises'
+import { access, readdir, rm, writeFile } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
-const INSTALL_LIMIT_MS = 240_000
-const DISTRIBUTION_PID_FILE = '/run/redis/redis-server.pid'
+const INSTALL_LIMIT_MS = 300_000
+const POLICY_FILE = '/usr/sbin/policy-rc.d'
+
+export interface Sought {
+  /** 'redis-server' */
+  program: string
+  /** For messages: 'Redis' */
+  what: string
+  /** The package that brings it: the same name on Debian and Ubuntu. */
+  debian: string
+  /** And in Homebrew. */
+  brew: string
+  /** Names the variable with the URL of a server that may be used instead. */
+  variable?: string
+  /** Beside PATH; a '*' stands for any one folder, the highest version first. */
+  folders?: readonly string[]
+}
 
 export type Found = { program: string; url?: undefined } | { program?: undefined; url: string }
 
-let search: Promise<Found> | undefined
+export const REDIS: Sought = {
+  program: 'redis-server',
+  what: 'Redis',
+  debian: 'redis-server',
+  brew: 'redis',
+  variable: 'DEFERQ_TEST_REDIS_URL',
+}
 
-/** In this order: redis-server on PATH, DEFERQ_TEST_REDIS_URL, installation by apt-get (as root), an Error. */
-export function findRedis(): Promise<Found> {
+const searches = new Map<string, Promise<Found>>()
+let installing: Promise<unknown> = Promise.resolve()
+
+/** In this order: the program, the URL in the environment, installation by apt-get (as root), an Error. */
+export function find(sought: Sought): Promise<Found> {
   // One search per process, a failed one too: three servers must not wait for three installations.
-  search ??= look()
+  let search = searches.get(sought.program)
+  if (search === undefined) searches.set(sought.program, (search = look(sought)))
   return search
 }
 
 /** The program, for what a bare URL can't give: faults, a cluster, sentinels. */
-export async function redisProgram(what: string, variable?: string): Promise<string> {
-  const { program } = await findRedis()
+export async function programOf(sought: Sought, what: string, variable?: string): Promise<string> {
+  const { program } = await find(sought)
   if (program) return program
   const instead = variable ? `, or point ${variable} at one that runs` : ''
-  throw new Error(`${what} needs the redis-server program on PATH: install redis-server${instead}.`)
+  throw new Error(`${what} needs the ${sought.program} program: install ${sought.debian}${instead}.`)
 }
 
-async function look(): Promise<Found> {
-  const program = await onPath('redis-server')
+async function look(sought: Sought): Promise<Found> {
+  const program = await onDisk(sought)
   if (program) return { program }
 
-  const url = process.env.DEFERQ_TEST_REDIS_URL
+  const url = sought.variable && process.env[sought.variable]
   if (url) return { url }
 
-  const aptGet = process.getuid?.() === 0 ? await onPath('apt-get') : undefined
-  const cause = aptGet ? await install(aptGet) : undefined
-  const installed = await onPath('redis-server')
+  const aptGet = process.getuid?.() === 0 ? await onDisk({ program: 'apt-get' }) : undefined
+  const cause = aptGet ? await inTurn(() => install(aptGet, sought)) : undefined
+  const installed = await onDisk(sought)
   if (installed) return { program: installed }
 
   throw new Error(
-    'No Redis for the tests. Install redis-server (Debian, Ubuntu: apt-get install redis-server; ' +
-      'macOS: brew install redis) so that it is on PATH, or set DEFERQ_TEST_REDIS_URL to a server that may be ' +
-      'written to.',
+    `No ${sought.what} for the tests. Install ${sought.debian} (Debian, Ubuntu: apt-get install ${sought.debian}; ` +
+      `macOS: brew install ${sought.brew}) so that ${sought.program} is found` +
+      (sought.variable ? `, or set ${sought.variable} to a server that may be written to.` : '.'),
     { cause },
   )
 }
 
-async function install(aptGet: string): Promise<unknown> {
-  process.stderr.write('deferq tests: no redis-server on PATH, installing it with apt-get …\n')
+// apt-get lets one at a time in, and its lists need no second refresh.
+function inTurn<T>(task: () => Promise<T>): Promise<T> {
+  const turn = installing.then(task)
+  installing = turn.catch(() => undefined)
+  return turn
+}
+
+async function install(aptGet: string, { program, debian }: Sought): Promise<unknown> {
+  process.stderr.write(`deferq tests: no ${program} here, installing ${debian} with apt-get …\n`)
   const deadline = Date.now() + INSTALL_LIMIT_MS
   const apt = (...args: string[]) =>
     run(aptGet, ['-o', 'DPkg::Lock::Timeout=120', ...args], {
@@ -58,39 +89,38 @@ async function install(aptGet: string): Promise<unknown> {
       timeout: Math.max(1_000, deadline - Date.now()),
       maxBuffer: 64 << 20,
     })
+  const allow = await forbidServices()
   try {
     // A stale or half-refused list is no reason to give up: the install that follows decides.
     await apt('update').catch(() => undefined)
-    await apt('install', '-y', '--no-install-recommends', 'redis-server')
+    await apt('install', '-y', '--no-install-recommends', debian)
     return undefined
   } catch (error) {
     return error
   } finally {
-    await stopDistributionService()
+    await allow()
   }
 }
 
-// The package may start its own server on 6379. It wasn't there before, so nobody but us wants it gone.
-async function stopDistributionService(): Promise<void> {
-  const pid = Number(await readFile(DISTRIBUTION_PID_FILE, 'utf8').catch(() => ''))
-  if (!(await isRedis(pid))) return
-  await run('service', ['redis-server', 'stop'], { timeout: 15_000 }).catch(() => undefined)
-  for (let tries = 0; tries < 50 && (await isRedis(pid)); tries++) {
-    if (tries % 25 === 0) process.kill(pid, tries ? 'SIGKILL' : 'SIGTERM')
-    await sleep(100)
+// Debian's way to install a server without starting it: nobody but the tests wants it, and they start their own.
+async function forbidServices(): Promise<() => Promise<void>> {
+  try {
+    await writeFile(POLICY_FILE, '#!/bin/sh\nexit 101\n', { mode: 0o755, flag: 'wx' })
+    return () => rm(POLICY_FILE, { force: true })
+  } catch {
+    // There is one already, and it is the machine's own to decide.
+    return async () => undefined
   }
 }
 
-async function isRedis(pid: number): Promise<boolean> {
-  if (!(pid > 1)) return false
-  const command = await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')
-  return command.startsWith('redis-server')
-}
-
-async function onPath(name: string): Promise<string | undefined> {
-  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
-    if (!folder) continue
-    const file = join(folder, name)
+async function onDisk({
+  program,
+  folders = [],
+}: Pick<Sought, 'program' | 'folders'>): Promise<string | undefined> {
+  const path = (process.env.PATH ?? '').split(delimiter).filter(Boolean)
+  const beside = await Promise.all(folders.map(spread))
+  for (const folder of [...beside.flat(), ...path]) {
+    const file = join(folder, program)
     const found = await access(file, constants.X_OK).then(
       () => true,
       () => false,
@@ -98,4 +128,12 @@ async function onPath(name: string): Promise<string | undefined> {
     if (found) return file
   }
   return undefined
+}
+
+async function spread(folder: string): Promise<string[]> {
+  const [before, after] = folder.split('*')
+  if (after === undefined) return [folder]
+  const versions = await readdir(before as string).catch(() => [] as string[])
+  const byVersion = (a: string, b: string) => b.localeCompare(a, 'en', { numeric: true })
+  return versions.sort(byVersion).map((version) => `${before}${version}${after}`)
 }

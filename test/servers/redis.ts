@@ -1,7 +1,7 @@
 // Starts real Redis servers for tests: a single one, a cluster, and a master with replica and sentinels.
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { findRedis, redisProgram } from './find.ts'
+import { find, programOf, REDIS } from './find.ts'
 import type { RunningRedis } from './process.ts'
 import { launch, newFolder, onFreePort, until } from './process.ts'
 import { field, send } from './wire.ts'
@@ -19,12 +19,12 @@ export interface RedisOptions {
 
 /** One server of its own on a free loopback port; for everything but faults, share the one of global.ts. */
 export async function startRedis(options: RedisOptions = {}): Promise<RedisServer> {
-  return startServer(await redisProgram('A Redis server of its own'), options)
+  return startServer(await programOf(REDIS, 'A Redis server of its own'), options)
 }
 
 /** The shared server's URL: DEFERQ_TEST_REDIS_URL where there is nothing to start. */
 export async function startSharedRedis(): Promise<{ url: string; stop(): Promise<void> }> {
-  const { program, url } = await findRedis()
+  const { program, url } = await find(REDIS)
   return program ? startServer(program) : { url: url as string, stop: async () => undefined }
 }
 
@@ -55,7 +55,7 @@ export async function startRedisCluster(masters = 3): Promise<RedisCluster> {
   const given = await givenUrl('DEFERQ_TEST_REDIS_CLUSTER_URL')
   if (given) return { url: given, urls: hosts(given), nodes: [], stop: async () => undefined }
 
-  const program = await redisProgram('A Redis Cluster', 'DEFERQ_TEST_REDIS_CLUSTER_URL')
+  const program = await programOf(REDIS, 'A Redis Cluster', 'DEFERQ_TEST_REDIS_CLUSTER_URL')
   const args = ['--cluster-enabled', 'yes', '--cluster-node-timeout', '2000']
   const nodes = await all(Array.from({ length: masters }, () => startServer(program, { args })))
   const ports = nodes.map((node) => node.port)
@@ -112,7 +112,7 @@ export async function startRedisSentinel(count = 3): Promise<RedisSentinel> {
   const given = await givenUrl('DEFERQ_TEST_REDIS_SENTINEL_URL')
   if (given) return foreignSentinel(given)
 
-  const program = await redisProgram('Redis Sentinel', 'DEFERQ_TEST_REDIS_SENTINEL_URL')
+  const program = await programOf(REDIS, 'Redis Sentinel', 'DEFERQ_TEST_REDIS_SENTINEL_URL')
   // Without the delay of 5 s that waits for more replicas before the first copy.
   const fast = ['--repl-diskless-sync-delay', '0', '--repl-ping-replica-period', '1']
   const first = await startServer(program, { args: fast })
@@ -206,7 +206,7 @@ async function masterPort(port: number): Promise<number> {
 
 function foreignSentinel(url: string): RedisSentinel {
   const refuse = () =>
-    redisProgram('A failover').then(() => Promise.reject(new Error('not ours to fail over')))
+    programOf(REDIS, 'A failover').then(() => Promise.reject(new Error('not ours to fail over')))
   return {
     url,
     servers: [],
@@ -219,7 +219,7 @@ function foreignSentinel(url: string): RedisSentinel {
 
 // A URL counts only where there is no program to start one's own with: one's own can be broken on purpose.
 async function givenUrl(variable: string): Promise<string | undefined> {
-  const { program } = await findRedis()
+  const { program } = await find(REDIS)
   return program ? undefined : process.env[variable] || undefined
 }
 
