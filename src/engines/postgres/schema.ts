@@ -48,9 +48,12 @@ export async function migrate(migration: Migration): Promise<void> {
 /** 0: there is nothing yet. */
 async function check({ driver, schema }: Migration, query: Query): Promise<number> {
   const [about] = await query(
+    // Not to_regclass(), which answers from what this session has seen before it waited for the lock.
     `select current_setting('server_version_num')::integer as server, getdatabaseencoding() as encoding,
-      to_regclass($1) is not null as there`,
-    [`${quoted(schema)}.engine`],
+      exists (
+        select from pg_class join pg_namespace n on n.oid = relnamespace where nspname = $1 and relname = 'engine'
+      ) as there`,
+    [schema],
   )
   const { server, encoding, there } = about as { server: number; encoding: string; there: boolean }
   const refuse = (why: string, details: object): never => {

@@ -11,7 +11,8 @@ $$;
 
 create function watch_run(r runs, address text) returns void language sql volatile as $$
   update runs set watchers = watchers || address
-  where key = r.key and place = r.place and status < 2 and not coalesce(address = any(watchers), false)
+  where key = r.key and place = r.place and status < 2 and address is not null
+    and not coalesce(address = any(watchers), false)
 $$;
 
 create function join_run(r runs, d ask, address text, t bigint, tx boolean) returns runs language plpgsql as $$
@@ -79,7 +80,8 @@ declare
 begin
   for tries in 1..20 loop
     own := null; stands := null; earlier := null; usable := null; answering := null; refresh_id := null;
-    for r in select * from runs where key = d.key and place in (0, 1, d.aside) order by place for update loop
+    -- The older first: whoever waited for a run that has been succeeded meanwhile holds the older, and goes on to the newer.
+    for r in select * from runs where key = d.key and place in (0, 1, d.aside) order by created_at, place desc for update loop
       if r.tail = d.tail then own := r; end if;
       if r.place = 0 then stands := r; elsif r.place = 1 then earlier := r; end if;
     end loop;
@@ -174,7 +176,7 @@ begin
     insert into runs (key, place, tail, lane, created_at, due_at, max_attempts, result_ttl, stale_ttl, failure_ttl, retention,
       followed, params, extra, watchers)
     select n.key, 0, n.tail, l.id, t, greatest(t, coalesce(n.due, t + n.delay)), n.attempts, n.result_ttl, n.stale_ttl,
-      n.failure_ttl, n.retention, n."then" is not null, n.params, n.extra, case when n.watch then array[address] end
+      n.failure_ttl, n.retention, n."then" is not null, n.params, n.extra, case when n.watch and address is not null then array[address] end
     from unnest(ds) n join lanes l on l.name = n.name and l.queue = n.queue and l.priority = n.priority
     where n.first and not exists (select from runs own where own.key = n.key and own.place = n.aside and own.tail = n.tail)
     on conflict (key, place) do nothing

@@ -43,7 +43,7 @@ declare
   stood boolean := true;
   forgot boolean := false;
 begin
-  for r in select * from runs where key = a_key and place in (0, 1) order by place desc for update loop
+  for r in select * from runs where key = a_key and place in (0, 1) order by created_at, place desc for update loop
     t := now_ms();
     if r.status = 2 and r.stale_until > t and r.expires_at > t then
       update runs set fresh_until = least(fresh_until, t), stale_until = t, place = aside_of(tail)

@@ -95,7 +95,7 @@ begin
     followed, older, params, extra, parent, watchers)
   values (d.key, 0, d.tail, a_lane, t, greatest(t, coalesce(d.due, t + d.delay)), d.attempts, d.result_ttl, d.stale_ttl,
     d.failure_ttl, d.retention, d."then" is not null, has_older, d.params, d.extra, a_parent,
-    case when d.watch then array[address] end)
+    case when d.watch and address is not null then array[address] end)
   on conflict (key, place) do nothing
   returning * into r;
   if found then

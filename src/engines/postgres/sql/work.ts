@@ -27,7 +27,7 @@ begin
         order by r.due_at limit left_over for update skip locked
       ) c order by c.due_at limit left_over
     ), taken as (
-      update runs set status = 1, attempt = attempt + 1, token = prefix || encode(tail, 'hex'), started_at = t,
+      update runs set status = 1, attempt = attempt + 1, token = prefix || encode(tail, 'hex') || case when followed or older then '+' else '' end, started_at = t,
         lease_until = t + (want->>'leaseMs')::bigint
       where ctid = any(array(select row_id from picked))
       returning *
@@ -70,9 +70,13 @@ const SETTLE = `
 create function settle_one(o outcome) returns boolean language plpgsql as $$
 declare
   t bigint;
+  each runs;
   r runs;
 begin
-  select * into r from runs where key = o.key and place in (0, o.aside) and tail = o.tail for update;
+  -- The older first, as in meet(): an end may move the accepted result that it replaces.
+  for each in select * from runs where key = o.key and place in (0, 1, o.aside) order by created_at, place desc for update loop
+    if each.tail = o.tail then r := each; end if;
+  end loop;
   if r.status is distinct from 1 or r.token <> o.token then
     if r.done = o.token then return true; end if;
     perform tally(0, 'lost');
@@ -108,6 +112,12 @@ declare
   next_done integer := 1;
 begin
   select array_agg(each) into os from json_populate_recordset(null::outcome, outcomes) each;
+  -- Where some will have to be looked at one by one, all are locked in the order of their keys before any is changed. That
+  -- something was tied to a run when it was claimed, its token tells; what was tied to it since is worth a rare deadlock.
+  if exists (select from unnest(os) n where n.kind <> 'completed' or n."then" is not null or n.token like '%+') then
+    perform from unnest(os) n join runs on runs.key = n.key and runs.place in (0, 1, n.aside)
+    order by runs.key, runs.created_at, runs.place desc for update of runs;
+  end if;
   with settled as (
     update runs r set status = 2, token = null, done = n.token, lease_until = null, finished_at = t, result = n.value,
       fresh_until = t + r.result_ttl, stale_until = t + r.result_ttl + r.stale_ttl,
