@@ -111,8 +111,8 @@ export async function openPgBoss({ url }) {
   }
 }
 
-// With the local queue and the batched completion that its guide to performance names.
-export async function openGraphile({ url }, { run, concurrency = 1 } = {}) {
+// `batched`: with the local queue and the batched completion that its guide to performance names.
+export async function openGraphile({ url }, { run, concurrency = 1, batched = true } = {}) {
   const { makeWorkerUtils, run: start } = await import('graphile-worker')
   const silent = { logger: await quietLogger() }
   const utils = await makeWorkerUtils({ connectionString: url, ...silent })
@@ -132,9 +132,7 @@ export async function openGraphile({ url }, { run, concurrency = 1 } = {}) {
             connectionString: url,
             concurrentJobs: concurrency,
             maxPoolSize: 10,
-            localQueue: { size: 500 },
-            completeJobBatchDelay: 0,
-            failJobBatchDelay: 0,
+            ...(batched ? { localQueue: { size: 500 }, completeJobBatchDelay: 0, failJobBatchDelay: 0 } : {}),
           },
         },
       })
