@@ -29,6 +29,7 @@ export class Listener {
   #client: Client | undefined
   #ticks: NodeJS.Timeout | undefined
   #probed: () => void = () => undefined
+  #started: Promise<void> | undefined
   #running: Promise<void> | undefined
   /** The server takes the subscription and sends nothing: a pooler hands the session to others. */
   deaf = false
@@ -39,9 +40,10 @@ export class Listener {
 
   /** Settles once it listens, or has failed to for the first time; it goes on trying after that. */
   start(): Promise<void> {
-    return new Promise((ready) => {
-      this.#running ??= this.#run(ready)
+    this.#started ??= new Promise((ready) => {
+      this.#running = this.#run(ready)
     })
+    return this.#started
   }
 
   async stop(): Promise<void> {
