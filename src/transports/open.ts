@@ -20,6 +20,16 @@ export { deadLettersOf } from './transport.ts'
 const TRANSPORTS: Record<string, (url: string) => Promise<Transport>> = {
   'memory:': async () => new (await import('./memory.ts')).MemoryTransport(),
 }
+for (const scheme of [
+  'redis:',
+  'rediss:',
+  'redis+cluster:',
+  'rediss+cluster:',
+  'redis+sentinel:',
+  'rediss+sentinel:',
+]) {
+  TRANSPORTS[scheme] = async (url) => new (await import('./redis/index.ts')).RedisTransport({ url })
+}
 
 /** Refuses a malformed URL at once; what it answers makes the transport. */
 export function openTransport(url: string): () => Promise<Transport> {
@@ -27,6 +37,6 @@ export function openTransport(url: string): () => Promise<Transport> {
   if (open !== undefined) return () => open(url)
   throw new DeferqError(
     'INVALID_URL',
-    `The url '${maskUrl(String(url))}' names no transport. Use one of 'memory:'.`,
+    `The url '${maskUrl(String(url))}' names no transport. Use one of 'memory:', 'redis://localhost:6379'.`,
   )
 }

@@ -1,8 +1,10 @@
 // One opened store: its connections, its shards, and the news it brings.
 
+import { caveatsOf } from '../../drivers/redis-caveats.ts'
 import type { ClientSettings } from '../../drivers/redis-clients.ts'
 import { hintClient, loadLibrary } from '../../drivers/redis-clients.ts'
 import { Connection } from '../../drivers/redis-connection.ts'
+import type { Troubles } from '../../drivers/redis-troubles.ts'
 import type { Target } from '../../drivers/redis-url.ts'
 import type { Hint, Selector } from '../../engine.ts'
 import { isDeferqError } from '../../errors.ts'
@@ -10,9 +12,8 @@ import { sleep } from '../../time.ts'
 import { longId, readMalformed, readStanding } from './ids.ts'
 import type { ScriptName, Scripts } from './scripts.ts'
 import { shardTags } from './shards.ts'
-import { bindStore, caveatsOf } from './store.ts'
+import { bindStore } from './store.ts'
 import { Subscriber } from './subscriber.ts'
-import type { Troubles } from './troubles.ts'
 import { Turns } from './turns.ts'
 
 const CLUSTER_SHARDS = 12
