@@ -4,7 +4,7 @@ import type { Connection } from '../../drivers/redis-connection.ts'
 import { sleep } from '../../time.ts'
 
 /** Each queue that is waited for needs a connection; the queues beyond are looked at in turns. */
-const MAX_BELLS = 8
+export const MAX_BELLS = 8
 const PAUSE_MS = 500
 
 export interface BellsOptions {
@@ -22,8 +22,8 @@ export class Bells {
     this.#options = options
   }
 
-  /** Calls `ring` once one of the keys holds something. Answers how to stop, and whether all of them are listened to. */
-  listen(keys: readonly string[], ring: () => void): { all: boolean; stop(): void } {
+  /** Calls `ring` once one of the keys holds something; answers how to stop. */
+  listen(keys: readonly string[], ring: () => void): () => void {
     const listened: Bell[] = []
     for (const key of new Set(keys)) {
       let bell = this.#bells.get(key)
@@ -34,11 +34,8 @@ export class Bells {
       if (bell !== undefined) listened.push(bell)
     }
     for (const bell of listened) bell.listen(ring)
-    return {
-      all: listened.length === new Set(keys).size,
-      stop: () => {
-        for (const bell of listened) bell.forget(ring)
-      },
+    return () => {
+      for (const bell of listened) bell.forget(ring)
     }
   }
 

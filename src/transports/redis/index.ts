@@ -25,7 +25,10 @@ import {
   checkReservation,
   deadLettersOf,
 } from '../transport.ts'
+import type { Look } from '../waiting.ts'
+import { Waits } from '../waiting.ts'
 import { inPlaces } from './batches.ts'
+import { MAX_BELLS } from './bells.ts'
 import { Keys } from './keys.ts'
 import { Session } from './session.ts'
 import { Settling } from './settling.ts'
@@ -63,7 +66,7 @@ export class RedisTransport implements Transport {
   readonly #listeners = new Set<(error: DeferqError) => void>()
   readonly #troubles: Troubles
   readonly #reserved = new Set<string>()
-  readonly #waits = new Set<AbortController>()
+  readonly #waits = new Waits()
   #caveats: readonly string[] = []
   #opening: Promise<Opened> | undefined
   #closing: Promise<void> | undefined
@@ -102,6 +105,7 @@ export class RedisTransport implements Transport {
   }
 
   close(): Promise<void> {
+    this.#waits.close()
     this.#closing ??= this.#close()
     return this.#closing
   }
@@ -114,25 +118,13 @@ export class RedisTransport implements Transport {
   async reserve(want: Reservation): Promise<Delivery[]> {
     checkReservation(want)
     const { session } = await this.#open()
-    const { queues, waitMs = 0, signal } = want
-    const deadline = performance.now() + waitMs
-    for (;;) {
-      let nextMs = POLL_MS
-      try {
-        const found = await this.#look(session, want)
-        // Closing has handed back what this look found.
-        if (this.#closing !== undefined) return []
-        const over = performance.now() >= deadline || signal?.aborted === true
-        if (found.deliveries.length > 0 || over) return found.deliveries
-        nextMs = found.nextMs
-      } catch (error) {
-        if (this.#closing !== undefined) return []
-        const over = performance.now() >= deadline || signal?.aborted === true
-        if (over || !isDeferqError(error, 'STORE_UNAVAILABLE')) throw error
-        this.#troubles.hear(error.message, error)
-      }
-      await this.#quiet(session, queues, Math.min(nextMs, deadline - performance.now()), signal)
-    }
+    const keys = want.queues.map((queue) => this.#keys.of(queue))
+    return this.#waits.reserve(want, {
+      look: () => this.#look(session, want),
+      listen: (ring) => session.bells.listen(keys, ring),
+      ringsLate: true,
+      trouble: (error) => this.#troubles.hear(error.message, error),
+    })
   }
 
   async ack(deliveries: readonly Delivery[]): Promise<Answer[]> {
@@ -198,9 +190,9 @@ export class RedisTransport implements Transport {
   }
 
   /** One look at all queues, those of one place in one step. */
-  async #look(session: Session, want: Reservation): Promise<{ deliveries: Delivery[]; nextMs: number }> {
+  async #look(session: Session, want: Reservation): Promise<Look> {
     const deliveries: Delivery[] = []
-    let nextMs = POLL_MS
+    let nextMs = want.queues.length > MAX_BELLS ? QUICK_POLL_MS : POLL_MS
     for (const queue of want.queues) this.#reserved.add(queue)
     for (const run of this.#keys.runs(want.queues)) {
       const limit = want.limit - deliveries.length
@@ -220,22 +212,6 @@ export class RedisTransport implements Transport {
       }
     }
     return { deliveries, nextMs }
-  }
-
-  /** Until a queue holds something, the time is over, or nobody wants to wait any more. */
-  async #quiet(session: Session, queues: readonly string[], ms: number, signal?: AbortSignal): Promise<void> {
-    const over = new AbortController()
-    const ring = (): void => over.abort()
-    this.#waits.add(over)
-    signal?.addEventListener('abort', ring)
-    const { all, stop } = session.bells.listen(
-      queues.map((queue) => this.#keys.of(queue)),
-      ring,
-    )
-    await sleep(all ? ms : Math.min(ms, QUICK_POLL_MS), over.signal)
-    stop()
-    signal?.removeEventListener('abort', ring)
-    this.#waits.delete(over)
   }
 
   #open(): Promise<Opened> {
@@ -259,7 +235,6 @@ export class RedisTransport implements Transport {
 
   async #close(): Promise<void> {
     const session = (await this.#opening?.catch(() => undefined))?.session
-    for (const wait of this.#waits) wait.abort()
     if (session === undefined) return
     if (session.connection.client.status === 'ready' && this.#reserved.size > 0) {
       const left = new AbortController()
