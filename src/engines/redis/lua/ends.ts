@@ -6,8 +6,7 @@ import { INLINE } from './entries.ts'
 export const ENDS = `
 -- A follow-up travels as the JSON text of a list of texts; cjson reads those to the letter, and nothing is
 -- ever encoded here, where it would turn [] into {} and round large numbers. The list: s, f or b for success,
--- failure, both, then = for the same parent; id, name, queue, priority, policy, extra, delay, due, params,
--- and its own follow-ups.
+-- failure, both, then = for the same parent; id, kind, priority, delay, due, params, and its own follow-ups.
 local function readFollow(text)
   local list = cjson.decode(text)
   return { text = text, list = list, id = list[2] }
@@ -21,10 +20,9 @@ local function admitFollow(follow, parent)
   -- Its key belongs to it alone, so only what has ended can stand there.
   if text then rename(k, A .. sub(id, 1, 43) .. sub(text, 1, 16)) end
   local thens = {}
-  for index = 11, #list do thens[#thens + 1] = readFollow(list[index]) end
-  local due = max(now, tonumber(list[9]) or now + tonumber(list[8]))
-  local kind = draftKind(list[3], list[4], list[6], list[7])
-  create(kind, id, list[10], tonumber(list[5]), due, nil, nil, parent, thens)
+  for index = 8, #list do thens[#thens + 1] = readFollow(list[index]) end
+  local due = max(now, tonumber(list[6]) or now + tonumber(list[5]))
+  create(kindOf(list[3]), id, list[7], tonumber(list[4]), due, nil, nil, parent, thens)
 end
 
 -- Admits what follows an end of this kind.

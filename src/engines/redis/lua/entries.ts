@@ -121,7 +121,7 @@ local function bump(field, by) counts[field] = (counts[field] or 0) + by end
 
 -- What was read, and what is to be written, by key. MGET answers nothing, and no error, for a key of another
 -- type.
-local cache, writes, expiries = {}, {}, {}
+local cache, births, writes, expiries = {}, {}, {}, {}
 local function fetch(keys)
   add(function(list, from, to)
     for index, text in ipairs(call('MGET', unpack(list, from, to))) do
@@ -149,7 +149,37 @@ local function put(k, text, expires)
   writes[length + 1], writes[length + 2] = k, text
 end
 
+local malformed = {}
+local function bury(k, reason)
+  local rest = sub(k, #T + 3)
+  call('RENAME', k, T .. 'malformed:' .. rest)
+  call('PEXPIRE', T .. 'malformed:' .. rest, ${MALFORMED_MS})
+  malformed[#malformed + 1] = rest
+  malformed[#malformed + 1] = reason
+end
+
+-- MGET is silent about keys of another type. What is born finds them, with no command more for the usual case.
+local function bear(list, from, to)
+  if call('MSETNX', unpack(list, from, to)) == 1 then return end
+  for index = from, to, 2 do
+    if call('EXISTS', list[index]) == 1 then bury(list[index], 'It is no text.') end
+  end
+  call('MSET', unpack(list, from, to))
+end
+
+-- Nothing stands there, or nothing did when it was read.
+local function bornAs(k, text)
+  cache[k] = text
+  local length = #births
+  births[length + 1], births[length + 2] = k, text
+end
+
 local function write()
+  if #births > 0 then
+    add(bear, births)
+    births = {}
+  end
+  if #writes == 0 then return end
   add(function(list, from, to) call('MSET', unpack(list, from, to)) end, writes)
   for k, expires in pairs(expiries) do call('PEXPIREAT', k, expires) end
   writes, expiries = {}, {}
@@ -161,13 +191,10 @@ local function rename(from, to)
   cache[to], cache[from] = cache[from], false
 end
 
-local malformed = {}
 local function setAside(k, reason)
-  local rest = sub(k, #T + 3)
-  rename(k, T .. 'malformed:' .. rest)
-  call('PEXPIRE', T .. 'malformed:' .. rest, ${MALFORMED_MS})
-  malformed[#malformed + 1] = rest
-  malformed[#malformed + 1] = reason
+  write()
+  bury(k, reason)
+  cache[k] = false
 end
 
 local policies = {}
