@@ -5,7 +5,6 @@ import { DeferqError } from '../../errors.ts'
 import type { Row } from './ids.ts'
 import { followText, kindText, longId, readStanding, shortId } from './ids.ts'
 import { INLINE } from './lua/entries.ts'
-import { PRELUDE } from './lua/prelude.ts'
 
 /**
  * In: ARGV 2 the asking instance's address, 3 the number of shapes; per shape kind, priority, delay, flags (r refresh, j join
@@ -14,7 +13,7 @@ import { PRELUDE } from './lua/prelude.ts'
  * Out: now; an answer for each draft that was not created (those need no reading back): its index, the outcome's number, the
  * row of the run that answers, 0 where the params differ, the refreshing run's id or ''; what was malformed.
  */
-export const ADMIT = `${PRELUDE}
+export const ADMIT = `
 local address = ARGV[2]
 local shapes, answers = {}, {}
 local at = 4

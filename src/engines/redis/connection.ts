@@ -18,6 +18,9 @@ export class Connection {
   readonly client: Client
   readonly #where: string
   readonly #timeoutMs: number
+  readonly #library: string
+  /** A server before Redis 7, or a user who may not load functions: scripts then travel as such. */
+  #hasFunctions = true
   readonly #waiting = new Set<Waiting>()
   #lastError: unknown
   #closed = false
@@ -27,10 +30,12 @@ export class Connection {
     library: Library,
     target: Target,
     settings: ClientSettings,
+    functions: string,
     { trouble, resumed }: { trouble(error: unknown): void; resumed(): void },
   ) {
     this.#where = target.masked
     this.#timeoutMs = settings.timeoutMs
+    this.#library = functions
     this.client = commandClient(library, target, settings)
     const failed = (error: Error): void => {
       this.#lastError = error
@@ -66,7 +71,7 @@ export class Connection {
    * answer was awaited, since it may have been done already; null: nothing is.
    */
   run(
-    { sha, source }: Script,
+    script: Script,
     tag: string,
     args: readonly string[],
     again: readonly string[] | null = args,
@@ -74,13 +79,41 @@ export class Connection {
     return this.#attempt(async (client, lost) => {
       // The array is spread by ioredis: JavaScript itself allows no more than about 100,000 arguments.
       const rest = (lost ? again : args) as unknown as string
+      if (this.#hasFunctions) {
+        try {
+          return await client.fcall(script.function, 1, tag, rest)
+        } catch (error) {
+          const fault = judge(error, this.#where)
+          if (fault !== 'unknown script' && fault !== 'no functions') throw error
+          this.#hasFunctions = fault === 'unknown script' && (await this.#load(client))
+          if (this.#hasFunctions) return await client.fcall(script.function, 1, tag, rest)
+        }
+      }
       try {
-        return await client.evalsha(sha, 1, tag, rest)
+        return await client.evalsha(script.sha, 1, tag, rest)
       } catch (error) {
         if (judge(error, this.#where) !== 'unknown script') throw error
-        return await client.eval(source, 1, tag, rest)
+        return await client.eval(script.source, 1, tag, rest)
       }
     }, again !== null)
+  }
+
+  /** On every master, because a function that one lacks is likely to be new to all; false where it is not allowed. */
+  async #load(client: Client): Promise<boolean> {
+    const nodes = 'nodes' in client ? client.nodes('master') : [client]
+    try {
+      await Promise.all(
+        nodes.map((node) =>
+          node.function('LOAD', this.#library).catch((error: Error) => {
+            if (!/already exists/.test(error.message)) throw error
+          }),
+        ),
+      )
+      return true
+    } catch (error) {
+      if (/NOPERM|unknown command|unknown subcommand/i.test((error as Error).message)) return false
+      throw error
+    }
   }
 
   /** Any single command, on a connected client. */

@@ -56,12 +56,12 @@ export class Session {
   }
 
   private constructor(options: SessionOptions, library: Awaited<ReturnType<typeof loadLibrary>>) {
-    const { target, settings, prefix, address, tell, troubles } = options
+    const { target, settings, scripts, prefix, address, tell, troubles } = options
     this.#options = options
     const trouble = (error: unknown): void => {
       troubles.hear(`The connection to Redis at ${target.masked} has trouble.`, error)
     }
-    this.connection = new Connection(library, target, settings, {
+    this.connection = new Connection(library, target, settings, scripts.library, {
       trouble,
       resumed: () => void this.#resume(),
     })
@@ -118,7 +118,7 @@ export class Session {
       const leaving = this.turns
         .waiting()
         .map(({ shard, name }) =>
-          this.connection.run(scripts.leave, this.tags[shard] as string, ['', address, name]),
+          this.connection.run(scripts.script.leave, this.tags[shard] as string, ['', address, name]),
         )
       const left = new AbortController()
       await Promise.race([Promise.allSettled(leaving), sleep(LEAVE_MS, left.signal)])
@@ -147,7 +147,7 @@ export class Session {
     const counted = target.kind === 'cluster' ? '0' : '1'
     const sent = [counted, ...args]
     const reply = await this.connection.run(
-      scripts[name],
+      scripts.script[name],
       this.tags[shard] as string,
       sent,
       again === args ? sent : again && [counted, ...again],

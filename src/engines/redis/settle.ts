@@ -4,7 +4,6 @@ import type { Outcome } from '../../engine.ts'
 import { CLAIMING, KIND_AT } from './claim.ts'
 import { followText, shortId } from './ids.ts'
 import { INLINE, PLACE } from './lua/entries.ts'
-import { PRELUDE } from './lua/prelude.ts'
 
 /**
  * In: ARGV 2 the instance's address, 3 the number of outcomes, 4 the want as JSON {n: names, q: queues} or ''
@@ -16,7 +15,7 @@ import { PRELUDE } from './lua/prelude.ts'
  * (or null), in turn; in how many ms something wanted is due, or -1; 1 if something wanted may be ready
  * still; what was malformed.
  */
-export const SETTLE = `${PRELUDE}
+export const SETTLE = `
 -- Nothing, but a write that is allowed when the memory is full: with it the whole script is, and a full store
 -- can be drained.
 call('DEL', T .. 'none')
@@ -34,9 +33,10 @@ local function complete(k, key, run, token, value)
   end
   local kind = kindAt(text, ${PLACE.token} + #token)
   if not kind then return false end
-  if not kind.ends then
+  if kind.endsAt ~= NOW then
     local fresh = now + kind.policy[2]
     local usable = fresh + kind.policy[3]
+    kind.endsAt = NOW
     kind.ends = NOW .. moment(fresh) .. moment(usable)
     kind.expires = whole(max(usable, now + kind.policy[5], now + 1))
   end

@@ -98,16 +98,18 @@ export function numbered(source: string): string {
 const MALFORMED_MS = 30 * 86_400_000
 
 export const ENTRIES = `
+local sub, match, min, max = string.sub, string.match, math.min, math.max -- once
+local unpackText = struct.unpack -- once
 local call, T = redis.call, KEYS[1]
 local counted = ARGV[1] == '1'
 local prefix, shard = string.match(T, '^{(.*):(%d+)')
 local E, A, X, L, D = T .. 'e:', T .. 'a:', T .. 'x:', T .. 'l:', T .. 'delayed'
 local LANES, LEASES, COUNTS, WANTS, IDLE = T .. 'lanes', T .. 'leases', T .. 'counts', T .. 'wants', T .. 'idle:'
-local sub, match, min, max = string.sub, string.match, math.min, math.max
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local function moment(ms) return string.format('%013d', ms) end
-local NOW, NEVER = moment(now), moment(0)
+local NOW = moment(now)
+local NEVER = moment(0) -- once
 -- A number as an argument costs 0.4 µs each time, because Redis prints it with 17 digits.
 local function whole(number) return string.format('%.0f', number) end
 
@@ -197,7 +199,7 @@ local function setAside(k, reason)
   cache[k] = false
 end
 
-local policies = {}
+local policies = {} -- once
 -- maxAttempts, resultTtl, staleTtl, failureTtl, retention: in base 36, 0 as nothing; times in seconds, or in
 -- ms after a point.
 local function policyOf(packed)
@@ -214,7 +216,8 @@ local function policyOf(packed)
   return policy
 end
 
-local kinds = {}
+local kinds = {} -- once
+local howManyKinds = 0 -- once
 local function kindOf(text)
   local kind = kinds[text]
   if kind then return kind end
@@ -229,11 +232,14 @@ local function kindOf(text)
     text = text, length = string.format('%04x', #text), packed = packed, policy = policy, after = sub(text, #packed + 1),
     name = name, queue = queue, lane = lane, pending = 'p' .. lane, running = 'r' .. lane,
   }
+  -- They are kept from call to call; a store sees few of them, or as many as it likes.
+  howManyKinds = howManyKinds + 1
+  if howManyKinds > 1000 then kinds, policies, howManyKinds = {}, {}, 1 end
   kinds[text] = kind
   return kind
 end
 
-local places = {}
+local places = {} -- once
 -- Four places, for attempts and priorities.
 local function place4(number)
   local text = places[number]
@@ -244,8 +250,7 @@ local function place4(number)
   return text
 end
 
-local USUAL = place4(0)
-local unpackText = struct.unpack
+local USUAL = place4(0) -- once
 
 -- What a text says, or nil if it makes no sense.
 local function parse(text, k, ticket, id)
