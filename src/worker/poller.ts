@@ -32,9 +32,12 @@ export class Poller {
   #stopped = false
   #abandoned = false
   #wake: (() => void)[] = []
+  #looks = 0
+  readonly #take: NonNullable<Want['take']>
 
   constructor(needs: PollerNeeds) {
     this.#needs = needs
+    this.#take = (claimed) => this.#taken(claimed)
   }
 
   /** An attempt is over. */
@@ -92,12 +95,14 @@ export class Poller {
     // Left alone, a turn would take everything, and the two would be one: half is left for the other.
     const share = this.#underWay === 0 && this.#outcomes.length >= SPLIT ? 2 : 1
     const outcomes = this.#outcomes.splice(0, Math.min(BATCH, Math.ceil(this.#outcomes.length / share)))
-    const want = all === undefined ? undefined : { ...all, limit: Math.ceil(all.limit / share) }
+    const want =
+      all === undefined ? undefined : { ...all, limit: Math.ceil(all.limit / share), take: this.#take }
     const limit = want?.limit ?? 0
     const sentAt = performance.now()
     this.#reserved += limit
     this.#underWay++
     if (want !== undefined) {
+      this.#looks++
       this.#nudged = share > 1
       this.#nextLookAt = sentAt + this.#needs.sleepMs
     }
@@ -123,6 +128,22 @@ export class Poller {
     if (claims.malformed !== undefined) this.#needs.malformed(claims.malformed)
     if (want !== undefined) this.#plan(want, claims)
     return true
+  }
+
+  /** Handed over by the engine. It waits for no more then, so another look follows, unless this run ends first and brings one with it. */
+  #taken(claimed: Claimed): void {
+    if (this.#stopped || this.#needs.want(this.#reserved) === undefined) {
+      const { engine, trouble } = this.#needs
+      engine
+        .settle([{ id: claimed.entry.id, token: claimed.token, kind: 'released' }])
+        .catch((error: unknown) => trouble(error, 'a run that was handed over could not be given back'))
+    } else {
+      this.#needs.claimed(claimed, performance.now())
+    }
+    const looks = this.#looks
+    setImmediate(() => {
+      if (looks === this.#looks) this.nudge()
+    })
   }
 
   async #send(outcomes: Outcome[], want: Want | undefined): Promise<Claims & { answers: SettleAnswer[] }> {

@@ -188,8 +188,12 @@ function laneOf(text: string): { queue: string; name: string } {
   return { queue: bytes.toString('utf8', colon + 1, end) || 'default', name: bytes.toString('utf8', end) }
 }
 
-/** In: ARGV 2 the address, then the names of the wants it is registered under. */
+/**
+ * In: the names of the wants this instance is registered under, and how, in turn.
+ * Out: how many of them it was registered under no more: news for it is under way.
+ */
 export const LEAVE = `
-for at = 3, #ARGV do call('SREM', IDLE .. ARGV[at], ARGV[2]) end
-return 1
+local gone = 0
+for at = 2, #ARGV, 2 do gone = gone + 1 - call('SREM', IDLE .. ARGV[at], ARGV[at + 1]) end
+return gone
 `
