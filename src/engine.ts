@@ -157,6 +157,7 @@ export interface Want {
   names: readonly string[]
   /** Queues to take from; none given: from all. */
   queues?: readonly string[]
+  /** 0: none, and this instance no longer waits for work. */
   limit: number
   leaseMs: number
   /**

@@ -1,6 +1,6 @@
 // The memory engine's queue: what is ready by queue and name, what is due later, who waits for it, and how many there are.
 import type { Counts, Hint, Want } from '../engine.ts'
-import { Heap } from './memory-heap.ts'
+import { Heap } from '../heap.ts'
 
 /** Where a connection is told what happens. */
 export interface Hearing {
@@ -76,9 +76,10 @@ export class Lanes<Run extends Queued> {
     return firstValid(this.#delayed)?.dueAt
   }
 
-  /** Hears `work` once something wanted comes up. */
+  /** Hears `work` once something wanted comes up; wanting nothing, no more. */
   wait(hearing: Hearing, want: Want): void {
-    this.#waiting.set(hearing, want)
+    if (want.limit === 0) this.#waiting.delete(hearing)
+    else this.#waiting.set(hearing, want)
   }
 
   leave(hearing: Hearing): void {

@@ -99,6 +99,16 @@ export const HAND_OVER: Cases = {
     assert.equal((await s.read(draft.id)).status, 'running')
   },
 
+  async 'whoever wants none any more waits for none'(s) {
+    const [one, two] = await s.pair()
+    const [first, second] = [await wait(s, one), await wait(s, two)]
+    assert.deepEqual((await one.claim(s.want({ limit: 0 }))).claimed, [])
+    const draft = s.draft()
+    await s.admit(draft)
+    await eventually('the other has it', () => second.got.length === 1)
+    assert.equal(first.got.length, 0)
+  },
+
   async 'the last attempt is never handed over'(s) {
     const waiting = await wait(s, await s.connect())
     await s.admit(s.draft({ policy: { maxAttempts: 1 } }))

@@ -31,8 +31,10 @@ export class Poller {
   #nextLookAt = 0
   #stopped = false
   #abandoned = false
+  #failing = false
   #wake: (() => void)[] = []
   #looks = 0
+  #lastWant: Want | undefined
   readonly #take: NonNullable<Want['take']>
 
   constructor(needs: PollerNeeds) {
@@ -73,6 +75,11 @@ export class Poller {
   /** Until stopped and everything is settled. */
   async run(): Promise<void> {
     await Promise.all(Array.from({ length: TURNS }, () => this.#turns()))
+    if (this.#lastWant === undefined || this.#failing) return
+    // What comes next is for others.
+    await this.#needs.engine
+      .claim({ ...this.#lastWant, limit: 0 })
+      .catch((error: unknown) => this.#needs.trouble(error, 'the wait for work could not be taken back'))
   }
 
   async #turns(): Promise<void> {
@@ -103,6 +110,7 @@ export class Poller {
     this.#underWay++
     if (want !== undefined) {
       this.#looks++
+      this.#lastWant = want
       this.#nudged = share > 1
       this.#nextLookAt = sentAt + this.#needs.sleepMs
     }
@@ -110,7 +118,9 @@ export class Poller {
     let answer: Claims & { answers: SettleAnswer[] }
     try {
       answer = await this.#send(outcomes, want)
+      this.#failing = false
     } catch (error) {
+      this.#failing = true
       // Settling is idempotent by token: what may or may not have arrived is sent again.
       if (!this.#abandoned) this.#outcomes.unshift(...outcomes)
       this.#nudged = true

@@ -1,5 +1,6 @@
 // All scripts by name, as functions of one library and as texts for servers that know no functions.
 import { createHash } from 'node:crypto'
+import type { Script } from '../../drivers/redis-connection.ts'
 import { ADMIT } from './admit.ts'
 import { INVALIDATE_KEYS, INVALIDATE_NAME } from './invalidate.ts'
 import { EXTEND, SWEEP } from './leases.ts'
@@ -25,32 +26,20 @@ const SOURCES = {
 
 export type ScriptName = keyof typeof SOURCES
 
-export interface Script {
-  /** Its name in the library. */
-  function: string
-  source: string
-  sha: string
-}
+export type Scripts = Record<ScriptName, Script>
 
-export interface Scripts {
-  /** The text that FUNCTION LOAD takes. Its name tells its content, so that versions of deferq live side by side. */
-  library: string
-  script: Record<ScriptName, Script>
-}
-
+/** The library's name tells its content, so that versions of deferq live side by side. */
 export function compile(rewrite: (source: string) => string = (source) => source): Scripts {
   const read = (source: string): string => numbered(rewrite(source))
   const parts = PRELUDE.map(read)
-  const own = Object.entries(SOURCES).map(([name, source]) => [name, read(source)] as const)
+  const own = Object.entries(SOURCES).map(([verb, source]) => [verb, read(source)] as const)
   const name = `deferq_${sha1([parts, own].flat(3).join('\n')).slice(0, 12)}`
-  const script = own.map(([verb, source]) => {
-    const whole = [...parts, source].join('\n')
-    return [verb, { function: `${name}_${verb}`, source: whole, sha: sha1(whole) }]
+  const library = libraryOf(name, parts, Object.fromEntries(own), FLAGS)
+  const scripts = own.map(([verb, text]): [string, Script] => {
+    const source = [...parts, text].join('\n')
+    return [verb, { source, sha: sha1(source), function: { name: `${name}_${verb}`, library } }]
   })
-  return {
-    library: libraryOf(name, parts, Object.fromEntries(own), FLAGS),
-    script: Object.fromEntries(script),
-  }
+  return Object.fromEntries(scripts) as Scripts
 }
 
 // A full store can be drained, so all but `admit` run there.
@@ -60,4 +49,4 @@ const FLAGS = Object.fromEntries(
 
 const sha1 = (text: string): string => createHash('sha1').update(text).digest('hex')
 
-export const SCRIPTS: Scripts = compile()
+export const SCRIPTS = compile()

@@ -1,10 +1,12 @@
 // One opened store: its connections, its shards, and the news it brings.
+
+import type { ClientSettings } from '../../drivers/redis-clients.ts'
+import { hintClient, loadLibrary } from '../../drivers/redis-clients.ts'
+import { Connection } from '../../drivers/redis-connection.ts'
+import type { Target } from '../../drivers/redis-url.ts'
 import type { Hint, Selector } from '../../engine.ts'
 import { isDeferqError } from '../../errors.ts'
 import { readHandOver } from './claim.ts'
-import type { ClientSettings } from './clients.ts'
-import { hintClient, loadLibrary } from './clients.ts'
-import { Connection } from './connection.ts'
 import { longId, readMalformed, readStanding } from './ids.ts'
 import type { ScriptName, Scripts } from './scripts.ts'
 import { shardTags } from './shards.ts'
@@ -12,7 +14,6 @@ import { bindStore, caveatsOf } from './store.ts'
 import { Subscriber } from './subscriber.ts'
 import type { Troubles } from './troubles.ts'
 import { Turns } from './turns.ts'
-import type { Target } from './url.ts'
 
 const CLUSTER_SHARDS = 12
 /**
@@ -56,12 +57,12 @@ export class Session {
   }
 
   private constructor(options: SessionOptions, library: Awaited<ReturnType<typeof loadLibrary>>) {
-    const { target, settings, scripts, prefix, address, tell, troubles } = options
+    const { target, settings, prefix, address, tell, troubles } = options
     this.#options = options
     const trouble = (error: unknown): void => {
       troubles.hear(`The connection to Redis at ${target.masked} has trouble.`, error)
     }
-    this.connection = new Connection(library, target, settings, scripts.library, {
+    this.connection = new Connection(library, target, settings, {
       trouble,
       resumed: () => void this.#resume(),
     })
@@ -138,7 +139,7 @@ export class Session {
     const counted = target.kind === 'cluster' ? '0' : '1'
     const sent = [counted, ...args]
     const reply = await this.connection.run(
-      scripts.script[name],
+      scripts[name],
       this.tags[shard] as string,
       sent,
       again === args ? sent : again && [counted, ...again],

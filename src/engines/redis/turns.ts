@@ -76,25 +76,32 @@ export class Turns {
     state.waiting = state.waiting.filter((waiting) => waiting.member !== member)
   }
 
-  /** Takes back this instance's waits, and gives back what was handed to it just now. */
+  /** For good: what has been handed to this instance just now is given back, if it arrives in time. */
   async leave(withinMs: number): Promise<void> {
     this.#left = true
     const end = performance.now() + withinMs
     const left = new AbortController()
-    const gone = this.#states.map(async ({ waiting }, shard) => {
-      if (waiting.length === 0) return 0
-      const args = waiting.flatMap(({ name, member }) => [name, member])
-      return Number(await this.#options.leave(shard, args).catch(() => 0))
-    })
     const before = this.#takers.size
-    const counts = await Promise.race([Promise.all(gone), sleep(withinMs, left.signal).then(() => [])])
-    const news = counts.reduce((sum, count) => sum + count, 0)
-    while (this.#takers.size > before - news && performance.now() < end) await sleep(5)
+    const underWay = await Promise.race([this.#withdraw(), sleep(withinMs, left.signal).then(() => 0)])
+    while (this.#takers.size > before - underWay && performance.now() < end) await sleep(5)
     await Promise.race([
       Promise.all(this.#givingBack),
       sleep(Math.max(0, end - performance.now()), left.signal),
     ])
     left.abort()
+  }
+
+  /** Takes back this instance's waits; answers for how many of them news is under way. */
+  async #withdraw(): Promise<number> {
+    const counts = this.#states.map(async (state, shard) => {
+      const { waiting } = state
+      if (waiting.length === 0) return 0
+      state.waiting = []
+      const args = waiting.flatMap(({ name, member }) => [name, member])
+      // Whoever can't be reached notices by itself that nobody hears.
+      return Number(await this.#options.leave(shard, args).catch(() => 0))
+    })
+    return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0)
   }
 
   /** Lost hints, or a store that may have been emptied: nothing is known any more. */
@@ -103,6 +110,10 @@ export class Turns {
   }
 
   async take(outcomes: readonly Outcome[], want?: Want): Promise<Settled> {
+    if (want?.limit === 0) {
+      await this.#withdraw()
+      return outcomes.length === 0 ? { answers: [], claimed: [] } : this.take(outcomes)
+    }
     const shares = spread(outcomes, this.#states.length, ({ id }) => id)
     const answers: SettleAnswer[] = new Array(outcomes.length)
     const settled: Settled & { claimed: Claimed[] } = { answers, claimed: [] }

@@ -1,13 +1,19 @@
 // The connection that carries commands: every call ends in bounded time, and what is safe to repeat survives
 // a reconnect.
 import type { Cluster, Redis } from 'ioredis'
-import { DeferqError } from '../../errors.ts'
-import { sleep } from '../../time.ts'
-import type { Client, ClientSettings, Library } from './clients.ts'
-import { commandClient } from './clients.ts'
-import { isLoginFault, judge, loginFault, unavailable } from './faults.ts'
-import type { Script } from './scripts.ts'
-import type { Target } from './url.ts'
+import { DeferqError } from '../errors.ts'
+import { sleep } from '../time.ts'
+import type { Client, ClientSettings, Library } from './redis-clients.ts'
+import { commandClient } from './redis-clients.ts'
+import { isLoginFault, judge, loginFault, unavailable } from './redis-faults.ts'
+import type { Target } from './redis-url.ts'
+
+export interface Script {
+  source: string
+  sha: string
+  /** The same as a Redis function, and the library that FUNCTION LOAD takes: defined once instead of with each call. */
+  function?: { name: string; library: string }
+}
 
 interface Waiting {
   resolve(): void
@@ -18,7 +24,6 @@ export class Connection {
   readonly client: Client
   readonly #where: string
   readonly #timeoutMs: number
-  readonly #library: string
   /** A server before Redis 7, or a user who may not load functions: scripts then travel as such. */
   #hasFunctions = true
   readonly #waiting = new Set<Waiting>()
@@ -30,12 +35,10 @@ export class Connection {
     library: Library,
     target: Target,
     settings: ClientSettings,
-    functions: string,
     { trouble, resumed }: { trouble(error: unknown): void; resumed(): void },
   ) {
     this.#where = target.masked
     this.#timeoutMs = settings.timeoutMs
-    this.#library = functions
     this.client = commandClient(library, target, settings)
     const failed = (error: Error): void => {
       this.#lastError = error
@@ -79,14 +82,15 @@ export class Connection {
     return this.#attempt(async (client, lost) => {
       // The array is spread by ioredis: JavaScript itself allows no more than about 100,000 arguments.
       const rest = (lost ? again : args) as unknown as string
-      if (this.#hasFunctions) {
+      if (script.function !== undefined && this.#hasFunctions) {
+        const { name, library } = script.function
         try {
-          return await client.fcall(script.function, 1, tag, rest)
+          return await client.fcall(name, 1, tag, rest)
         } catch (error) {
           const fault = judge(error, this.#where)
           if (fault !== 'unknown script' && fault !== 'no functions') throw error
-          this.#hasFunctions = fault === 'unknown script' && (await this.#load(client))
-          if (this.#hasFunctions) return await client.fcall(script.function, 1, tag, rest)
+          this.#hasFunctions = fault === 'unknown script' && (await load(client, library))
+          if (this.#hasFunctions) return await client.fcall(name, 1, tag, rest)
         }
       }
       try {
@@ -98,26 +102,8 @@ export class Connection {
     }, again !== null)
   }
 
-  /** On every master, because a function that one lacks is likely to be new to all; false where it is not allowed. */
-  async #load(client: Client): Promise<boolean> {
-    const nodes = 'nodes' in client ? client.nodes('master') : [client]
-    try {
-      await Promise.all(
-        nodes.map((node) =>
-          node.function('LOAD', this.#library).catch((error: Error) => {
-            if (!/already exists/.test(error.message)) throw error
-          }),
-        ),
-      )
-      return true
-    } catch (error) {
-      if (/NOPERM|unknown command|unknown subcommand/i.test((error as Error).message)) return false
-      throw error
-    }
-  }
-
-  /** Any single command, on a connected client. */
-  command<Answer>(send: (client: Client) => Promise<Answer>): Promise<Answer> {
+  /** Any single command, on a connected client; `lost` when it was sent before, and may have been done. */
+  command<Answer>(send: (client: Client, lost: boolean) => Promise<Answer>): Promise<Answer> {
     return this.#attempt(send)
   }
 
@@ -216,5 +202,23 @@ export class Connection {
 const OVERDUE = new Error('overdue')
 
 export function closedError(where: string): DeferqError {
-  return new DeferqError('CLOSED', `This Redis engine (${where}) is closed: open a new one.`)
+  return new DeferqError('CLOSED', `This connection to Redis (${where}) is closed: open a new one.`)
+}
+
+/** On every master, because a function that one lacks is likely to be new to all; false where it is not allowed. */
+async function load(client: Client, library: string): Promise<boolean> {
+  const nodes = 'nodes' in client ? client.nodes('master') : [client]
+  try {
+    await Promise.all(
+      nodes.map((node) =>
+        node.function('LOAD', library).catch((error: Error) => {
+          if (!/already exists/.test(error.message)) throw error
+        }),
+      ),
+    )
+    return true
+  } catch (error) {
+    if (/NOPERM|unknown command|unknown subcommand/i.test((error as Error).message)) return false
+    throw error
+  }
 }
