@@ -90,7 +90,7 @@ export class RedisEngine implements Engine {
     this.#prefix = checkPrefix(options.prefix ?? this.#target.prefix ?? 'deferq')
     this.#shards = options.shards === undefined ? this.#target.shards : checkShards(options.shards)
     this.#settings = { timeoutMs: options.timeoutMs ?? 5_000, ...(options.tls ? { tls: options.tls } : {}) }
-    const rewrite = (options as { [REWRITE]?: (source: string, name: string) => string })[REWRITE]
+    const rewrite = (options as { [REWRITE]?: (source: string) => string })[REWRITE]
     this.#scripts = rewrite === undefined ? SCRIPTS : compile(rewrite)
   }
 

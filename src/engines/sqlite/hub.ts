@@ -91,7 +91,8 @@ export class Hub {
   }
 
   wait(member: Member, want: Want, nextDueAt = Number.POSITIVE_INFINITY): void {
-    this.#waits.set(member, { want, nextDueAt })
+    if (want.limit === 0) this.#waits.delete(member)
+    else this.#waits.set(member, { want, nextDueAt })
     this.arm()
   }
 

@@ -190,7 +190,7 @@ export class SqliteEngine implements Engine {
   async #claimed(claims: Claims, want: Want): Promise<Claims> {
     const { connection, hub, member } = await this.#open()
     for (const { entry, token } of claims.claimed) hub.lease(member, entry.id, placeOf(token).seq)
-    if (claims.claimed.length >= want.limit) return claims
+    if (claims.claimed.length >= want.limit && want.limit > 0) return claims
     return connection.read(() => {
       const due = firstDue(connection, want)
       hub.wait(member, want, due)
