@@ -88,7 +88,10 @@ end
 const STRANGERS = `
 local function strangers(queue, visibility)
   local processing, held = queue .. ':processing', queue .. ':held'
-  if redis.call('LLEN', processing) <= redis.call('HLEN', held) then return end
+  if redis.call('LLEN', processing) <= redis.call('HLEN', held) then
+    redis.call('DEL', queue .. ':strangers')
+    return
+  end
   if not redis.call('SET', queue .. ':looked', '1', 'NX', 'PX', math.min(1000, visibility)) then return end
   local ours = {}
   for _, record in ipairs(redis.call('HVALS', held)) do

@@ -83,7 +83,7 @@ export class PostgresMessages implements Dialect {
       const left = limit - deliveries.length
       if (left === 0) break
       const rows = await this.#driver.query(this.#sql.take, [queue, left, visibilityMs, secret])
-      deliveries.push(...inOrder(rows).map((row) => deliveryOf(queue, row)))
+      deliveries.push(...rows.map((row) => deliveryOf(queue, row)))
     }
     if (deliveries.length === 0 && queues.length === 1) {
       nextMs = Math.min(...(await this.#next(queues)).values())
@@ -146,9 +146,6 @@ export class PostgresMessages implements Dialect {
     return new Map(known.map((row) => [row['queue'] as string, Number(row['next'])]))
   }
 }
-
-// RETURNING promises no order.
-const inOrder = (rows: Rows): Rows => rows.sort((a, b) => Number(a['turn']) - Number(b['turn']))
 
 const deliveryOf = (queue: string, row: Rows[number]): Delivery => ({
   queue,
