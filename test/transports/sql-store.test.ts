@@ -104,7 +104,7 @@ test('with 100,000 messages in PostgreSQL, no statement goes through them all', 
   expect(taken.length).toBe(1_000)
   const rows = taken.map(({ token }) => Number(token.split('.')[0]))
   const tokens = taken.map(({ token }) => token)
-  const sql = statementsFor(`"${schema}".messages`, 'nobody')
+  const sql = statementsFor(schema)
   const calls: [keyof typeof sql, unknown[]][] = [
     ['take', [queue, 1_000, 60_000, 'a.b']],
     ['next', [[queue]]],

@@ -8,7 +8,7 @@ import type { Dialect, Move } from './dialect.ts'
 import { rowOf } from './dialect.ts'
 import { Notices } from './notices.ts'
 import type { Statements } from './statements.ts'
-import { statementsFor } from './statements.ts'
+import { callsFor, channelOf } from './statements.ts'
 
 const LOOK_MS = 1_000
 const NOT_KEPT =
@@ -36,8 +36,8 @@ export class PostgresMessages implements Dialect {
     }
     this.#schema = schema
     this.#driver = new PostgresDriver(options)
-    this.#sql = statementsFor(`${quoted(schema)}.messages`, `${schema}_messages`)
-    this.#notices = new Notices(this.#driver, `${schema}_messages`, trouble)
+    this.#sql = callsFor(schema)
+    this.#notices = new Notices(this.#driver, channelOf(schema), trouble)
   }
 
   async open(): Promise<void> {
