@@ -8,19 +8,25 @@ export interface Proxy {
   /** The next answer is lost, and with it its connection. */
   loseNextAnswer(): void
   lost(): number
+  /** The clients are cut off; what they have sent still reaches the server. */
+  hangUp(): void
 }
 
 export async function proxyTo(port: number): Promise<Proxy> {
   const sockets = new Set<Socket>()
+  const clients = new Set<Socket>()
   let losing = false
   let lost = 0
   const server = createServer((client) => {
     const upstream = connect(port, '127.0.0.1')
+    clients.add(client)
     for (const socket of [client, upstream]) {
       sockets.add(socket)
       socket.on('error', () => undefined)
       socket.on('close', () => {
         sockets.delete(socket)
+        // One that was cut off stays open on its other side.
+        if (!clients.delete(client) && socket === client) return
         client.destroy()
         upstream.destroy()
       })
@@ -45,5 +51,10 @@ export async function proxyTo(port: number): Promise<Proxy> {
       losing = true
     },
     lost: () => lost,
+    hangUp: () => {
+      const cut = [...clients]
+      clients.clear()
+      for (const client of cut) client.destroy()
+    },
   }
 }

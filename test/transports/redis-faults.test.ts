@@ -1,4 +1,5 @@
 // The Redis transport when answers are lost, servers go away, and consumers are killed.
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { expect, onTestFinished, test } from 'vitest'
 import { RedisTransport } from '../../src/transports/redis/index.ts'
@@ -61,6 +62,38 @@ test('an answer that is lost is asked for again, and nothing is done twice', asy
   const sent = await redis.keys(`*:sent:*`)
   expect(sent.length).toBeGreaterThan(0)
   for (const key of sent) expect(await redis.pttl(key)).toBeGreaterThan(0)
+})
+
+test('a server that hung does what was sent before and after its connections went, and does it once', async () => {
+  const own = await server()
+  const queue = newQueue()
+  const redis = bare(own.url)
+  const proxy = await proxyTo(own.port)
+  const url = `redis://127.0.0.1:${proxy.port}`
+  const transport = await opened(new RedisTransport({ url, timeoutMs: 3_000 }))
+  await transport.publish(['a', 'b', 'c', 'd'].map((text) => ({ queue, body: bytes(text) })))
+  await transport.release((await take(transport, queue, { limit: 1 })).map((delivery) => ({ delivery })))
+  await redis.ping()
+
+  // Both sendings lie in the server's sockets, of two connections, when it goes on.
+  own.pause()
+  const publishing = transport.publish([{ queue, body: bytes('e') }])
+  const reserving = take(transport, queue, { limit: 2 })
+  await sleep(100)
+  proxy.hangUp()
+  await sleep(400)
+  own.continue()
+  await publishing
+  const taken = await reserving
+  expect(await redis.lrange(queue, 0, -1)).toSatisfy(
+    (left: string[]) => left.filter((text) => text === 'e').length === 1,
+  )
+  // Whichever came first: what was handed out is what its tokens stand for.
+  for (const delivery of taken) {
+    const record = await redis.hget(`${queue}:held`, delivery.token)
+    expect(record).toBe(`0:${texts([delivery])[0]}`)
+  }
+  expect(await transport.ack(taken)).toEqual(taken.map(() => 'done'))
 })
 
 test('a server that forgot the scripts is told them again', async () => {
