@@ -1,6 +1,7 @@
 // Takes turns with the shards: which of them a claim asks, for how much, and in how many rounds.
 import type { Claimed, Outcome, SettleAnswer, Settled, Want } from '../../engine.ts'
 import { sleep } from '../../time.ts'
+import type { Wait } from './admit.ts'
 import type { SettleReply, SpelledWant } from './claim.ts'
 import { settleReply, spellWant } from './claim.ts'
 import { readMalformed } from './ids.ts'
@@ -32,6 +33,7 @@ interface ShardState {
 interface Waiting {
   name: string
   member: string
+  want: Want
 }
 
 /** News of a wait may arrive before the answer that it began, and after it was taken back: so many are remembered. */
@@ -69,6 +71,15 @@ export class Turns {
     if (state !== undefined) this.#told(state, member)
     if (take === undefined || this.#left) this.#giveBack([claimed])
     else take(claimed)
+  }
+
+  /** How this instance waits at a shard for a run of this name and queue, if it takes what is handed over. */
+  waitFor(shard: number, { name, queue }: { name: string; queue: string }): Wait | undefined {
+    const waiting = this.#states[shard]?.waiting.find(
+      ({ want }) =>
+        want.take !== undefined && want.names.includes(name) && (want.queues?.includes(queue) ?? true),
+    )
+    return waiting && { want: spellWant(waiting.want).text, name: waiting.name, member: waiting.member }
   }
 
   #told(state: ShardState, member: string): void {
@@ -207,7 +218,7 @@ export class Turns {
     if (leaves) state.waiting = []
     const outcomes = share === undefined ? [] : outcomeArgs(share.items)
     const head = [registered, String(share?.items.length ?? 0)]
-    const quiet = [...head, '', '0', '0', '', '', ...outcomes]
+    const quiet = [...head, '', '0', '0', prefix, '', ...outcomes]
     let args = quiet
     let again: readonly string[] | null = quiet
     if (want !== undefined && spelled !== undefined) {
@@ -226,7 +237,8 @@ export class Turns {
     }
     if (want !== undefined && spelled !== undefined) {
       state.hot = reply.more
-      if (!reply.more && this.#takers.has(prefix)) state.waiting.push({ name: spelled.name, member: prefix })
+      if (!reply.more && this.#takers.has(prefix))
+        state.waiting.push({ name: spelled.name, member: prefix, want })
     }
     return reply
   }
