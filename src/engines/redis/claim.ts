@@ -178,6 +178,8 @@ end
 /** A want in the form it is sent in, and a short name by which equal ones find each other. */
 export interface SpelledWant {
   text: string
+  /** The same for the same names and queues. */
+  work: string
   name: string
 }
 
@@ -189,7 +191,11 @@ export function spellWant({ names, queues, leaseMs, take }: Want): SpelledWant {
   let spelled = spelledWants.get(text)
   if (spelled === undefined) {
     if (spelledWants.size > 100) spelledWants.clear()
-    spelled = { text, name: createHash('sha1').update(text).digest('base64url').slice(0, 10) }
+    const work = createHash('sha1')
+      .update(JSON.stringify([names, queues]))
+      .digest('base64url')
+      .slice(0, 10)
+    spelled = { text, work, name: take ? `${work}${leaseMs}` : work }
     spelledWants.set(text, spelled)
   }
   return spelled

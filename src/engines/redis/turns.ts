@@ -102,12 +102,12 @@ export class Turns {
     left.abort()
   }
 
-  /** Takes back this instance's waits; answers for how many of them news is under way. */
-  async #withdraw(): Promise<number> {
+  /** Takes back this instance's waits, or those for one want; answers for how many of them news is under way. */
+  async #withdraw(work?: string): Promise<number> {
     const counts = this.#states.map(async (state, shard) => {
-      const { waiting } = state
+      const waiting = state.waiting.filter(({ want }) => work === undefined || spellWant(want).work === work)
       if (waiting.length === 0) return 0
-      state.waiting = []
+      state.waiting = state.waiting.filter((one) => !waiting.includes(one))
       const args = waiting.flatMap(({ name, member }) => [name, member])
       // Whoever can't be reached notices by itself that nobody hears.
       return Number(await this.#options.leave(shard, args).catch(() => 0))
@@ -122,7 +122,7 @@ export class Turns {
 
   async take(outcomes: readonly Outcome[], want?: Want): Promise<Settled> {
     if (want?.limit === 0) {
-      await this.#withdraw()
+      await this.#withdraw(spellWant(want).work)
       return outcomes.length === 0 ? { answers: [], claimed: [] } : this.take(outcomes)
     }
     const shares = spread(outcomes, this.#states.length, ({ id }) => id)
@@ -211,11 +211,11 @@ export class Turns {
   ): Promise<SettleReply> {
     const state = this.#states[shard] as ShardState
     const prefix = this.#token()
-    const waiting = state.waiting
     // A release without a want: whoever gives back is not the one to be woken for it.
-    const leaves = want !== undefined || share?.items.some(({ kind }) => kind === 'released')
-    const registered = leaves ? waiting.map(({ name, member }) => `${name} ${member}`).join(' ') : ''
-    if (leaves) state.waiting = []
+    const released = share?.items.some(({ kind }) => kind === 'released')
+    const leaves = state.waiting.filter(({ want }) => released || spellWant(want).work === spelled?.work)
+    state.waiting = state.waiting.filter((waiting) => !leaves.includes(waiting))
+    const registered = leaves.map(({ name, member }) => `${name} ${member}`).join(' ')
     const outcomes = share === undefined ? [] : outcomeArgs(share.items)
     const head = [registered, String(share?.items.length ?? 0)]
     const quiet = [...head, '', '0', '0', prefix, '', ...outcomes]
@@ -232,7 +232,7 @@ export class Turns {
     try {
       reply = settleReply(await this.#options.send(shard, args, again), prefix)
     } catch (error) {
-      if (leaves) state.waiting.push(...waiting)
+      state.waiting.push(...leaves)
       throw error
     }
     if (want !== undefined && spelled !== undefined) {
