@@ -297,6 +297,12 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     watch = false,
   ): Promise<Dispatched> {
     if (options?.signal?.aborted) throw abortedDispatch(name, options.signal)
+    if (watch && options?.tx !== undefined) {
+      throw new DeferqError(
+        'INVALID_OPTION',
+        `run('${name}') can't go with tx: it would wait for what nobody sees before the commit. dispatch() in the transaction, and wait with result() after it.`,
+      )
+    }
     const drafted = this.#drafter.draft(name, params, options, watch || this.#callbacks.wanted(options))
     const admitted =
       drafted instanceof Promise
@@ -306,7 +312,11 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
   }
 
   #admit(draft: Draft, options: DispatchOptions | undefined): Promise<Dispatched> {
-    return this.#dispatcher.admit(draft).then((verdict) => {
+    const admitted =
+      options?.tx === undefined
+        ? this.#dispatcher.admit(draft)
+        : this.#dispatcher.admitWithin(draft, options.tx)
+    return admitted.then((verdict) => {
       if (verdict.outcome === 'rejected') throw mismatch(draft, verdict)
       if (options?.callback !== undefined) this.#callbacks.attach(options.callback, verdict.entry)
       const { outcome, sameParams, refreshId } = verdict

@@ -34,6 +34,7 @@ const OPTIONS_OF_A_DISPATCH: ReadonlySet<string> = new Set([
   'idempotencyKey',
   'scope',
   'callback',
+  'tx',
   'signal',
 ])
 

@@ -40,6 +40,11 @@ export interface DispatchOptions<Result = unknown> extends SharedOptions {
   scope?: string | number
   /** Several are a chain: each is called when the one before it is through. */
   callback?: Callback<Result> | readonly Callback<Result>[]
+  /**
+   * Dispatch within a transaction of your own, on the PostgreSQL database where the store lies: there when it commits, and
+   * never was when it is rolled back. A client of the package pg, or anything else that has `query(text, values)`.
+   */
+  tx?: unknown
   /** Ends the dispatch or the wait for it, never the run: others may have asked for it. */
   signal?: AbortSignal
 }
