@@ -85,12 +85,15 @@ export function newEnvelope(
 ): Envelope {
   return {
     job: urn,
-    trace_id: traceId === undefined || traceId.trim() === '' ? randomUUID() : traceId,
+    trace_id: isBlank(traceId) ? randomUUID() : traceId,
     data,
     meta: { id, queue, lang, schema_version: SCHEMA_VERSION, created_at: Date.now() },
     attempts: 0,
   }
 }
+
+export const isBlank = (text: unknown): text is undefined =>
+  text === undefined || (typeof text === 'string' && text.trim() === '')
 
 /** Compact UTF-8 JSON, its members always in the same order; INVALID_ENVELOPE with every `path: reason` that is wrong with it. */
 export function encodeEnvelope(envelope: Envelope): Buffer {
