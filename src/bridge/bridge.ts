@@ -14,28 +14,10 @@ import type { Leave } from './hand.ts'
 import { Hand } from './hand.ts'
 import type { About, Admission, Ending } from './judge.ts'
 import { Case, messageOf, nameOfError } from './judge.ts'
+import type { BridgeEvent, BridgeSummary } from './ledger.ts'
+import { Ledger } from './ledger.ts'
 import type { AnyDeferQ, BridgeOptions, Settings } from './options.ts'
 import { settingsOf } from './options.ts'
-
-export interface BridgeSummary {
-  reason: 'stopped' | 'maxMessages' | 'empty'
-  reserved: number
-  acked: number
-  retried: number
-  released: number
-  dropped: number
-  deadLettered: number
-  /** Handed out again by the broker, which could not be told in time; the message's id sees to it that it runs once. */
-  lost: number
-}
-
-/** What became of a message. */
-export type BridgeEvent = About & {
-  outcome: Ending['kind']
-  taskId?: string
-  reason?: string
-  error?: string
-}
 
 export type BridgeEvents = {
   settled: [event: BridgeEvent]
@@ -52,6 +34,7 @@ const OF_THE_MESSAGE = new Set([
   'PARAMS_TOO_LARGE',
   'SCOPE_REQUIRED',
 ])
+const LOOK_MS = 1_000
 const PAUSE_MS = { first: 100, most: 5_000 }
 
 const isAway = (error: unknown): boolean => isDeferqError(error) && AWAY.has(error.code)
@@ -66,16 +49,7 @@ export class Bridge extends EventEmitter<BridgeEvents> implements AsyncDisposabl
   readonly #logger: Logger
   readonly #broker: Broker
   readonly #stopping = new AbortController()
-  readonly #summary: BridgeSummary = {
-    reason: 'stopped',
-    reserved: 0,
-    acked: 0,
-    retried: 0,
-    released: 0,
-    dropped: 0,
-    deadLettered: 0,
-    lost: 0,
-  }
+  readonly #ledger: Ledger
   #ran: Promise<BridgeSummary> | undefined
   /** What dispatches: the deferq, with the tasks that set messages aside. */
   #own: Burials | undefined
@@ -89,6 +63,7 @@ export class Bridge extends EventEmitter<BridgeEvents> implements AsyncDisposabl
     this.#settings = settingsOf(deferq, options)
     this.#name = options.name
     this.#logger = unfailing(options.logger ?? deferq.logger)
+    this.#ledger = new Ledger(this.#logger)
     this.#broker = new Broker(options, 'new Bridge()')
   }
 
@@ -120,24 +95,22 @@ export class Bridge extends EventEmitter<BridgeEvents> implements AsyncDisposabl
 
   /** Sets aside the messages whose runs have failed by now, and ends. A bridge that runs does so by itself, all the time. */
   async bury(): Promise<void> {
-    const connected = await this.#connect()
-    if (connected === undefined) return
-    const { deferq, names } = this.#with(connected.transport, connected.engine)
-    await new Worker(deferq, { names, logger: this.#logger, stopWhenEmpty: true }).run()
+    const own = this.#with(await this.#broker.open(), await this.deferq.open())
+    await this.#bury(own, new AbortController().signal)
   }
 
   async #run(): Promise<BridgeSummary> {
     const connected = await this.#connect()
-    if (connected === undefined) return this.#summary
+    if (connected === undefined) return this.#ledger.summary
     const { transport, engine } = connected
+    this.#claimName(transport)
     const own = this.#with(transport, engine)
     const { visibilityMs, graceMs } = this.#settings
     const trouble = (error: unknown, message: string): void => this.#trouble(error, message)
     const hand = new Hand({ transport, visibilityMs, trouble })
-    const burials = new Worker(own.deferq, { names: own.names, logger: this.#logger, sleep: '5s' })
     const over = new AbortController()
     const stopHearing = transport.onTrouble((error) => trouble(error, 'the broker is in trouble'))
-    const background = [hand.beat(over.signal), burials.run()]
+    const background = [hand.beat(over.signal), this.#watch(own, engine, over.signal)]
     try {
       await this.#reserve(transport, hand)
     } finally {
@@ -147,13 +120,12 @@ export class Bridge extends EventEmitter<BridgeEvents> implements AsyncDisposabl
       const left = await hand.giveBack()
       if (left > 0)
         this.#logger.warn({}, `${left} messages were given back unfinished: the grace time was over`)
-      await burials.stop()
       over.abort()
       stopHearing()
       await Promise.all(background)
       running.get(this.deferq)?.delete(this.#nameOf(transport))
     }
-    return this.#summary
+    return this.#ledger.summary
   }
 
   async #reserve(transport: Transport, hand: Hand): Promise<void> {
@@ -167,7 +139,7 @@ export class Bridge extends EventEmitter<BridgeEvents> implements AsyncDisposabl
         await sleep(PAUSE_MS.first, signal)
         continue
       }
-      const left = maxMessages === 0 ? prefetch : maxMessages - this.#summary.reserved
+      const left = maxMessages === 0 ? prefetch : maxMessages - this.#ledger.summary.reserved
       if (left <= 0) return this.#stop('maxMessages')
       if (prefetch - hand.size < least) {
         await hand.room(signal)
@@ -185,7 +157,7 @@ export class Bridge extends EventEmitter<BridgeEvents> implements AsyncDisposabl
         pauseMs = Math.min(PAUSE_MS.most, pauseMs * 2)
         continue
       }
-      this.#summary.reserved += deliveries.length
+      this.#ledger.summary.reserved += deliveries.length
       for (const delivery of deliveries) {
         hand.take(delivery)
         void this.#handle(delivery, hand)
@@ -195,6 +167,31 @@ export class Bridge extends EventEmitter<BridgeEvents> implements AsyncDisposabl
         await hand.room(signal)
       }
     }
+  }
+
+  /**
+   * Sets aside what has failed. It looks at the counts, and claims only when there is something: an engine keeps one want for its
+   * instance, and one of these in place of the worker's would delay the worker's next task by a second.
+   */
+  async #watch(own: Burials, engine: Engine, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await sleep(LOOK_MS, signal)
+      if (signal.aborted) return
+      try {
+        const { lanes } = await engine.count()
+        if (lanes.some(({ name, pending }) => pending > 0 && own.names.includes(name)))
+          await this.#bury(own, signal)
+      } catch (error) {
+        this.#trouble(error, 'failed messages could not be looked for; it is tried again')
+      }
+    }
+  }
+
+  async #bury({ deferq, names }: Burials, signal: AbortSignal): Promise<void> {
+    const worker = new Worker(deferq, { names, logger: this.#logger, stopWhenEmpty: true })
+    const stop = (): void => void worker.stop()
+    signal.addEventListener('abort', stop)
+    await worker.run().finally(() => signal.removeEventListener('abort', stop))
   }
 
   async #handle(delivery: Delivery, hand: Hand): Promise<void> {
@@ -212,11 +209,7 @@ export class Bridge extends EventEmitter<BridgeEvents> implements AsyncDisposabl
     const answer = await hand.leave(leaveOf(ending, delivery), this.#stopping.signal)
     if (answer === 'done') this.#settled(each.about, ending)
     else {
-      this.#summary.lost++
-      this.#logger.warn(
-        { ...each.about, outcome: ending.kind },
-        'the broker hands this message out again: it could not be told in time what became of it',
-      )
+      this.#ledger.lost(each.about, ending)
     }
   }
 
@@ -267,50 +260,14 @@ export class Bridge extends EventEmitter<BridgeEvents> implements AsyncDisposabl
   }
 
   #settled(about: About, ending: Ending): void {
-    const event: BridgeEvent = { ...about, outcome: ending.kind }
-    if (ending.kind === 'ack') {
-      if (ending.taskId !== undefined) event.taskId = ending.taskId
-    } else event.error = ending.error
-    if (ending.kind === 'dead_letter') event.reason = ending.reason
-    const { outcome: _, ...details } = event
-    switch (ending.kind) {
-      case 'ack':
-        this.#summary.acked++
-        this.#logger.debug(details, 'a message was admitted and acknowledged')
-        break
-      case 'retry':
-        this.#summary.retried++
-        this.#logger.warn({ ...details, delayMs: ending.delayMs }, 'a message failed and is tried again')
-        break
-      case 'release':
-        this.#summary.released++
-        this.#logger.warn(details, 'a message was given back to its queue')
-        break
-      case 'drop':
-        this.#summary.dropped++
-        this.#logger.warn(details, 'a message was deleted')
-        break
-      case 'dead_letter':
-        this.#summary.deadLettered++
-        this.#logger.error(details, 'a message was set aside')
-    }
-    this.#tell('settled', event)
+    this.#tell('settled', this.#ledger.settled(about, ending))
   }
 
   #with(transport: Transport, engine: Engine): Burials {
-    const name = this.#nameOf(transport)
-    const names = running.get(this.deferq) ?? new Map<string, Transport>()
-    if ((names.get(name) ?? transport) !== transport) {
-      throw new DeferqError(
-        'INVALID_OPTION',
-        `new Bridge(): another bridge of this deferq is called '${name}' too, and has another transport. Give each a name: { name: … }.`,
-      )
-    }
-    running.set(this.deferq, names.set(name, transport))
     this.#own ??= withBurials({
       deferq: this.deferq,
       engine,
-      name,
+      name: this.#nameOf(transport),
       logger: this.#logger,
       rememberMs: this.#settings.rememberMs,
       transport: () => this.#broker.open(),
@@ -320,6 +277,18 @@ export class Bridge extends EventEmitter<BridgeEvents> implements AsyncDisposabl
       },
     })
     return this.#own
+  }
+
+  #claimName(transport: Transport): void {
+    const name = this.#nameOf(transport)
+    const names = running.get(this.deferq) ?? new Map<string, Transport>()
+    if ((names.get(name) ?? transport) !== transport) {
+      throw new DeferqError(
+        'INVALID_OPTION',
+        `new Bridge(): another bridge of this deferq is called '${name}' too, and has another transport. Give each a name: { name: … }.`,
+      )
+    }
+    running.set(this.deferq, names.set(name, transport))
   }
 
   #nameOf(transport: Transport): string {
@@ -343,7 +312,7 @@ export class Bridge extends EventEmitter<BridgeEvents> implements AsyncDisposabl
 
   #stop(reason: BridgeSummary['reason']): void {
     if (this.#stopping.signal.aborted) return
-    this.#summary.reason = reason
+    this.#ledger.summary.reason = reason
     this.#stopping.abort()
   }
 

@@ -17,6 +17,7 @@ export {
   violationsOf,
   withAttempts,
 } from '../transports/envelope.ts'
-export { Bridge, type BridgeEvent, type BridgeSummary } from './bridge.ts'
+export { Bridge, type BridgeEvents } from './bridge.ts'
+export type { BridgeEvent, BridgeSummary } from './ledger.ts'
 export type { BridgeOptions, UnknownStrategy } from './options.ts'
 export { Producer, type ProducerOptions, type SendItem, type SendOptions, type Sent } from './producer.ts'
