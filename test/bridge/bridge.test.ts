@@ -14,7 +14,7 @@ import {
   memory,
   working,
 } from '../facade/places.ts'
-import { bridging, letter, post } from './scene.ts'
+import { bridging, letter, met, post } from './scene.ts'
 
 const URN = 'urn:babel:orders:created'
 const ANNOTATED = /,"dead_letter":\{.*\}\}$/s
@@ -477,17 +477,9 @@ test('stopped while the store is away, it gives back what it has', async () => {
 test('a broker that is away is waited for, and told again', async () => {
   const { deferq, runs } = noting()
   const { put, transport, emptied } = post()
-  const inner = transport()
   const away = new Set<string>(['open'])
-  const flaky = new Proxy(inner, {
-    get(target, verb) {
-      const value = Reflect.get(target, verb, target)
-      if (typeof value !== 'function') return value
-      return (...args: unknown[]) => {
-        if (away.has(verb as string)) return Promise.reject(AWAY)
-        return value.apply(target, args)
-      }
-    },
+  const flaky = met(transport(), (verb) => {
+    if (away.has(verb)) throw AWAY
   })
   await put('orders', letter(URN, { n: 1 }))
   const troubles: string[] = []
@@ -515,15 +507,9 @@ test('a broker that is away is waited for, and told again', async () => {
 test('dead letters wait for a broker that is away', async () => {
   const { deferq } = noting(memory(), () => new NoRetryError('broken'))
   const box = post()
-  const inner = box.transport()
   let away = true
-  const flaky = new Proxy(inner, {
-    get(target, verb) {
-      const value = Reflect.get(target, verb, target)
-      if (typeof value !== 'function') return value
-      return (...args: unknown[]) =>
-        verb === 'publish' && away ? Promise.reject(AWAY) : value.apply(target, args)
-    },
+  const flaky = met(box.transport(), (verb) => {
+    if (verb === 'publish' && away) throw AWAY
   })
   await box.put('orders', letter(URN))
   bridging(deferq, { transport: flaky, queues: ['orders'] })
