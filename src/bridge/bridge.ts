@@ -188,7 +188,9 @@ export class Bridge extends EventEmitter<BridgeEvents> implements AsyncDisposabl
   }
 
   async #bury({ deferq, names }: Burials, signal: AbortSignal): Promise<void> {
-    const worker = new Worker(deferq, { names, logger: this.#logger, stopWhenEmpty: true })
+    // What another bridge held when it died is taken up no later than its messages are.
+    const lease = Math.min(30_000, this.#settings.visibilityMs)
+    const worker = new Worker(deferq, { names, lease, logger: this.#logger, stopWhenEmpty: true })
     const stop = (): void => void worker.stop()
     signal.addEventListener('abort', stop)
     await worker.run().finally(() => signal.removeEventListener('abort', stop))

@@ -14,7 +14,8 @@ import {
   memory,
   working,
 } from '../facade/places.ts'
-import { bridging, letter, met, post } from './scene.ts'
+import { met } from './met.ts'
+import { bridging, letter, post } from './scene.ts'
 
 const URN = 'urn:babel:orders:created'
 const ANNOTATED = /,"dead_letter":\{.*\}\}$/s

@@ -7,7 +7,8 @@ import { DeferqError, task } from '../../src/index.ts'
 import { withTraceId } from '../../src/trace.ts'
 import { AWAY, eventually, failing, memory, working } from '../facade/places.ts'
 import { sharedUrl } from '../servers/shared.ts'
-import { bridging, letter, met, post } from './scene.ts'
+import { met } from './met.ts'
+import { bridging, letter, post } from './scene.ts'
 
 test('a message has exactly these bytes, properties and headers', async () => {
   const { transport, messages } = post()

@@ -61,18 +61,3 @@ export function bridging(deferq: AnyDeferQ, options: BridgeOptions): Bridge {
   onTestFinished(() => bridge.close())
   return bridge
 }
-
-/** The same transport; before each call `meet` is told its name, and may throw. */
-export function met(transport: Transport, meet: (verb: string) => void): Transport {
-  return new Proxy(transport, {
-    get(target, verb) {
-      const value = Reflect.get(target, verb, target)
-      if (typeof value !== 'function' || verb === 'onTrouble')
-        return typeof value === 'function' ? value.bind(target) : value
-      return async (...args: unknown[]) => {
-        meet(verb as string)
-        return value.apply(target, args)
-      }
-    },
-  })
-}
