@@ -175,6 +175,23 @@ test('what failed and is sent back runs again, and is set aside again', async ()
   expect(await texts('orders.dlq')).toHaveLength(2)
 })
 
+test('one whose run is cancelled is set aside too: nobody has done it', async () => {
+  const { deferq, runs } = noting()
+  const { put, transport, texts, emptied } = post()
+  await put('orders', letter(URN))
+  bridging(deferq, { transport: transport(), queues: ['orders'] })
+  await emptied('orders')
+  const [receipt] = (await deferq.list({ name: URN })).receipts
+  await deferq.cancel(receipt?.taskId as string, 'not today')
+  await eventually('it is set aside', async () => (await texts('orders.dlq')).length === 1)
+  expect(JSON.parse((await texts('orders.dlq'))[0] as string).dead_letter).toMatchObject({
+    reason: 'failed',
+    error: 'not today',
+    exception: 'DeferqError',
+  })
+  expect(runs).toEqual([])
+})
+
 test('each malformed message is set aside with its reason and its bytes, and harms no other', async () => {
   const { deferq, runs } = noting()
   const { put, transport, messages, emptied } = post()

@@ -78,3 +78,29 @@ for (const [place, open] of Object.entries(PLACES)) {
     expect(texts.every((text) => JSON.parse(text).dead_letter.reason === 'failed')).toBe(true)
   })
 }
+
+test('a message that kills its worker does so as often as it has attempts, and is set aside', async () => {
+  const url = await file('store.db')
+  const broker = await file('broker.db')
+  const { file: log, lines } = await journal()
+  const transport = await openTransport(broker)()
+  onTestFinished(() => transport.close())
+  await transport.open()
+  await transport.publish([{ queue: 'q', body: Buffer.from(letter('urn:kills')) }])
+  for (let death = 1; death <= 3; death++) {
+    const { ended } = await start('../bridge/crashing', url, broker, 'q', log, 'never')
+    expect(await ended()).toMatchObject({ signal: 'SIGKILL' })
+    expect(lines('kills')).toHaveLength(death)
+  }
+  const last = await start('../bridge/crashing', url, broker, 'q', log, 'never')
+  await eventually('it is set aside', async () => (await transport.depth(['q.dlq']))[0]?.ready === 1)
+  last.signal('SIGTERM')
+  expect((await last.ended()).code).toBe(0)
+  const [message] = await transport.peek('q.dlq', 1)
+  expect(JSON.parse(Buffer.from(message?.body ?? []).toString()).dead_letter).toMatchObject({
+    reason: 'failed',
+    error: expect.stringMatching(/Attempt 3 ended with its worker/),
+    attempts: 3,
+  })
+  expect(lines('kills')).toHaveLength(3)
+})

@@ -20,6 +20,14 @@ const deferq = new DeferQ({
         throw new NoRetryError('broken')
       },
     }),
+    task('urn:kills', {
+      backoff: 0,
+      run: () => {
+        log('kills')
+        process.kill(process.pid, 'SIGKILL')
+        return new Promise(() => {})
+      },
+    }),
   ],
 })
 const transport = met(await openTransport(broker)(), (verb) => {
