@@ -157,7 +157,7 @@ export interface Want {
   names: readonly string[]
   /** Queues to take from; none given: from all. */
   queues?: readonly string[]
-  /** 0: none, and this instance no longer waits for work. */
+  /** 0: none, and this instance no longer waits for work of these names and queues; it may wait for others. */
   limit: number
   leaseMs: number
   /**
@@ -297,6 +297,9 @@ export interface Engine {
   /** Answers a function that stops listening. */
   listen(hear: (hint: Hint) => void): () => void
 }
+
+/** Tells apart what one instance waits for: several workers may share it. */
+export const nameOfWant = ({ names, queues }: Want): string => JSON.stringify([names, queues])
 
 /** Law 1's bound; every engine calls it first. */
 export function checkBatch(items: readonly unknown[], method: string): void {

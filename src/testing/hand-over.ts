@@ -109,6 +109,19 @@ export const HAND_OVER: Cases = {
     assert.equal(first.got.length, 0)
   },
 
+  async 'one instance may wait for several kinds of work'(s) {
+    const engine = await s.connect()
+    const one = await wait(s, engine, { names: ['one'] })
+    const two = await wait(s, engine, { names: ['two'] })
+    await s.admit(s.draft({ name: 'one' }))
+    await eventually('the first has it', () => one.got.length === 1)
+    await s.admit(s.draft({ name: 'two' }))
+    await eventually('so has the second', () => two.got.length === 1)
+    await engine.claim(s.want({ names: ['two'], limit: 0 }))
+    await s.admit(s.draft({ name: 'one' }))
+    await eventually('the first has another', () => one.got.length === 2)
+  },
+
   async 'the last attempt is never handed over'(s) {
     const waiting = await wait(s, await s.connect())
     await s.admit(s.draft({ policy: { maxAttempts: 1 } }))

@@ -7,22 +7,24 @@ import { followText, kindText, longId, readStanding, shortId } from './ids.ts'
 import { INLINE } from './lua/entries.ts'
 
 /**
- * In: ARGV 2 the asking instance's address, 3 the number of shapes; per shape kind, priority, delay, flags (r refresh, j join
+ * In: ARGV 2 the asking instance's address, 3 the want for which it waits itself, if that covers the drafts, or '', 4 and 5 the
+ * want's name and as whom it waits, 6 the number of shapes; per shape kind, priority, delay, flags (r refresh, j join
  * or m reject on mismatch, w watch, d due, t then); then, for each row of drafts of one shape, the shape's number, how many
  * they are, and per draft id, params, with flag d its due time, with flag t the number of follow-ups and their texts.
  * Out: now; an answer for each draft that was not created (those need no reading back): its index, the outcome's number, the
- * row of the run that answers, 0 where the params differ, the refreshing run's id or ''; what was malformed.
+ * row of the run that answers, 0 where the params differ, the refreshing run's id or ''; hints for the one who asks; what was malformed.
  */
 export const ADMIT = `
-local address = ARGV[2]
+own = ARGV[2]
+if ARGV[3] ~= '' then ownWant, ownName, ownMember = ARGV[3], ARGV[4], ARGV[5] end
 local shapes, answers = {}, {}
-local at = 4
-for index = 1, tonumber(ARGV[3]) do
+local at = 7
+for index = 1, tonumber(ARGV[6]) do
   local flags = ARGV[at + 3]
   local function flag(letter) return string.find(flags, letter, 1, true) ~= nil end
   local shape = {
     kind = kindOf(ARGV[at]), priority = tonumber(ARGV[at + 1]), delay = tonumber(ARGV[at + 2]),
-    refresh = flag('r'), reject = flag('m'), compare = flag('m') or flag('j'), watcher = flag('w') and address or nil,
+    refresh = flag('r'), reject = flag('m'), compare = flag('m') or flag('j'), watcher = flag('w') and own or nil,
     hasDue = flag('d'), hasThen = flag('t'),
   }
   -- Where drafts differ in id and params alone, so do the texts of their runs.
@@ -195,7 +197,7 @@ for index = 1, count do
   end
 end
 finish()
-return { now, answers, malformed }
+return { now, answers, mine, malformed }
 `
 
 /** Its length is stored in four hex digits, and a character may take three bytes. */
@@ -203,8 +205,17 @@ const MAX_SHAPE = 20_000
 
 const OUTCOMES: readonly OutcomeOfAdmit[] = ['created', 'joined', 'hit', 'stale', 'negative', 'rejected']
 
+/** How the asking instance waits for such drafts. */
+export interface Wait {
+  want: string
+  name: string
+  member: string
+}
+
+const NO_WAIT: Wait = { want: '', name: '', member: '' }
+
 /** What drafts of one batch have in common is sent once: two arguments a draft instead of ten. */
-export function admitArgs(drafts: readonly Draft[], address: string): string[] {
+export function admitArgs(drafts: readonly Draft[], address: string, wait: Wait = NO_WAIT): string[] {
   const shapes: string[] = []
   const args: string[] = []
   const known = new Map<string, number>()
@@ -235,7 +246,7 @@ export function admitArgs(drafts: readonly Draft[], address: string): string[] {
     }
   }
   if (first !== undefined) args[countAt] = String(count)
-  return [address, String(known.size), ...shapes].concat(args)
+  return [address, wait.want, wait.name, wait.member, String(known.size), ...shapes].concat(args)
 }
 
 function shapeOf(draft: Draft): string[] {

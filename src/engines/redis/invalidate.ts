@@ -3,7 +3,6 @@ import type { Selector } from '../../engine.ts'
 import { shortKey } from './ids.ts'
 
 const FORGET = `
-call('DEL', T .. 'none')
 -- An ended run keeps its time to live.
 local function keep(r)
   local text = compose(r)

@@ -8,7 +8,6 @@ import { longId, shortId } from './ids.ts'
  * Out: a letter per lease: h held, l lost, c cancelled.
  */
 export const EXTEND = `
-call('DEL', T .. 'none')
 local answers, held, expiry, keys = {}, {}, now + tonumber(ARGV[2]), {}
 for at = 3, #ARGV, 2 do keys[#keys + 1] = E .. sub(ARGV[at], 1, 43) end
 fetch(keys)
@@ -59,7 +58,6 @@ const LOOKED_AT = 1_000
  * Out: the ids of what went back, the ids of what failed, 1 if there is more to look at, what was malformed.
  */
 export const SWEEP = `
-call('DEL', T .. 'none')
 moveDue()
 local requeued, failed = {}, {}
 
@@ -142,6 +140,11 @@ for _, name in ipairs(call('ZRANGE', LANES, 0, -1)) do
   end
 end
 finish()
+local held, empty = call('HGETALL', COUNTS), {}
+for index = 2, #held, 2 do
+  if held[index] == '0' then empty[#empty + 1] = held[index - 1] end
+end
+add(function(list, from, to) call('HDEL', COUNTS, unpack(list, from, to)) end, empty)
 return { requeued, failed, scan and 1 or 0, malformed }
 `
 

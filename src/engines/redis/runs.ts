@@ -40,7 +40,6 @@ export function readReply(reply: unknown): (Entry | undefined)[] {
  * Out: a letter per id: c cancelled, e ended by itself, u unknown; what was malformed.
  */
 export const CANCEL = `
-call('DEL', T .. 'none')
 local answers = {}
 for at = 3, #ARGV do
   local r = find(ARGV[at])

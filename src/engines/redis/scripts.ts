@@ -36,13 +36,15 @@ export function compile(rewrite: (source: string) => string = (source) => source
   const name = `deferq_${sha1([parts, own].flat(3).join('\n')).slice(0, 12)}`
   const library = libraryOf(name, parts, Object.fromEntries(own), FLAGS)
   const scripts = own.map(([verb, text]): [string, Script] => {
-    const source = [...parts, text].join('\n')
+    const source = [...parts, verb === 'admit' ? '' : ALLOWED_WHEN_FULL, text].join('\n')
     return [verb, { source, sha: sha1(source), function: { name: `${name}_${verb}`, library } }]
   })
   return Object.fromEntries(scripts) as Scripts
 }
 
-// A full store can be drained, so all but `admit` run there.
+// A full store can be drained, so all but `admit` run there. A script that begins with a write that is allowed then, is allowed as
+// a whole; a function says so.
+const ALLOWED_WHEN_FULL = "call('DEL', T .. 'none')"
 const FLAGS = Object.fromEntries(
   Object.keys(SOURCES).map((name) => [name, name === 'admit' ? '' : "'allow-oom'"]),
 )

@@ -150,6 +150,9 @@ export class Session {
     for (const { id, reason } of readMalformed(malformed)) {
       troubles.hear(`The entry ${id} can’t be read and was set aside. ${reason}`)
     }
+    if (name === 'admit' || name === 'settle') {
+      for (const message of (reply as unknown[]).at(-2) as string[]) this.#hear(message)
+    }
     return reply
   }
 

@@ -1,6 +1,7 @@
 // Takes turns with the shards: which of them a claim asks, for how much, and in how many rounds.
 import type { Claimed, Outcome, SettleAnswer, Settled, Want } from '../../engine.ts'
 import { sleep } from '../../time.ts'
+import type { Wait } from './admit.ts'
 import type { SettleReply, SpelledWant } from './claim.ts'
 import { settleReply, spellWant } from './claim.ts'
 import { readMalformed } from './ids.ts'
@@ -32,6 +33,7 @@ interface ShardState {
 interface Waiting {
   name: string
   member: string
+  want: Want
 }
 
 /** News of a wait may arrive before the answer that it began, and after it was taken back: so many are remembered. */
@@ -71,6 +73,15 @@ export class Turns {
     else take(claimed)
   }
 
+  /** How this instance waits at a shard for a run of this name and queue, if it takes what is handed over. */
+  waitFor(shard: number, { name, queue }: { name: string; queue: string }): Wait | undefined {
+    const waiting = this.#states[shard]?.waiting.find(
+      ({ want }) =>
+        want.take !== undefined && want.names.includes(name) && (want.queues?.includes(queue) ?? true),
+    )
+    return waiting && { want: spellWant(waiting.want).text, name: waiting.name, member: waiting.member }
+  }
+
   #told(state: ShardState, member: string): void {
     this.#takers.delete(member)
     state.waiting = state.waiting.filter((waiting) => waiting.member !== member)
@@ -91,12 +102,12 @@ export class Turns {
     left.abort()
   }
 
-  /** Takes back this instance's waits; answers for how many of them news is under way. */
-  async #withdraw(): Promise<number> {
+  /** Takes back this instance's waits, or those for one want; answers for how many of them news is under way. */
+  async #withdraw(work?: string): Promise<number> {
     const counts = this.#states.map(async (state, shard) => {
-      const { waiting } = state
+      const waiting = state.waiting.filter(({ want }) => work === undefined || spellWant(want).work === work)
       if (waiting.length === 0) return 0
-      state.waiting = []
+      state.waiting = state.waiting.filter((one) => !waiting.includes(one))
       const args = waiting.flatMap(({ name, member }) => [name, member])
       // Whoever can't be reached notices by itself that nobody hears.
       return Number(await this.#options.leave(shard, args).catch(() => 0))
@@ -111,7 +122,7 @@ export class Turns {
 
   async take(outcomes: readonly Outcome[], want?: Want): Promise<Settled> {
     if (want?.limit === 0) {
-      await this.#withdraw()
+      await this.#withdraw(spellWant(want).work)
       return outcomes.length === 0 ? { answers: [], claimed: [] } : this.take(outcomes)
     }
     const shares = spread(outcomes, this.#states.length, ({ id }) => id)
@@ -200,14 +211,14 @@ export class Turns {
   ): Promise<SettleReply> {
     const state = this.#states[shard] as ShardState
     const prefix = this.#token()
-    const waiting = state.waiting
     // A release without a want: whoever gives back is not the one to be woken for it.
-    const leaves = want !== undefined || share?.items.some(({ kind }) => kind === 'released')
-    const registered = leaves ? waiting.map(({ name, member }) => `${name} ${member}`).join(' ') : ''
-    if (leaves) state.waiting = []
+    const released = share?.items.some(({ kind }) => kind === 'released')
+    const leaves = state.waiting.filter(({ want }) => released || spellWant(want).work === spelled?.work)
+    state.waiting = state.waiting.filter((waiting) => !leaves.includes(waiting))
+    const registered = leaves.map(({ name, member }) => `${name} ${member}`).join(' ')
     const outcomes = share === undefined ? [] : outcomeArgs(share.items)
     const head = [registered, String(share?.items.length ?? 0)]
-    const quiet = [...head, '', '0', '0', '', '', ...outcomes]
+    const quiet = [...head, '', '0', '0', prefix, '', ...outcomes]
     let args = quiet
     let again: readonly string[] | null = quiet
     if (want !== undefined && spelled !== undefined) {
@@ -221,12 +232,13 @@ export class Turns {
     try {
       reply = settleReply(await this.#options.send(shard, args, again), prefix)
     } catch (error) {
-      if (leaves) state.waiting.push(...waiting)
+      state.waiting.push(...leaves)
       throw error
     }
     if (want !== undefined && spelled !== undefined) {
       state.hot = reply.more
-      if (!reply.more && this.#takers.has(prefix)) state.waiting.push({ name: spelled.name, member: prefix })
+      if (!reply.more && this.#takers.has(prefix))
+        state.waiting.push({ name: spelled.name, member: prefix, want })
     }
     return reply
   }

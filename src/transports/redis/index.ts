@@ -21,6 +21,7 @@ import type {
 import {
   checkExtension,
   checkOutgoing,
+  checkPeek,
   checkReleases,
   checkReservation,
   deadLettersOf,
@@ -179,6 +180,7 @@ export class RedisTransport implements Transport {
   }
 
   async peek(queue: string, limit: number): Promise<Message[]> {
+    checkPeek(queue, limit)
     const { session } = await this.#open()
     const bodies = (await session.run('peek', [this.#keys.of(queue)], [String(limit)])) as Buffer[]
     return bodies.map((body) => ({ body: new Uint8Array(body) }))
@@ -198,8 +200,10 @@ export class RedisTransport implements Transport {
       const limit = want.limit - deliveries.length
       if (limit === 0) break
       const keys = run.map((queue) => this.#keys.of(queue))
-      const args = [session.id(), String(limit), String(want.visibilityMs)]
-      const [next, ...found] = (await session.run('reserve', keys, args)) as [Buffer, ...unknown[]]
+      const [next, ...found] = (await session.reserve(keys, limit, want.visibilityMs)) as [
+        Buffer,
+        ...unknown[],
+      ]
       if (next.length > 0) nextMs = Math.min(nextMs, Math.max(1, Number(next)))
       for (let at = 0; at < found.length; at += 4) {
         const [index, token, deliveries_, body] = found.slice(at, at + 4) as [number, Buffer, number, Buffer]

@@ -23,15 +23,14 @@ local function split(record)
 end
 `
 
-// Where a script changes something, a resent call (ARGV[2]) is answered what it was answered at first (by its id, ARGV[1]).
+// A call that is sent again is answered what it was answered at first, by its id (ARGV[1]), and changes nothing. Each one
+// looks, for a server that hung may come upon the second sending first.
 const ONCE = `
 local once = KEYS[1] .. ':sent:' .. ARGV[1]
-if ARGV[2] == '1' then
-  local before = redis.call('GET', once)
-  if before then return before end
-end
+local before = redis.call('GET', once)
+if before then return before end
 local function answered(answers)
-  redis.call('SET', once, answers, 'PX', ARGV[3])
+  redis.call('SET', once, answers, 'PX', ARGV[2])
   return answers
 end
 `
@@ -88,7 +87,10 @@ end
 const STRANGERS = `
 local function strangers(queue, visibility)
   local processing, held = queue .. ':processing', queue .. ':held'
-  if redis.call('LLEN', processing) <= redis.call('HLEN', held) then return end
+  if redis.call('LLEN', processing) <= redis.call('HLEN', held) then
+    redis.call('DEL', queue .. ':strangers')
+    return
+  end
   if not redis.call('SET', queue .. ':looked', '1', 'NX', 'PX', math.min(1000, visibility)) then return end
   local ours = {}
   for _, record in ipairs(redis.call('HVALS', held)) do
@@ -120,7 +122,7 @@ local function strangers(queue, visibility)
 end
 `
 
-// ARGV: id, again, limit, visibility. Answers when something is due next (or ''), and per message the index of its queue,
+// ARGV: id, how often it was sent before, limit, visibility. Answers when something is due next (or ''), and per message the index of its queue,
 // its token, its deliveries and its bytes. Ends early at 8 MB, so that no answer blocks the server for long.
 const RESERVE = `
 local limit, visibility = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -132,10 +134,10 @@ local function hand(index, token, deliveries, body)
 end
 
 -- What a lost answer had handed out is handed out by this one.
-if ARGV[2] == '1' then
+for sending = 0, ARGV[2] - 1 do
   for index, queue in ipairs(KEYS) do
     for turn = 1, limit do
-      local token = ARGV[1] .. '.' .. turn
+      local token = ARGV[1] .. '.' .. sending .. '.' .. turn
       local record = redis.call('HGET', queue .. ':held', token)
       if record then
         local deliveries, body = split(record)
@@ -143,15 +145,16 @@ if ARGV[2] == '1' then
       end
     end
   end
-  if #answer > 1 then return answer end
 end
+if #answer > 1 then return answer end
 
+local prefix = ARGV[1] .. '.' .. ARGV[2] .. '.'
 local function lease(index, queue, bodies, deliveries)
   local scores, records = {}, {}
   for at, body in ipairs(bodies) do
     taken = taken + 1
     size = size + #body
-    local token, count = ARGV[1] .. '.' .. taken, deliveries and deliveries[at] or 0
+    local token, count = prefix .. taken, deliveries and deliveries[at] or 0
     scores[#scores + 1] = score(now + visibility, taken)
     scores[#scores + 1] = token
     records[#records + 1] = token
@@ -227,31 +230,31 @@ local function take(queue, token)
 end
 `
 
-/** ARGV: id, again, how long to remember (ms); per message: the index of its queue, its delay, its bytes. */
+/** ARGV: id, how long to remember (ms); per message: the index of its queue, its delay, its bytes. */
 const PUBLISH = `
-for at = 4, #ARGV, 3 do store(KEYS[tonumber(ARGV[at])], tonumber(ARGV[at + 1]), (at - 4) / 3, ARGV[at + 2]) end
+for at = 3, #ARGV, 3 do store(KEYS[tonumber(ARGV[at])], tonumber(ARGV[at + 1]), (at - 3) / 3, ARGV[at + 2]) end
 flush()
 return answered('')
 `
 
-/** ARGV: id, again, how long to remember; per delivery: the index of its queue, its token. */
+/** ARGV: id, how long to remember; per delivery: the index of its queue, its token. */
 const ACK = `
 local answers = {}
-for at = 4, #ARGV, 2 do
+for at = 3, #ARGV, 2 do
   answers[#answers + 1] = take(KEYS[tonumber(ARGV[at])], ARGV[at + 1]) and '1' or '0'
 end
 return answered(table.concat(answers))
 `
 
-/** ARGV: id, again, how long to remember; per delivery: its queue, its token, the new queue, the delay, '1' for new bytes, these. */
+/** ARGV: id, how long to remember; per delivery: its queue, its token, the new queue, the delay, '1' for new bytes, these. */
 const RELEASE = `
 local answers = {}
-for at = 4, #ARGV, 6 do
+for at = 3, #ARGV, 6 do
   local body = take(KEYS[tonumber(ARGV[at])], ARGV[at + 1])
   answers[#answers + 1] = body and '1' or '0'
   if body then
     if ARGV[at + 4] == '1' then body = ARGV[at + 5] end
-    store(KEYS[tonumber(ARGV[at + 2])], tonumber(ARGV[at + 3]), (at - 4) / 6, body)
+    store(KEYS[tonumber(ARGV[at + 2])], tonumber(ARGV[at + 3]), (at - 3) / 6, body)
   end
 end
 flush()

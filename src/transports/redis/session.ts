@@ -1,7 +1,7 @@
 // One opened Redis transport: its connection, its scripts, and its waits.
 import { randomBytes } from 'node:crypto'
 import type { Redis } from 'ioredis'
-import type { ClientSettings } from '../../drivers/redis-clients.ts'
+import type { Client, ClientSettings } from '../../drivers/redis-clients.ts'
 import { loadLibrary } from '../../drivers/redis-clients.ts'
 import { Connection } from '../../drivers/redis-connection.ts'
 import { judge } from '../../drivers/redis-faults.ts'
@@ -41,33 +41,42 @@ export class Session {
     this.bells = new Bells({ connect, blockMs: Math.min(2_000, settings.timeoutMs / 2), trouble })
   }
 
-  /**
-   * Runs a script over these keys. A call has an id, by which the script knows it again when it is sent anew because
-   * the connection went while the answer was awaited.
-   */
+  /** Runs a script over these keys; it is sent again when the connection went while its answer was awaited. */
   run(name: ScriptName, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
-    const { source, sha } = SCRIPTS[name]
-    return this.connection.command(async (client, lost) => {
-      const redis = client as Redis &
-        Record<'evalshaBuffer' | 'evalBuffer', (...args: unknown[]) => Promise<unknown>>
-      const head =
-        name === 'reserve' || isOnce(name) ? [args[0] as string, lost ? '1' : '0', ...args.slice(1)] : args
-      // An array is spread by ioredis: JavaScript itself allows no more than about 100,000 arguments.
-      try {
-        return await redis.evalshaBuffer(sha, keys.length, keys, head)
-      } catch (error) {
-        if (judge(error, this.#target.masked) !== 'unknown script') throw error
-        return await redis.evalBuffer(source, keys.length, keys, head)
-      }
-    })
+    return this.connection.command((client) => this.#send(client, name, keys, args))
   }
 
-  /** Runs a script that remembers what it answered. */
+  /** By its id, the script knows a call that has been done already. */
   once(name: 'publish' | 'ack' | 'release', keys: readonly string[], args: readonly Argument[]) {
-    return this.run(name, keys, [this.id(), this.#rememberMs, ...args])
+    return this.run(name, keys, [this.#id(), this.#rememberMs, ...args])
   }
 
-  id(): string {
+  /**
+   * Each time it is sent, it takes under tokens of its own: a server that hung may do the first one after the second, and
+   * must not put other messages under tokens that are already in use.
+   */
+  reserve(keys: readonly string[], limit: number, visibilityMs: number): Promise<unknown> {
+    const id = this.#id()
+    let sent = 0
+    return this.connection.command((client) =>
+      this.#send(client, 'reserve', keys, [id, String(sent++), String(limit), String(visibilityMs)]),
+    )
+  }
+
+  async #send(client: Client, name: ScriptName, keys: readonly string[], args: readonly Argument[]) {
+    const { source, sha } = SCRIPTS[name]
+    const redis = client as Redis &
+      Record<'evalshaBuffer' | 'evalBuffer', (...args: unknown[]) => Promise<unknown>>
+    // An array is spread by ioredis: JavaScript itself allows no more than about 100,000 arguments.
+    try {
+      return await redis.evalshaBuffer(sha, keys.length, keys, args)
+    } catch (error) {
+      if (judge(error, this.#target.masked) !== 'unknown script') throw error
+      return await redis.evalBuffer(source, keys.length, keys, args)
+    }
+  }
+
+  #id(): string {
     return `${this.consumer}.${(++this.#calls).toString(36)}`
   }
 
@@ -76,5 +85,3 @@ export class Session {
     this.connection.close()
   }
 }
-
-const isOnce = (name: ScriptName): boolean => name === 'publish' || name === 'ack' || name === 'release'

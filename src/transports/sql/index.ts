@@ -18,6 +18,7 @@ import type {
 import {
   checkExtension,
   checkOutgoing,
+  checkPeek,
   checkReleases,
   checkReservation,
   deadLettersOf,
@@ -137,6 +138,7 @@ export class SqlTransport implements Transport {
   }
 
   async peek(queue: string, limit: number): Promise<Message[]> {
+    checkPeek(queue, limit)
     await this.#open()
     return this.#messages.peek(queue, limit)
   }

@@ -8,7 +8,7 @@ import type { Dialect, Move } from './dialect.ts'
 import { rowOf } from './dialect.ts'
 import { Notices } from './notices.ts'
 import type { Statements } from './statements.ts'
-import { statementsFor } from './statements.ts'
+import { callsFor, channelOf } from './statements.ts'
 
 const LOOK_MS = 1_000
 const NOT_KEPT =
@@ -36,8 +36,8 @@ export class PostgresMessages implements Dialect {
     }
     this.#schema = schema
     this.#driver = new PostgresDriver(options)
-    this.#sql = statementsFor(`${quoted(schema)}.messages`, `${schema}_messages`)
-    this.#notices = new Notices(this.#driver, `${schema}_messages`, trouble)
+    this.#sql = callsFor(schema)
+    this.#notices = new Notices(this.#driver, channelOf(schema), trouble)
   }
 
   async open(): Promise<void> {
@@ -83,7 +83,7 @@ export class PostgresMessages implements Dialect {
       const left = limit - deliveries.length
       if (left === 0) break
       const rows = await this.#driver.query(this.#sql.take, [queue, left, visibilityMs, secret])
-      deliveries.push(...inOrder(rows).map((row) => deliveryOf(queue, row)))
+      deliveries.push(...rows.map((row) => deliveryOf(queue, row)))
     }
     if (deliveries.length === 0 && queues.length === 1) {
       nextMs = Math.min(...(await this.#next(queues)).values())
@@ -146,9 +146,6 @@ export class PostgresMessages implements Dialect {
     return new Map(known.map((row) => [row['queue'] as string, Number(row['next'])]))
   }
 }
-
-// RETURNING promises no order.
-const inOrder = (rows: Rows): Rows => rows.sort((a, b) => Number(a['turn']) - Number(b['turn']))
 
 const deliveryOf = (queue: string, row: Rows[number]): Delivery => ({
   queue,

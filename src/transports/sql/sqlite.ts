@@ -22,6 +22,8 @@ export class SqliteMessages implements Dialect {
   #connection!: SqliteConnection
   #poll: NodeJS.Timeout | undefined
   #version = 0
+  /** The last take found something, so the next may do without a look first. */
+  #found = false
 
   constructor(options: SqliteOptions) {
     this.#settings = settingsOf(options)
@@ -48,9 +50,11 @@ export class SqliteMessages implements Dialect {
 
   async take(want: Reservation, secret: string): Promise<Look> {
     // A look costs the others nothing, the write lock does: an idle consumer takes it only when there is something.
-    const nextMs = await this.#nextMs(want.queues)
+    const nextMs = this.#found ? 0 : await this.#nextMs(want.queues)
     if (nextMs > 0) return { deliveries: [], nextMs: Math.min(nextMs, LOOK_MS) }
     const deliveries = await this.#connection.write(() => this.#take(want, secret))
+    this.#found = deliveries.length > 0
+    if (!this.#found) return { deliveries, nextMs: Math.min(await this.#nextMs(want.queues), LOOK_MS) }
     return { deliveries, nextMs: LOOK_MS }
   }
 
@@ -101,11 +105,8 @@ export class SqliteMessages implements Dialect {
   async peek(queue: string, limit: number): Promise<Message[]> {
     const now = this.#settings.now()
     return this.#connection.read(() => {
-      const found = [ENDED, READY].flatMap((sql) =>
-        this.#connection.statement(sql).all(queue, now, limit),
-      ) as { id: number }[]
       const body = this.#connection.statement(BODY)
-      return found.slice(0, limit).map(({ id }) => ownBody(body.get(id)))
+      return this.#first(queue, now, limit).map((id) => ownBody(body.get(id)))
     })
   }
 
@@ -132,19 +133,22 @@ export class SqliteMessages implements Dialect {
     const take = this.#connection.statement(TAKE)
     const deliveries: Delivery[] = []
     for (const queue of queues) {
-      for (const sql of [ENDED, READY]) {
-        const found = this.#connection.statement(sql).all(queue, now, limit - deliveries.length)
-        for (const { id } of found as { id: number }[]) {
-          const token = `${id}.${secret}`
-          const row = take.get(token, now + Math.ceil(visibilityMs), id) as {
-            deliveries: number
-            body: Uint8Array
-          }
-          deliveries.push({ queue, token, deliveries: row.deliveries, ...ownBody(row) })
+      for (const id of this.#first(queue, now, limit - deliveries.length)) {
+        const token = `${id}.${secret}`
+        const row = take.get(token, now + Math.ceil(visibilityMs), id) as {
+          deliveries: number
+          body: Uint8Array
         }
+        deliveries.push({ queue, token, deliveries: row.deliveries, ...ownBody(row) })
       }
     }
     return deliveries
+  }
+
+  /** The rows that may be handed out; what was held for too long comes first. */
+  #first(queue: string, now: number, limit: number): number[] {
+    const rows = this.#connection.statement(FIRST).all(queue, now, limit, queue, now, limit, limit)
+    return (rows as { id: number }[]).map(({ id }) => id)
   }
 
   /** Until something may be handed out; 0: now. */
@@ -215,10 +219,12 @@ const MIGRATION = `
 
 // An empty array of bytes is bound as NULL by some versions of the driver.
 const INSERT = "INSERT INTO messages (queue, ready_at, body) VALUES (?, ?, ifnull(?, x''))"
-const ENDED = `
-  SELECT id FROM messages WHERE queue = ? AND token IS NOT NULL AND lease_until <= ? ORDER BY lease_until, id LIMIT ?`
-const READY = `
-  SELECT id FROM messages WHERE queue = ? AND token IS NULL AND ready_at <= ? ORDER BY ready_at, id LIMIT ?`
+const FIRST = `
+  SELECT id FROM (
+    SELECT id FROM messages WHERE queue = ? AND token IS NOT NULL AND lease_until <= ? ORDER BY lease_until, id LIMIT ?
+  ) UNION ALL SELECT id FROM (
+    SELECT id FROM messages WHERE queue = ? AND token IS NULL AND ready_at <= ? ORDER BY ready_at, id LIMIT ?
+  ) LIMIT ?`
 const TAKE = `
   UPDATE messages SET deliveries = deliveries + (token IS NOT NULL), token = ?, lease_until = ?
   WHERE id = ? RETURNING deliveries, body`

@@ -108,14 +108,22 @@ local function conclude(r, status, value)
     follow(r, value)
     r@side = string.gsub(r@side, '%+', '')
   end
-  expires = whole(max(expires, now + 1))
+  local lasts = whole(max(expires, now + 1) - now)
   local text = compose(r) .. result
-  put(r@k, text, expires)
+  put(r@k, text, lasts)
   for address in string.gmatch(watchers, '%S+') do tell(address, 'e', r@id, r@side == '' and text or nil) end
-  if r@side ~= '' then call('PEXPIREAT', X .. r@id, expires) end
+  if r@side ~= '' then call('PEXPIRE', X .. r@id, lasts) end
 end
 
+-- What an instance would tell itself goes with the answer to it. It may be one who waits, too: for what, and as whom.
+local own, ownWant, ownName, ownMember
+local mine = {}
+
 local function publish(channel, message)
+  if channel == own then
+    mine[#mine + 1] = message
+    return true
+  end
   -- Hints are hints: a user who may not publish loses them and nothing else.
   local heard = redis.pcall('PUBLISH', prefix .. ':' .. channel, message)
   return not counted or heard ~= 0
@@ -128,6 +136,8 @@ end
 
 local wantsRead = {} -- once
 local howManyWants = 0 -- once
+-- When a want was last written down.
+local wantedAt = {} -- once
 local function readWant(text)
   local want = wantsRead[text]
   if want then return want end
@@ -139,7 +149,7 @@ local function readWant(text)
     for _, queue in ipairs(list.q) do want.queues[queue == 'default' and '' or queue] = true end
   end
   howManyWants = howManyWants + 1
-  if howManyWants > 100 then wantsRead, howManyWants = {}, 1 end
+  if howManyWants > 100 then wantsRead, wantedAt, howManyWants = {}, {}, 1 end
   wantsRead[text] = want
   return want
 end
@@ -155,6 +165,7 @@ local function eachWaiting(lane, handing, try)
         local member = call('SPOP', IDLE .. waiting[index])
         if not member then
           call('HDEL', WANTS, waiting[index])
+          wantedAt[T .. waiting[index]] = nil
           break
         end
         -- Whoever does not hear is gone, and the next one is tried.
@@ -164,28 +175,37 @@ local function eachWaiting(lane, handing, try)
   end
 end
 
+local function give(r, want, address, member)
+  local token, expiry = member .. '.h', now + want.leaseMs
+  if r@token ~= '' then r@before = r@token end
+  r@status, r@attempt, r@begun, r@token = 'r', place4(r@attempt + 1), NOW, token
+  local text = compose(r)
+  if not publish(address, 'h' .. shard .. ' ' .. token .. ' ' .. r@id .. text) then return false end
+  if births[#births - 1] == r@k then births[#births] = text else put(r@k, text) end
+  lease(expiry, { r@ticket, whole(expiry) })
+  bump(r@kind.pending, -1)
+  bump(r@kind.running, 1)
+  pushed, pushedLanes = {}, {}
+  return true
+end
+
 -- A single run that became ready goes straight to one who waits for it, if nothing is ahead of it: claimed here, and sent instead
 -- of the hint. It is one round trip of three between a dispatch and its result. Only where PUBLISH tells whether it was heard.
 local function handOver()
   local name = pushedLanes[1]
-  if not counted or not name or #pushedLanes > 1 or #pushed[name] > 1 then return end
+  if not name or #pushedLanes > 1 or #pushed[name] > 1 or not (counted or ownWant) then return end
+  if not ownWant then
+    waiting = waiting or call('HGETALL', WANTS)
+    if #waiting == 0 then return end
+  end
   local ticket, lane = pushed[name][1], spelled(name)
   local r = redeem(ticket)
   if not r or r@side ~= '' or r@attempt + 1 >= r@kind.policy[1] then return end
   if call('EXISTS', lane.key) == 1 then return end
-  eachWaiting(lane, true, function(want, address, member)
-    local token = member .. '.h'
-    if r@token ~= '' then r@before = r@token end
-    r@status, r@attempt, r@begun, r@token = 'r', place4(r@attempt + 1), NOW, token
-    local text = compose(r)
-    if not publish(address, 'h' .. shard .. ' ' .. token .. ' ' .. r@id .. text) then return false end
-    if births[#births - 1] == r@k then births[#births] = text else put(r@k, text) end
-    lease(now + want.leaseMs, { ticket, whole(now + want.leaseMs) })
-    bump(r@kind.pending, -1)
-    bump(r@kind.running, 1)
-    pushed, pushedLanes = {}, {}
-    return true
-  end)
+  -- The one who asks first: it needs no message.
+  if ownWant and call('SREM', IDLE .. ownName, ownMember) == 1 and give(r, readWant(ownWant), own, ownMember) then return end
+  if not counted then return end
+  eachWaiting(lane, true, function(want, address, member) return give(r, want, address, member) end)
 end
 
 -- Tells as many of those who wait as runs became ready, not all: one run wakes one.
@@ -200,6 +220,17 @@ local function wake()
   end
 end
 
+-- Hears of work from now on, or is handed some. For a second a want is known to be written down: long enough to spare a busy
+-- worker the command, and short enough where another version of these scripts took it away.
+local function register(name, text, member)
+  local since = now - (wantedAt[T .. name] or 0)
+  if since < 0 or since > 1000 then
+    call('HSET', WANTS, name, text)
+    wantedAt[T .. name] = now
+  end
+  call('SADD', IDLE .. name, member)
+end
+
 -- Every script that changes something ends with this.
 local function finish()
   handOver()
@@ -207,7 +238,7 @@ local function finish()
   flush()
   wake()
   for field, by in pairs(counts) do
-    if by ~= 0 and call('HINCRBY', COUNTS, field, by) == 0 then call('HDEL', COUNTS, field) end
+    if by ~= 0 then call('HINCRBY', COUNTS, field, by) end
   end
   for _, address in ipairs(hearers) do
     local told = hints[address]

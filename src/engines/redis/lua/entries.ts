@@ -100,11 +100,16 @@ const MALFORMED_MS = 30 * 86_400_000
 export const ENTRIES = `
 local sub, match, min, max = string.sub, string.match, math.min, math.max -- once
 local unpackText = struct.unpack -- once
-local call, T = redis.call, KEYS[1]
+local call = redis.call
 local counted = ARGV[1] == '1'
-local prefix, shard = string.match(T, '^{(.*):(%d+)')
-local E, A, X, L, D = T .. 'e:', T .. 'a:', T .. 'x:', T .. 'l:', T .. 'delayed'
-local LANES, LEASES, COUNTS, WANTS, IDLE = T .. 'lanes', T .. 'leases', T .. 'counts', T .. 'wants', T .. 'idle:'
+local T, prefix, shard, E, A, X, L, D -- once
+local LANES, LEASES, COUNTS, WANTS, IDLE -- once
+if KEYS[1] ~= T then
+  T = KEYS[1]
+  prefix, shard = string.match(T, '^{(.*):(%d+)')
+  E, A, X, L, D = T .. 'e:', T .. 'a:', T .. 'x:', T .. 'l:', T .. 'delayed'
+  LANES, LEASES, COUNTS, WANTS, IDLE = T .. 'lanes', T .. 'leases', T .. 'counts', T .. 'wants', T .. 'idle:'
+end
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local function moment(ms) return string.format('%013d', ms) end
@@ -123,7 +128,7 @@ local function bump(field, by) counts[field] = (counts[field] or 0) + by end
 
 -- What was read, and what is to be written, by key. MGET answers nothing, and no error, for a key of another
 -- type.
-local cache, births, writes, expiries = {}, {}, {}, {}
+local cache, births, writes, endings = {}, {}, {}, {}
 local function fetch(keys)
   add(function(list, from, to)
     for index, text in ipairs(call('MGET', unpack(list, from, to))) do
@@ -143,12 +148,13 @@ local function get(k)
   return text
 end
 
--- 'expires' only for what has ended: a run that lives has no time to live, and MSET takes away what its key
--- had.
-local function put(k, text, expires)
-  cache[k], expiries[k] = text, expires
-  local length = #writes
-  writes[length + 1], writes[length + 2] = k, text
+-- With a time to live, in ms as text, only what has ended: a run that lives has none, and MSET takes away what its key had.
+local function put(k, text, lasts)
+  cache[k] = text
+  local list = lasts and endings or writes
+  local length = #list
+  list[length + 1], list[length + 2] = k, text
+  if lasts then list[length + 3] = lasts end
 end
 
 local malformed = {}
@@ -181,10 +187,13 @@ local function write()
     add(bear, births)
     births = {}
   end
-  if #writes == 0 then return end
-  add(function(list, from, to) call('MSET', unpack(list, from, to)) end, writes)
-  for k, expires in pairs(expiries) do call('PEXPIREAT', k, expires) end
-  writes, expiries = {}, {}
+  if #writes > 0 then
+    add(function(list, from, to) call('MSET', unpack(list, from, to)) end, writes)
+    writes = {}
+  end
+  if #endings == 0 then return end
+  for index = 1, #endings, 3 do call('SET', endings[index], endings[index + 1], 'PX', endings[index + 2]) end
+  endings = {}
 end
 
 local function rename(from, to)

@@ -1,6 +1,8 @@
 // The server-side scripts' second part: lanes, tickets, and the birth of a run.
 import { INLINE } from './entries.ts'
 
+/** How many of the delayed are looked at for the one that is wanted next. */
+export const MAX_LOOK = 16
 /** How many of the delayed move to their lanes in one call: 2 ms at the most. */
 const MAX_MOVED = 500
 
@@ -83,8 +85,11 @@ local function drop(lane, ticket)
   end
 end
 
+-- The first of what is due later, as long as nothing was added since it was read.
+local soon
 local function delay(lane, ticket, due)
   call('ZADD', D, due, ticket)
+  soon = nil
   -- One who sleeps has to learn that something is due sooner than it was told.
   ready[lane] = max(ready[lane] or 0, 1)
 end
@@ -96,6 +101,9 @@ end
 -- What has become due moves to its lane, before anything else gets there, so that lanes stay in order of due
 -- time.
 local function moveDue()
+  soon = call('ZRANGE', D, 0, ${MAX_LOOK - 1}, 'WITHSCORES')
+  if not soon[1] or tonumber(soon[2]) > now then return end
+  soon = nil
   local due = call('ZRANGEBYSCORE', D, '-inf', now, 'LIMIT', 0, ${MAX_MOVED})
   if #due == 0 then return end
   local keys = {}

@@ -92,7 +92,7 @@ function chunksOf(source: string): Chunk[] {
   }
   return texts.map((lines) => {
     const text = lines.join('\n')
-    const [, name, list] = /^local (?:function (\w+)|([\w, ]+?)(?: =|\n|$))/.exec(text) ?? []
+    const [, name, list] = /^local (?:function (\w+)|([\w, ]+?)(?: =| --|\n|$))/.exec(text) ?? []
     const names = name === undefined ? (list ?? '').split(',').map((each) => each.trim()) : [name]
     return { text, names: names.filter((each) => each !== '') }
   })
