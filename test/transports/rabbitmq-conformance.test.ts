@@ -30,7 +30,8 @@ const rabbitmq: TransportFactory = {
       'the delayed messages of all queues lie in the same queues of the broker, which counts them together',
     'the depth counts what consumers hold, until their visibility is over':
       'AMQP tells how many are ready, and nothing of what is not acked',
-    'a look takes nothing': 'AMQP can only take and put back, which counts as a delivery (see rabbitmq.test.ts)',
+    'a look takes nothing':
+      'AMQP can only take and put back, which counts as a delivery (see rabbitmq.test.ts)',
   },
 }
 

@@ -1,11 +1,12 @@
 // Takes messages for whoever asks: what is there now, else the first that comes, and over lost connections too.
+import { isDeferqError } from '../../errors.ts'
 import type { Delivery, Reservation } from '../transport.ts'
-import { codeOf, judge, NOT_FOUND } from './faults.ts'
+import { codeOf, isRefusal, judge, NOT_FOUND } from './faults.ts'
 import type { Holdings } from './holdings.ts'
 import type { Link } from './link.ts'
 import type { Queues } from './queues.ts'
-import { Session } from './session.ts'
 import type { Subscription } from './session.ts'
+import { Session } from './session.ts'
 
 interface Taking {
   session: Session
@@ -57,11 +58,11 @@ export class Consumer {
         if (found.length > 0 || performance.now() >= end || stop.aborted) return found
       } catch (error) {
         if (found.length > 0) return found
-        const fault = judge(error, this.#link.where)
-        if (codeOf(error) === NOT_FOUND) for (const queue of queues) this.#queues.forget(queue)
-        else if (fault.code !== 'STORE_UNAVAILABLE' || !waits) throw fault
+        const gone = codeOf(error) === NOT_FOUND
+        if (isDeferqError(error) || (isRefusal(error) && !gone)) throw judge(error, this.#link.where)
         // A queue that was deleted, or a connection that went: both are made again, within a bound.
-        if (++misses > 2 || stop.aborted) throw fault
+        if (gone) for (const queue of queues) this.#queues.forget(queue)
+        if (++misses > 2 || stop.aborted) throw judge(error, this.#link.where)
       }
     }
   }

@@ -77,11 +77,7 @@ export class Delays {
     return part
   }
 
-  async #make(
-    link: Link,
-    deadline: number,
-    make: (channel: Channel) => Promise<unknown>,
-  ): Promise<void> {
+  async #make(link: Link, deadline: number, make: (channel: Channel) => Promise<unknown>): Promise<void> {
     try {
       await link.within(deadline, make)
     } catch (error) {

@@ -9,6 +9,10 @@ const RESOURCE_LOCKED = 405
 
 export const codeOf = (error: unknown): number | undefined => (error as { code?: number } | undefined)?.code
 
+/** The broker said no, and would again; everything else is a connection that went. */
+export const isRefusal = (error: unknown): boolean =>
+  [ACCESS_REFUSED, NOT_FOUND, RESOURCE_LOCKED, PRECONDITION_FAILED].includes(codeOf(error) ?? 0)
+
 export function judge(error: unknown, where: string): DeferqError {
   if (isDeferqError(error)) return error
   const { message } = error as Error
@@ -22,9 +26,15 @@ export function judge(error: unknown, where: string): DeferqError {
         `does not allow this user what is needed (${message}). Grant it: configure, write and read on the queues and on 'deferq.*'.`,
       )
     case RESOURCE_LOCKED:
-      return say('STORE_MISMATCH', `keeps a queue for another connection alone (${message}). Use another name.`)
+      return say(
+        'STORE_MISMATCH',
+        `keeps a queue for another connection alone (${message}). Use another name.`,
+      )
     case PRECONDITION_FAILED:
-      return say('STORE_MISMATCH', `has something of this name that differs from what is needed (${message}).`)
+      return say(
+        'STORE_MISMATCH',
+        `has something of this name that differs from what is needed (${message}).`,
+      )
   }
   return unavailable('The connection was lost to RabbitMQ', where, error)
 }

@@ -1,7 +1,7 @@
 // The RabbitMQ transport: quorum queues, confirmed publishes, delays in the broker, and leases that this process keeps.
 import type { ConnectionOptions } from 'node:tls'
 import { checkBatch } from '../../engine.ts'
-import { DeferqError } from '../../errors.ts'
+import type { DeferqError } from '../../errors.ts'
 import type {
   Answer,
   Burial,
@@ -13,7 +13,13 @@ import type {
   Reservation,
   Transport,
 } from '../transport.ts'
-import { checkExtension, checkOutgoing, checkReleases, checkReservation, deadLettersOf } from '../transport.ts'
+import {
+  checkExtension,
+  checkOutgoing,
+  checkReleases,
+  checkReservation,
+  deadLettersOf,
+} from '../transport.ts'
 import { Consumer } from './consumer.ts'
 import { MAX_DELAY_MS } from './delays.ts'
 import { closed, codeOf, judge, NOT_FOUND } from './faults.ts'

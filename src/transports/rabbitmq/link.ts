@@ -1,8 +1,9 @@
 // One connection to a broker: connects again by itself, and lets nobody wait for longer than asked.
 import type { ConnectionOptions } from 'node:tls'
 import type { Channel, ChannelModel } from 'amqplib'
-import { DeferqError } from '../../errors.ts'
-import { closed, isLoginFault, judge, loginFault, unavailable } from './faults.ts'
+import { DeferqError, isDeferqError } from '../../errors.ts'
+import { sleep } from '../../time.ts'
+import { closed, isLoginFault, isRefusal, judge, loginFault, unavailable } from './faults.ts'
 import type { Target } from './url.ts'
 
 // A frozen or unreachable consumer is found out by the broker after two to three of these, and what it held is handed out again.
@@ -73,8 +74,20 @@ export class Link {
     })
   }
 
-  /** A channel of its own for a piece of work whose failure would close it. */
+  /** A channel of its own for work that may close it by failing; done again if the connection goes meanwhile. */
   async within<Result>(deadline: number, work: (channel: Channel) => Promise<Result>): Promise<Result> {
+    for (;;) {
+      try {
+        return await this.#once(deadline, work)
+      } catch (error) {
+        // Two who declare one quorum queue at the same moment: the broker may close the connection of one with 541.
+        if (isDeferqError(error) || isRefusal(error)) throw error
+        await sleep(10 + Math.random() * 50)
+      }
+    }
+  }
+
+  async #once<Result>(deadline: number, work: (channel: Channel) => Promise<Result>): Promise<Result> {
     const model = await this.model(deadline)
     const channel = await this.answer(model.createChannel(), deadline)
     channel.on('error', () => undefined) // told by the call that failed

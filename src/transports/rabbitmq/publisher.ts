@@ -1,10 +1,13 @@
 // Sends messages and knows that the broker has them: confirms by the batch, returns, resending, and a bound on all of it.
 import type { ConfirmChannel, Message, Options } from 'amqplib'
 import { DeferqError } from '../../errors.ts'
+import { sleep } from '../../time.ts'
 import { Delays } from './delays.ts'
-import { codeOf, full, judge, NOT_FOUND, unavailable } from './faults.ts'
+import { codeOf, full, isRefusal, judge, NOT_FOUND, unavailable } from './faults.ts'
 import type { Link } from './link.ts'
 import type { Queues } from './queues.ts'
+
+const REFUSED_MS = 100
 
 export interface Sending {
   queue: string
@@ -34,7 +37,7 @@ interface Landing {
   /** The channel went first: there or not. */
   lost: Sending[]
   returned: Sending[]
-  refused: number
+  refused: Sending[]
 }
 
 export class Publisher {
@@ -72,19 +75,24 @@ export class Publisher {
       const flights = await this.#prepare(left, deadline)
       const open = await this.#channel(deadline)
       const { lost, returned, refused } = await this.#fly(open, flights, deadline)
-      if (refused > 0) {
-        throw full(this.#link.where, `${refused} of ${left.length} were refused, as by a limit of their queue`)
+      if (refused.length > 0) {
+        // A queue that elects its leader refuses for a moment; one with a limit does until somebody takes from it.
+        if (performance.now() + REFUSED_MS > deadline) {
+          throw full(this.#link.where, `${refused.length} were refused, as by a limit of their queue`)
+        }
+        await sleep(REFUSED_MS)
       }
       // Queue or exchange was there once: somebody has deleted it, or the broker is another one.
       const gone = returned.length > 0 || codeOf(open.fault) === NOT_FOUND
       if (gone) {
         for (const { queue } of left) this.#queues.forget(queue)
         this.#delays.forget()
-        if (++missing > 2) throw unavailable('Queues vanish as soon as they are made', this.#link.where, open.fault)
-      } else if (lost.length > 0 && open.fault !== undefined) {
+        if (++missing > 2)
+          throw unavailable('Queues vanish as soon as they are made', this.#link.where, open.fault)
+      } else if (lost.length > 0 && isRefusal(open.fault)) {
         throw judge(open.fault, this.#link.where)
       }
-      left = [...lost, ...returned]
+      left = [...lost, ...returned, ...refused]
     }
   }
 
@@ -131,17 +139,20 @@ export class Publisher {
   /** Many are sent, and one promise waits for the confirms of all. */
   #fly(open: Open, flights: readonly Flight[], deadline: number): Promise<Landing> {
     return new Promise((resolve, reject) => {
-      const landing: Landing = { lost: [], returned: [], refused: 0 }
+      const landing: Landing = { lost: [], returned: [], refused: [] }
       let flying = flights.length
-      const timer = setTimeout(() => {
-        const { blocked, where } = this.#link
-        const overdue = this.#link.overdue('No confirm came in time from RabbitMQ')
-        reject(blocked === undefined ? overdue : full(where, blocked))
-      }, Math.max(0, deadline - performance.now()))
+      const timer = setTimeout(
+        () => {
+          const { blocked, where } = this.#link
+          const overdue = this.#link.overdue('No confirm came in time from RabbitMQ')
+          reject(blocked === undefined ? overdue : full(where, blocked))
+        },
+        Math.max(0, deadline - performance.now()),
+      )
       const land = (flight: Flight, error: Error | null): void => {
         open.flights.delete(flight)
         if (flight.returned) landing.returned.push(flight.sending)
-        else if (error?.message === 'message nacked') landing.refused++
+        else if (error?.message === 'message nacked') landing.refused.push(flight.sending)
         else if (error) landing.lost.push(flight.sending)
         if (--flying > 0) return
         clearTimeout(timer)

@@ -97,7 +97,8 @@ export const assertQueue = (channel: Channel, queue: string, args: Arguments): P
 
 /** The arguments as the queue has them, as far as is known by now, or an error that says why it won't do. */
 function accept(wanted: Arguments, queue: string, error: Error, where: string): Arguments {
-  const found = /inequivalent arg '([^']+)' .* but current is (?:none|(?:the value )?'(.*?)'(?: of type '(\w+)')?)"?$/
+  const found =
+    /inequivalent arg '([^']+)' .* but current is (?:none|(?:the value )?'(.*?)'(?: of type '(\w+)')?)"?$/
   const [, name = '', text, type] = found.exec(error.message) ?? []
   const current = type === undefined || type === 'longstr' ? text : Number(text)
   if (!TOLERATED.has(name) || wanted[name] === current || current === 'stream') {

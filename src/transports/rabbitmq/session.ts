@@ -13,7 +13,7 @@ export class Session {
   readonly #subscriptions = new Map<string, Subscription>()
   readonly #tags: string
   #count = 0
-  #prefetch = 1
+  #prefetch = 0
   #syncing: Promise<unknown> | undefined
   #nextSync: Promise<void> | undefined
 
