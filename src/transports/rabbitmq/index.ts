@@ -46,6 +46,7 @@ const QUIET_MS = 10_000
 export class RabbitmqTransport implements Transport {
   readonly name = 'rabbitmq'
   readonly caveats = [
+    'A queue that was made within a second before a crash of its only broker may be gone with it.',
     'An ack, like all of AMQP, can be overtaken by the loss of the connection: the message is then handed out again.',
     'A release or a dead letter is two steps, the new message first: a crash in between makes two of it, never none.',
     'A publish whose connection is lost is sent again: where the confirm was lost, there are two of it.',
