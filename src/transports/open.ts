@@ -19,6 +19,8 @@ export { deadLettersOf } from './transport.ts'
 
 const TRANSPORTS: Record<string, (url: string) => Promise<Transport>> = {
   'memory:': async () => new (await import('./memory.ts')).MemoryTransport(),
+  'amqp:': rabbitmq,
+  'amqps:': rabbitmq,
 }
 
 /** Refuses a malformed URL at once; what it answers makes the transport. */
@@ -27,6 +29,12 @@ export function openTransport(url: string): () => Promise<Transport> {
   if (open !== undefined) return () => open(url)
   throw new DeferqError(
     'INVALID_URL',
-    `The url '${maskUrl(String(url))}' names no transport. Use one of 'memory:'.`,
+    `The url '${maskUrl(String(url))}' names no transport. Use one of ${Object.keys(TRANSPORTS)
+      .map((scheme) => `'${scheme}'`)
+      .join(', ')}.`,
   )
+}
+
+async function rabbitmq(url: string): Promise<Transport> {
+  return new (await import('./rabbitmq/index.ts')).RabbitmqTransport({ url })
 }
