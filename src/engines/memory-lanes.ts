@@ -76,9 +76,10 @@ export class Lanes<Run extends Queued> {
     return firstValid(this.#delayed)?.dueAt
   }
 
-  /** Hears `work` once something wanted comes up. */
+  /** Hears `work` once something wanted comes up; wanting nothing, no more. */
   wait(hearing: Hearing, want: Want): void {
-    this.#waiting.set(hearing, want)
+    if (want.limit === 0) this.#waiting.delete(hearing)
+    else this.#waiting.set(hearing, want)
   }
 
   leave(hearing: Hearing): void {

@@ -19,9 +19,27 @@ export { deadLettersOf } from './transport.ts'
 
 const TRANSPORTS: Record<string, (url: string) => Promise<Transport>> = {
   'memory:': async () => new (await import('./memory.ts')).MemoryTransport(),
-  'amqp:': rabbitmq,
-  'amqps:': rabbitmq,
 }
+for (const scheme of ['sqlite:', 'postgres:', 'postgresql:']) {
+  TRANSPORTS[scheme] = async (url) => new (await import('./sql/index.ts')).SqlTransport({ url })
+}
+for (const scheme of [
+  'redis:',
+  'rediss:',
+  'redis+cluster:',
+  'rediss+cluster:',
+  'redis+sentinel:',
+  'rediss+sentinel:',
+]) {
+  TRANSPORTS[scheme] = async (url) => new (await import('./redis/index.ts')).RedisTransport({ url })
+}
+for (const scheme of ['amqp:', 'amqps:']) {
+  TRANSPORTS[scheme] = async (url) => new (await import('./rabbitmq/index.ts')).RabbitmqTransport({ url })
+}
+
+const KNOWN =
+  "'memory:', 'sqlite:./deferq.db', 'postgres://user:password@localhost/database', 'redis://localhost:6379', " +
+  "'redis+cluster://h1,h2', 'redis+sentinel://h1,h2?name=master', 'amqp://user:password@localhost/vhost'"
 
 /** Refuses a malformed URL at once; what it answers makes the transport. */
 export function openTransport(url: string): () => Promise<Transport> {
@@ -29,12 +47,6 @@ export function openTransport(url: string): () => Promise<Transport> {
   if (open !== undefined) return () => open(url)
   throw new DeferqError(
     'INVALID_URL',
-    `The url '${maskUrl(String(url))}' names no transport. Use one of ${Object.keys(TRANSPORTS)
-      .map((scheme) => `'${scheme}'`)
-      .join(', ')}.`,
+    `The url '${maskUrl(String(url))}' names no transport. Use one of ${KNOWN}.`,
   )
-}
-
-async function rabbitmq(url: string): Promise<Transport> {
-  return new (await import('./rabbitmq/index.ts')).RabbitmqTransport({ url })
 }

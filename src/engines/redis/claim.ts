@@ -184,8 +184,8 @@ export interface SpelledWant {
 // A process has one want, or a few: hashing it anew for each claim would cost 3 µs.
 const spelledWants = new Map<string, SpelledWant>()
 
-export function spellWant({ names, queues }: Want): SpelledWant {
-  const text = JSON.stringify({ n: names, q: queues })
+export function spellWant({ names, queues, leaseMs, take }: Want): SpelledWant {
+  const text = JSON.stringify({ n: names, q: queues, l: take && leaseMs })
   let spelled = spelledWants.get(text)
   if (spelled === undefined) {
     if (spelledWants.size > 100) spelledWants.clear()
@@ -193,6 +193,16 @@ export function spellWant({ names, queues }: Want): SpelledWant {
     spelledWants.set(text, spelled)
   }
   return spelled
+}
+
+/** A run that was handed over: `<token> <id><text>`. */
+export function readHandOver(message: string): Claimed {
+  const space = message.indexOf(' ')
+  const idEnd = space + 60
+  return {
+    entry: readEntry([message.slice(idEnd), message.slice(space + 1, idEnd)]),
+    token: message.slice(0, space),
+  }
 }
 
 export interface SettleReply {

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import type { ConnectionOptions } from 'node:tls'
 import { closedError } from '../../drivers/redis-connection.ts'
+import { Troubles } from '../../drivers/redis-troubles.ts'
 import type { Target } from '../../drivers/redis-url.ts'
 import { checkPrefix, checkShards, readUrl } from '../../drivers/redis-url.ts'
 import type {
@@ -43,7 +44,6 @@ import { compile, SCRIPTS } from './scripts.ts'
 import type { SessionOptions } from './session.ts'
 import { Session } from './session.ts'
 import { deal, parcels, spread } from './shards.ts'
-import { Troubles } from './troubles.ts'
 
 export interface RedisEngineOptions {
   /** redis://, rediss://, redis+cluster://, redis+sentinel:// and the like; options: prefix, shards, name. */
@@ -90,7 +90,7 @@ export class RedisEngine implements Engine {
     this.#prefix = checkPrefix(options.prefix ?? this.#target.prefix ?? 'deferq')
     this.#shards = options.shards === undefined ? this.#target.shards : checkShards(options.shards)
     this.#settings = { timeoutMs: options.timeoutMs ?? 5_000, ...(options.tls ? { tls: options.tls } : {}) }
-    const rewrite = (options as { [REWRITE]?: (source: string, name: string) => string })[REWRITE]
+    const rewrite = (options as { [REWRITE]?: (source: string) => string })[REWRITE]
     this.#scripts = rewrite === undefined ? SCRIPTS : compile(rewrite)
   }
 

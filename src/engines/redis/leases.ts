@@ -2,13 +2,12 @@
 import type { Lease, LeaseAnswer } from '../../engine.ts'
 import { leaseLostError } from '../../engine.ts'
 import { longId, shortId } from './ids.ts'
-import { PRELUDE } from './lua/prelude.ts'
 
 /**
  * In: ARGV 2 how long in ms; then per lease its id and token in one, and its progress marked with p, or ''.
  * Out: a letter per lease: h held, l lost, c cancelled.
  */
-export const EXTEND = `${PRELUDE}
+export const EXTEND = `
 call('DEL', T .. 'none')
 local answers, held, expiry, keys = {}, {}, now + tonumber(ARGV[2]), {}
 for at = 3, #ARGV, 2 do keys[#keys + 1] = E .. sub(ARGV[at], 1, 43) end
@@ -59,7 +58,7 @@ const LOOKED_AT = 1_000
  * In: ARGV 2 the limit, 3 the error of a lost lease, with @A for the attempt and @T for the time.
  * Out: the ids of what went back, the ids of what failed, 1 if there is more to look at, what was malformed.
  */
-export const SWEEP = `${PRELUDE}
+export const SWEEP = `
 call('DEL', T .. 'none')
 moveDue()
 local requeued, failed = {}, {}

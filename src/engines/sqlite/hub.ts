@@ -2,12 +2,12 @@
 // processes did as soon as a look at the file shows it. All of it is hints.
 import { randomBytes } from 'node:crypto'
 import { statSync } from 'node:fs'
+import { MEMORY } from '../../drivers/sqlite-settings.ts'
 import type { Hint, Selector, Want } from '../../engine.ts'
 import { firstDue } from './claim.ts'
 import type { Connection } from './connection.ts'
 import type { Run } from './rows.ts'
 import { CANCELLED, isLive, RUNNING } from './rows.ts'
-import { MEMORY } from './settings.ts'
 import type { News } from './step.ts'
 
 /** An engine, as the hub sees it. */
@@ -91,7 +91,8 @@ export class Hub {
   }
 
   wait(member: Member, want: Want, nextDueAt = Number.POSITIVE_INFINITY): void {
-    this.#waits.set(member, { want, nextDueAt })
+    if (want.limit === 0) this.#waits.delete(member)
+    else this.#waits.set(member, { want, nextDueAt })
     this.arm()
   }
 

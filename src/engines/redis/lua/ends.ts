@@ -6,8 +6,7 @@ import { INLINE } from './entries.ts'
 export const ENDS = `
 -- A follow-up travels as the JSON text of a list of texts; cjson reads those to the letter, and nothing is
 -- ever encoded here, where it would turn [] into {} and round large numbers. The list: s, f or b for success,
--- failure, both, then = for the same parent; id, name, queue, priority, policy, extra, delay, due, params,
--- and its own follow-ups.
+-- failure, both, then = for the same parent; id, kind, priority, delay, due, params, and its own follow-ups.
 local function readFollow(text)
   local list = cjson.decode(text)
   return { text = text, list = list, id = list[2] }
@@ -21,10 +20,9 @@ local function admitFollow(follow, parent)
   -- Its key belongs to it alone, so only what has ended can stand there.
   if text then rename(k, A .. sub(id, 1, 43) .. sub(text, 1, 16)) end
   local thens = {}
-  for index = 11, #list do thens[#thens + 1] = readFollow(list[index]) end
-  local due = max(now, tonumber(list[9]) or now + tonumber(list[8]))
-  local kind = draftKind(list[3], list[4], list[6], list[7])
-  create(kind, id, list[10], tonumber(list[5]), due, nil, nil, parent, thens)
+  for index = 8, #list do thens[#thens + 1] = readFollow(list[index]) end
+  local due = max(now, tonumber(list[6]) or now + tonumber(list[5]))
+  create(kindOf(list[3]), id, list[7], tonumber(list[4]), due, nil, nil, parent, thens)
 end
 
 -- Admits what follows an end of this kind.
@@ -128,42 +126,83 @@ local function wants(want, lane)
   return not want.queues or want.queues[lane.queue] == true
 end
 
+local wantsRead = {} -- once
+local howManyWants = 0 -- once
 local function readWant(text)
+  local want = wantsRead[text]
+  if want then return want end
   local list = cjson.decode(text)
-  local want = { names = {} }
+  want = { names = {}, leaseMs = list.l }
   for _, name in ipairs(list.n) do want.names[name] = true end
   if list.q then
     want.queues = {}
     for _, queue in ipairs(list.q) do want.queues[queue == 'default' and '' or queue] = true end
   end
+  howManyWants = howManyWants + 1
+  if howManyWants > 100 then wantsRead, howManyWants = {}, 1 end
+  wantsRead[text] = want
   return want
 end
 
--- Tells as many of those who wait as runs became ready, not all: one run wakes one. Whoever does not hear is
--- gone, and the next one is told.
-local function wake()
-  if next(ready) == nil then return end
-  local waiting = call('HGETALL', WANTS)
+-- Those who wait, by want: how each is registered begins with its address, and is part of the token of what it is handed.
+local waiting
+local function eachWaiting(lane, handing, try)
+  waiting = waiting or call('HGETALL', WANTS)
   for index = 1, #waiting, 2 do
     local want = readWant(waiting[index + 1])
-    for lane, count in pairs(ready) do
-      if count > 0 and wants(want, spelled(lane)) then
-        while count > 0 do
-          local address = call('SPOP', IDLE .. waiting[index])
-          if not address then
-            call('HDEL', WANTS, waiting[index])
-            break
-          end
-          if publish(address, 'w' .. shard) then count = count - 1 end
+    if wants(want, lane) and (want.leaseMs or not handing) then
+      while true do
+        local member = call('SPOP', IDLE .. waiting[index])
+        if not member then
+          call('HDEL', WANTS, waiting[index])
+          break
         end
-        ready[lane] = count
+        -- Whoever does not hear is gone, and the next one is tried.
+        if try(want, sub(member, 1, 8), member) then return end
       end
+    end
+  end
+end
+
+-- A single run that became ready goes straight to one who waits for it, if nothing is ahead of it: claimed here, and sent instead
+-- of the hint. It is one round trip of three between a dispatch and its result. Only where PUBLISH tells whether it was heard.
+local function handOver()
+  local name = pushedLanes[1]
+  if not counted or not name or #pushedLanes > 1 or #pushed[name] > 1 then return end
+  local ticket, lane = pushed[name][1], spelled(name)
+  local r = redeem(ticket)
+  if not r or r@side ~= '' or r@attempt + 1 >= r@kind.policy[1] then return end
+  if call('EXISTS', lane.key) == 1 then return end
+  eachWaiting(lane, true, function(want, address, member)
+    local token = member .. '.h'
+    if r@token ~= '' then r@before = r@token end
+    r@status, r@attempt, r@begun, r@token = 'r', place4(r@attempt + 1), NOW, token
+    local text = compose(r)
+    if not publish(address, 'h' .. shard .. ' ' .. token .. ' ' .. r@id .. text) then return false end
+    if births[#births - 1] == r@k then births[#births] = text else put(r@k, text) end
+    lease(now + want.leaseMs, { ticket, whole(now + want.leaseMs) })
+    bump(r@kind.pending, -1)
+    bump(r@kind.running, 1)
+    pushed, pushedLanes = {}, {}
+    return true
+  end)
+end
+
+-- Tells as many of those who wait as runs became ready, not all: one run wakes one.
+local function wake()
+  for lane, count in pairs(ready) do
+    if count > 0 then
+      eachWaiting(spelled(lane), false, function(_, address, member)
+        if publish(address, 'w' .. shard .. ' ' .. member) then count = count - 1 end
+        return count == 0
+      end)
     end
   end
 end
 
 -- Every script that changes something ends with this.
 local function finish()
+  handOver()
   write()
   flush()
   wake()

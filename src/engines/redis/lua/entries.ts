@@ -98,16 +98,18 @@ export function numbered(source: string): string {
 const MALFORMED_MS = 30 * 86_400_000
 
 export const ENTRIES = `
+local sub, match, min, max = string.sub, string.match, math.min, math.max -- once
+local unpackText = struct.unpack -- once
 local call, T = redis.call, KEYS[1]
 local counted = ARGV[1] == '1'
 local prefix, shard = string.match(T, '^{(.*):(%d+)')
 local E, A, X, L, D = T .. 'e:', T .. 'a:', T .. 'x:', T .. 'l:', T .. 'delayed'
 local LANES, LEASES, COUNTS, WANTS, IDLE = T .. 'lanes', T .. 'leases', T .. 'counts', T .. 'wants', T .. 'idle:'
-local sub, match, min, max = string.sub, string.match, math.min, math.max
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local function moment(ms) return string.format('%013d', ms) end
-local NOW, NEVER = moment(now), moment(0)
+local NOW = moment(now)
+local NEVER = moment(0) -- once
 -- A number as an argument costs 0.4 µs each time, because Redis prints it with 17 digits.
 local function whole(number) return string.format('%.0f', number) end
 
@@ -121,7 +123,7 @@ local function bump(field, by) counts[field] = (counts[field] or 0) + by end
 
 -- What was read, and what is to be written, by key. MGET answers nothing, and no error, for a key of another
 -- type.
-local cache, writes, expiries = {}, {}, {}
+local cache, births, writes, expiries = {}, {}, {}, {}
 local function fetch(keys)
   add(function(list, from, to)
     for index, text in ipairs(call('MGET', unpack(list, from, to))) do
@@ -149,7 +151,37 @@ local function put(k, text, expires)
   writes[length + 1], writes[length + 2] = k, text
 end
 
+local malformed = {}
+local function bury(k, reason)
+  local rest = sub(k, #T + 3)
+  call('RENAME', k, T .. 'malformed:' .. rest)
+  call('PEXPIRE', T .. 'malformed:' .. rest, ${MALFORMED_MS})
+  malformed[#malformed + 1] = rest
+  malformed[#malformed + 1] = reason
+end
+
+-- MGET is silent about keys of another type. What is born finds them, with no command more for the usual case.
+local function bear(list, from, to)
+  if call('MSETNX', unpack(list, from, to)) == 1 then return end
+  for index = from, to, 2 do
+    if call('EXISTS', list[index]) == 1 then bury(list[index], 'It is no text.') end
+  end
+  call('MSET', unpack(list, from, to))
+end
+
+-- Nothing stands there, or nothing did when it was read.
+local function bornAs(k, text)
+  cache[k] = text
+  local length = #births
+  births[length + 1], births[length + 2] = k, text
+end
+
 local function write()
+  if #births > 0 then
+    add(bear, births)
+    births = {}
+  end
+  if #writes == 0 then return end
   add(function(list, from, to) call('MSET', unpack(list, from, to)) end, writes)
   for k, expires in pairs(expiries) do call('PEXPIREAT', k, expires) end
   writes, expiries = {}, {}
@@ -161,16 +193,13 @@ local function rename(from, to)
   cache[to], cache[from] = cache[from], false
 end
 
-local malformed = {}
 local function setAside(k, reason)
-  local rest = sub(k, #T + 3)
-  rename(k, T .. 'malformed:' .. rest)
-  call('PEXPIRE', T .. 'malformed:' .. rest, ${MALFORMED_MS})
-  malformed[#malformed + 1] = rest
-  malformed[#malformed + 1] = reason
+  write()
+  bury(k, reason)
+  cache[k] = false
 end
 
-local policies = {}
+local policies = {} -- once
 -- maxAttempts, resultTtl, staleTtl, failureTtl, retention: in base 36, 0 as nothing; times in seconds, or in
 -- ms after a point.
 local function policyOf(packed)
@@ -187,7 +216,8 @@ local function policyOf(packed)
   return policy
 end
 
-local kinds = {}
+local kinds = {} -- once
+local howManyKinds = 0 -- once
 local function kindOf(text)
   local kind = kinds[text]
   if kind then return kind end
@@ -202,11 +232,14 @@ local function kindOf(text)
     text = text, length = string.format('%04x', #text), packed = packed, policy = policy, after = sub(text, #packed + 1),
     name = name, queue = queue, lane = lane, pending = 'p' .. lane, running = 'r' .. lane,
   }
+  -- They are kept from call to call; a store sees few of them, or as many as it likes.
+  howManyKinds = howManyKinds + 1
+  if howManyKinds > 1000 then kinds, policies, howManyKinds = {}, {}, 1 end
   kinds[text] = kind
   return kind
 end
 
-local places = {}
+local places = {} -- once
 -- Four places, for attempts and priorities.
 local function place4(number)
   local text = places[number]
@@ -217,8 +250,7 @@ local function place4(number)
   return text
 end
 
-local USUAL = place4(0)
-local unpackText = struct.unpack
+local USUAL = place4(0) -- once
 
 -- What a text says, or nil if it makes no sense.
 local function parse(text, k, ticket, id)

@@ -109,16 +109,18 @@ local function moveDue()
   flush()
 end
 
--- A draft's kind is what it has in common with others: name, queue, policy, extra.
-local function draftKind(name, queue, policy, extra)
-  if queue == 'default' then queue = '' end
-  if queue == '' and extra == '' then return kindOf(policy .. ':' .. name) end
-  return kindOf(policy .. ';' .. #queue .. ',' .. (extra == '' and '' or #extra - 1) .. ':' .. queue .. sub(extra, 2) .. name)
+-- A run's text up to its params.
+local function birth(kind, priority, due, watchers, accepted, side)
+  if due <= now and priority == 0 and not watchers and not accepted and side == '' then
+    return 'n' .. NOW .. kind.length .. kind.text
+  end
+  return 'p' .. NOW .. kind.length .. moment(due) .. NEVER .. NEVER .. NEVER .. NEVER .. USUAL .. place4(priority)
+    .. USUAL .. ',,,' .. (accepted or '') .. ',,' .. (watchers or '') .. ',' .. side .. ';' .. kind.text
 end
 
 -- A run from its birth: under its key, pending.
 local function create(kind, id, params, priority, due, watchers, accepted, parent, thens)
-  local k, ticket, side = E .. sub(id, 1, 43), sub(id, 1, 45), ''
+  local ticket, side = sub(id, 1, 45), ''
   bump(kind.pending, 1)
   enqueue(laneAt(kind, priority), ticket, due)
   if #params > ${INLINE} then
@@ -134,13 +136,7 @@ local function create(kind, id, params, priority, due, watchers, accepted, paren
     side = side .. '+'
     for _, follow in ipairs(thens) do call('HSET', X .. id, '+' .. follow.id, follow.text) end
   end
-  local status, head = 'n', ''
-  if due > now or priority ~= 0 or watchers or accepted or side ~= '' then
-    status = 'p'
-    head = moment(due) .. NEVER .. NEVER .. NEVER .. NEVER .. USUAL .. place4(priority) .. USUAL .. ',,,'
-      .. (accepted or '') .. ',,' .. (watchers or '') .. ',' .. side .. ';'
-  end
-  put(k, sub(id, 44) .. status .. NOW .. kind.length .. head .. kind.text .. params)
+  bornAs(E .. sub(id, 1, 43), sub(id, 44) .. birth(kind, priority, due, watchers, accepted, side) .. params)
 end
 
 -- Notes that a lease ends then, so that a sweep need not look before.
