@@ -58,6 +58,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
   readonly tasks: ReadonlyMap<string, AnyTask> | undefined
   /** For a worker, which has to know the time-out and the back-off among them. */
   readonly defaults: Readonly<SharedOptions>
+  readonly limits: Partial<Limits> | undefined
   readonly logger: Logger
   readonly #log: Logger
   readonly #drafter: Drafter
@@ -81,6 +82,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     checkLogger(logger, 'new DeferQ()')
     this.tasks = tasks === undefined ? undefined : byName(tasks)
     this.defaults = { ...defaults }
+    this.limits = limits
     this.logger = logger
     this.#log = unfailing(logger)
     this.#make = engine === undefined ? openEngine(url) : async () => engine
