@@ -1,6 +1,6 @@
 // The memory engine's queue: what is ready by queue and name, what is due later, who waits for it, and how many there are.
 import type { Counts, Hint, Want } from '../engine.ts'
-import { Heap } from './memory-heap.ts'
+import { Heap } from '../heap.ts'
 
 /** Where a connection is told what happens. */
 export interface Hearing {

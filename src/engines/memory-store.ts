@@ -21,7 +21,7 @@ import type {
   Want,
 } from '../engine.ts'
 import { isEnded, KEY_LENGTH, leaseLostError, MAX_BATCH, MAX_ERRORS, REFRESH_PRIORITY } from '../engine.ts'
-import { Heap } from './memory-heap.ts'
+import { Heap } from '../heap.ts'
 import type { Hearing } from './memory-lanes.ts'
 import { Lanes } from './memory-lanes.ts'
 import type { Run, Slot } from './memory-runs.ts'

@@ -10,12 +10,14 @@ import type { Factory } from './scene.ts'
 import { Scene } from './scene.ts'
 
 export type { Factory, Harness } from './scene.ts'
+export { transportConformance } from './transports/index.ts'
+export type { TransportFactory, TransportHarness } from './transports/scene.ts'
 
 export interface Case {
   name: string
   /** Sets up a store of its own, and clears it away. */
   run(): Promise<void>
-  /** Why this case does not apply to the engine; the runner should show it. */
+  /** Why this case does not apply to the engine or transport; the runner should show it. */
   skip?: string
 }
 

@@ -23,7 +23,7 @@ const LAYERS = {
     peers: true,
   },
 }
-const BASE = ['task', 'errors', 'fingerprint', 'time', 'value', 'decode']
+const BASE = ['task', 'errors', 'fingerprint', 'time', 'value', 'decode', 'heap']
 const FOLDERS = {
   worker: 'core',
   http: 'around',

@@ -34,6 +34,23 @@ export const REDIS: Sought = {
   variable: 'DEFERQ_TEST_REDIS_URL',
 }
 
+export const POSTGRES: Sought = {
+  program: 'postgres',
+  what: 'PostgreSQL',
+  debian: 'postgresql',
+  brew: 'postgresql',
+  variable: 'DEFERQ_TEST_POSTGRES_URL',
+  folders: ['/usr/lib/postgresql/*/bin'],
+}
+
+export const PGBOUNCER: Sought = {
+  program: 'pgbouncer',
+  what: 'pgbouncer',
+  debian: 'pgbouncer',
+  brew: 'pgbouncer',
+  folders: ['/usr/sbin'],
+}
+
 const searches = new Map<string, Promise<Found>>()
 let installing: Promise<unknown> = Promise.resolve()
 

@@ -1,5 +1,6 @@
 // Starts the servers that all test files share, once per run, and hands their URLs to the tests.
 import type { TestProject } from 'vitest/node'
+import { startSharedPostgres } from './postgres.ts'
 import { startRedisCluster, startRedisSentinel, startSharedRedis } from './redis.ts'
 import type { Shared } from './shared.ts'
 
@@ -16,12 +17,13 @@ export default async function setup(project: TestProject): Promise<() => Promise
       return { error: cause ? `${message} (${cause})` : message }
     }
   }
-  const [redis, cluster, sentinel] = await Promise.all([
+  const [redis, cluster, sentinel, postgres] = await Promise.all([
     start(startSharedRedis),
     start(startRedisCluster),
     start(startRedisSentinel),
+    start(startSharedPostgres),
   ])
-  project.provide('deferqServers', { redis, cluster, sentinel })
+  project.provide('deferqServers', { redis, cluster, sentinel, postgres })
   return async () => {
     await Promise.all(stops.map((stop) => stop()))
   }

@@ -1,15 +1,14 @@
-// Runs one redis-server process: a free port, its own folder, faults on demand, and no orphan whatever happens.
+// Runs one server process: a free port, its own folder, faults on demand, and no orphan whatever happens.
 import type { ChildProcess } from 'node:child_process'
 import { spawn } from 'node:child_process'
-import { mkdtempSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { send } from './wire.ts'
 
-export interface RunningRedis {
+export interface RunningServer {
   readonly port: number
   readonly dir: string
   /** Of the process that runs now: another one after restart(). */
@@ -26,19 +25,30 @@ export interface RunningRedis {
 }
 
 export interface Launch {
+  /** For messages: 'redis-server' */
+  what: string
   program: string
   port: number
+  /** Whether the server answers; what it throws counts as "not yet". */
+  ready: (port: number) => Promise<boolean>
   dir: string
   /** For a folder that is the caller's own: stop() leaves it. */
   keepDir?: boolean
   argv: readonly string[]
+  /** For programs that refuse to run as root. */
+  user?: { uid: number; gid: number } | undefined
+  /** What ends it in order: SIGTERM unless given. */
+  end?: NodeJS.Signals
+  /** It works in child processes, which share its faults. */
+  forks?: boolean
 }
 
-export async function launch({ program, port, dir, keepDir, argv }: Launch): Promise<RunningRedis> {
+export async function launch(options: Launch): Promise<RunningServer> {
+  const { what, program, port, ready, dir, keepDir, argv, user, end = 'SIGTERM', forks } = options
   let child = await up()
 
   async function up(): Promise<ChildProcess> {
-    const started = spawn(program, argv, { cwd: dir, stdio: ['ignore', 'pipe', 'pipe'] })
+    const started = spawn(program, argv, { cwd: dir, stdio: ['ignore', 'pipe', 'pipe'], ...user })
     let log = ''
     const keep = (chunk: Buffer | Error) => {
       log = (log + chunk).slice(-4_000)
@@ -51,9 +61,9 @@ export async function launch({ program, port, dir, keepDir, argv }: Launch): Pro
     // A test that forgets to stop a server must not keep its process from ending.
     for (const held of [started, started.stdout, started.stderr]) (held as { unref?: () => void }).unref?.()
     try {
-      await until(`redis-server on port ${port} answers`, 15_000, async () => {
-        if (gone(started)) throw new Refused(`redis-server on port ${port} did not start:\n${log}`)
-        return answersPing(port)
+      await until(`${what} on port ${port} answers`, 15_000, async () => {
+        if (gone(started)) throw new Refused(`${what} on port ${port} did not start:\n${log}`)
+        return ready(port)
       })
     } catch (error) {
       started.kill('SIGKILL')
@@ -62,14 +72,32 @@ export async function launch({ program, port, dir, keepDir, argv }: Launch): Pro
     return started
   }
 
-  async function down(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+  async function down(signal: NodeJS.Signals): Promise<void> {
     if (gone(child)) return
     const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
-    child.kill('SIGCONT') // a paused process hears SIGTERM only when it runs again
-    child.kill(signal)
-    const force = setTimeout(() => child.kill('SIGKILL'), 3_000)
+    if (signal === 'SIGKILL') {
+      all('SIGSTOP') // so that nobody forks while they die
+      all('SIGKILL')
+    } else {
+      all('SIGCONT') // a paused process hears a signal only when it runs again
+      child.kill(signal)
+    }
+    const force = setTimeout(() => all('SIGKILL'), 3_000)
     await ended
     clearTimeout(force)
+  }
+
+  function all(signal: NodeJS.Signals): void {
+    // Listed before it dies: after that they are nobody's children.
+    const children = forks && child.pid ? childrenOf(child.pid) : []
+    child.kill(signal)
+    for (const pid of children) {
+      try {
+        process.kill(pid, signal)
+      } catch {
+        // It has ended meanwhile.
+      }
+    }
   }
 
   return {
@@ -79,16 +107,25 @@ export async function launch({ program, port, dir, keepDir, argv }: Launch): Pro
       return child.pid ?? 0
     },
     async stop() {
-      await down('SIGTERM')
+      await down(end)
       if (!keepDir) await rm(dir, { recursive: true, force: true })
     },
     kill9: () => down('SIGKILL'),
     async restart() {
-      await down('SIGTERM')
-      child = await up()
+      await down(end)
+      for (let tries = 1; ; tries++) {
+        try {
+          child = await up()
+          return
+        } catch (error) {
+          // What its children held takes a moment to be free.
+          if (tries === 50 || !/still in use/.test(String(error))) throw error
+        }
+        await sleep(100)
+      }
     },
-    pause: () => void child.kill('SIGSTOP'),
-    continue: () => void child.kill('SIGCONT'),
+    pause: () => all('SIGSTOP'),
+    continue: () => all('SIGCONT'),
   }
 }
 
@@ -125,12 +162,13 @@ export async function until(what: string, withinMs: number, holds: () => Promise
 
 class Refused extends Error {}
 
-async function answersPing(port: number): Promise<boolean> {
-  // A server that wants a password is up too; one that is still loading its file isn't.
-  return send(port, ['PING'], 500).then(
-    () => true,
-    (error: Error) => error.message.startsWith('NOAUTH'),
-  )
+// Where there is no /proc, the children of a server that dies end by themselves a moment later.
+function childrenOf(pid: number): number[] {
+  try {
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number)
+  } catch {
+    return []
+  }
 }
 
 function gone(child: ChildProcess): boolean {
@@ -172,6 +210,7 @@ let watcher: { child: ChildProcess; root: string } | undefined
 function watch(): { child: ChildProcess; root: string } {
   if (watcher) return watcher
   const folder = mkdtempSync(join(tmpdir(), 'deferq-test-'))
+  chmodSync(folder, 0o711) // a server that runs as another user reaches its own folder in here
   const child = spawn('sh', ['-c', WATCH, 'sh', folder], {
     stdio: ['pipe', 'ignore', 'ignore'],
     detached: true,

@@ -2,11 +2,11 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { find, programOf, REDIS } from './find.ts'
-import type { RunningRedis } from './process.ts'
+import type { RunningServer } from './process.ts'
 import { launch, newFolder, onFreePort, until } from './process.ts'
 import { field, send } from './wire.ts'
 
-export interface RedisServer extends RunningRedis {
+export interface RedisServer extends RunningServer {
   readonly url: string
 }
 
@@ -28,9 +28,20 @@ export async function startSharedRedis(): Promise<{ url: string; stop(): Promise
   return program ? startServer(program) : { url: url as string, stop: async () => undefined }
 }
 
+const SERVER = {
+  what: 'redis-server',
+  // A server that wants a password is up too; one that is still loading its file isn't.
+  ready: (port: number) =>
+    send(port, ['PING'], 500).then(
+      () => true,
+      (error: Error) => error.message.startsWith('NOAUTH'),
+    ),
+}
+
 async function startServer(program: string, { args = [], dir }: RedisOptions = {}): Promise<RedisServer> {
   return onFreePort(async (port) => {
     const server = await launch({
+      ...SERVER,
       program,
       port,
       dir: dir ?? (await newFolder()),
@@ -97,8 +108,8 @@ export async function startRedisCluster(masters = 3): Promise<RedisCluster> {
 export interface RedisSentinel {
   readonly url: string
   /** The data servers and the sentinels; empty when they are someone else's (DEFERQ_TEST_REDIS_SENTINEL_URL). */
-  readonly servers: readonly RunningRedis[]
-  readonly sentinels: readonly RunningRedis[]
+  readonly servers: readonly RunningServer[]
+  readonly sentinels: readonly RunningServer[]
   /** The port of the present master, as the first sentinel tells it. */
   master(): Promise<number>
   /** 'asked' promotes the replica in order; 'crash' kills the master, and the sentinels find out by themselves. */
@@ -116,7 +127,7 @@ export async function startRedisSentinel(count = 3): Promise<RedisSentinel> {
   // Without the delay of 5 s that waits for more replicas before the first copy.
   const fast = ['--repl-diskless-sync-delay', '0', '--repl-ping-replica-period', '1']
   const first = await startServer(program, { args: fast })
-  const started: RunningRedis[] = [first]
+  const started: RunningServer[] = [first]
   try {
     const replica = await startServer(program, {
       args: [...fast, '--replicaof', '127.0.0.1', `${first.port}`],
@@ -152,7 +163,7 @@ export async function startRedisSentinel(count = 3): Promise<RedisSentinel> {
 }
 
 async function failover(
-  servers: readonly RunningRedis[],
+  servers: readonly RunningServer[],
   ports: readonly number[],
   how: 'asked' | 'crash',
 ): Promise<void> {
@@ -173,7 +184,7 @@ async function failover(
   })
 }
 
-async function startSentinel(program: string, masterPort: number, quorum: number): Promise<RunningRedis> {
+async function startSentinel(program: string, masterPort: number, quorum: number): Promise<RunningServer> {
   return onFreePort(async (port) => {
     const dir = await newFolder()
     // A sentinel rewrites its configuration as it learns, so it takes a file and no command line.
@@ -190,7 +201,7 @@ async function startSentinel(program: string, masterPort: number, quorum: number
         '',
       ].join('\n'),
     )
-    return launch({ program, port, dir, argv: [file, '--sentinel'] })
+    return launch({ ...SERVER, program, port, dir, argv: [file, '--sentinel'] })
   })
 }
 
@@ -229,7 +240,7 @@ function hosts(url: string): string[] {
 }
 
 /** All of them, or none: when one fails to start, the others are stopped. */
-async function all<T extends RunningRedis>(starting: readonly Promise<T>[]): Promise<T[]> {
+async function all<T extends RunningServer>(starting: readonly Promise<T>[]): Promise<T[]> {
   const settled = await Promise.allSettled(starting)
   const failed = settled.find((one) => one.status === 'rejected')
   const running = settled.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
@@ -238,6 +249,6 @@ async function all<T extends RunningRedis>(starting: readonly Promise<T>[]): Pro
   throw failed.reason
 }
 
-async function stopAll(servers: readonly RunningRedis[]): Promise<void> {
+async function stopAll(servers: readonly RunningServer[]): Promise<void> {
   await Promise.all(servers.map((server) => server.stop()))
 }

@@ -1,6 +1,9 @@
 // The Redis engine: the contract's verbs over one server, a cluster, or a master watched by sentinels.
 import { randomBytes } from 'node:crypto'
 import type { ConnectionOptions } from 'node:tls'
+import { closedError } from '../../drivers/redis-connection.ts'
+import type { Target } from '../../drivers/redis-url.ts'
+import { checkPrefix, checkShards, readUrl } from '../../drivers/redis-url.ts'
 import type {
   CancelAnswer,
   Claims,
@@ -22,7 +25,6 @@ import type {
 } from '../../engine.ts'
 import { checkBatch, MAX_BATCH } from '../../engine.ts'
 import { admitArgs, admitReply } from './admit.ts'
-import { closedError } from './connection.ts'
 import { invalidateArgs, invalidateNameArgs, invalidateReply } from './invalidate.ts'
 import { extendArgs, extendReply, sweepArgs, sweepReply } from './leases.ts'
 import {
@@ -42,8 +44,6 @@ import type { SessionOptions } from './session.ts'
 import { Session } from './session.ts'
 import { deal, parcels, spread } from './shards.ts'
 import { Troubles } from './troubles.ts'
-import type { Target } from './url.ts'
-import { checkPrefix, checkShards, readUrl } from './url.ts'
 
 export interface RedisEngineOptions {
   /** redis://, rediss://, redis+cluster://, redis+sentinel:// and the like; options: prefix, shards, name. */

@@ -1,5 +1,6 @@
 // All scripts by name, with the digests they are called by.
 import { createHash } from 'node:crypto'
+import type { Script } from '../../drivers/redis-connection.ts'
 import { ADMIT } from './admit.ts'
 import { INVALIDATE_KEYS, INVALIDATE_NAME } from './invalidate.ts'
 import { EXTEND, SWEEP } from './leases.ts'
@@ -23,11 +24,6 @@ const SOURCES = {
 }
 
 export type ScriptName = keyof typeof SOURCES
-
-export interface Script {
-  source: string
-  sha: string
-}
 
 export type Scripts = Record<ScriptName, Script>
 

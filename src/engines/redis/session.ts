@@ -1,10 +1,12 @@
 // One opened store: its connections, its shards, and the news it brings.
+
+import type { ClientSettings } from '../../drivers/redis-clients.ts'
+import { hintClient, loadLibrary } from '../../drivers/redis-clients.ts'
+import { Connection } from '../../drivers/redis-connection.ts'
+import type { Target } from '../../drivers/redis-url.ts'
 import type { Hint, Selector } from '../../engine.ts'
 import { isDeferqError } from '../../errors.ts'
 import { sleep } from '../../time.ts'
-import type { ClientSettings } from './clients.ts'
-import { hintClient, loadLibrary } from './clients.ts'
-import { Connection } from './connection.ts'
 import { longId, readMalformed, readStanding } from './ids.ts'
 import type { ScriptName, Scripts } from './scripts.ts'
 import { shardTags } from './shards.ts'
@@ -12,7 +14,6 @@ import { bindStore, caveatsOf } from './store.ts'
 import { Subscriber } from './subscriber.ts'
 import type { Troubles } from './troubles.ts'
 import { Turns } from './turns.ts'
-import type { Target } from './url.ts'
 
 const CLUSTER_SHARDS = 12
 /**

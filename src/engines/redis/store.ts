@@ -1,7 +1,8 @@
 // What an engine learns of a store when it opens: its number of shards, and what it can't promise.
+
+import type { Connection } from '../../drivers/redis-connection.ts'
+import type { Target } from '../../drivers/redis-url.ts'
 import { DeferqError } from '../../errors.ts'
-import type { Connection } from './connection.ts'
-import type { Target } from './url.ts'
 
 /** The layout of the keys; another one is another number. */
 const LAYOUT = 1

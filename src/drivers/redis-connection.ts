@@ -1,13 +1,17 @@
 // The connection that carries commands: every call ends in bounded time, and what is safe to repeat survives
 // a reconnect.
 import type { Cluster, Redis } from 'ioredis'
-import { DeferqError } from '../../errors.ts'
-import { sleep } from '../../time.ts'
-import type { Client, ClientSettings, Library } from './clients.ts'
-import { commandClient } from './clients.ts'
-import { isLoginFault, judge, loginFault, unavailable } from './faults.ts'
-import type { Script } from './scripts.ts'
-import type { Target } from './url.ts'
+import { DeferqError } from '../errors.ts'
+import { sleep } from '../time.ts'
+import type { Client, ClientSettings, Library } from './redis-clients.ts'
+import { commandClient } from './redis-clients.ts'
+import { isLoginFault, judge, loginFault, unavailable } from './redis-faults.ts'
+import type { Target } from './redis-url.ts'
+
+export interface Script {
+  source: string
+  sha: string
+}
 
 interface Waiting {
   resolve(): void
@@ -83,8 +87,8 @@ export class Connection {
     }, again !== null)
   }
 
-  /** Any single command, on a connected client. */
-  command<Answer>(send: (client: Client) => Promise<Answer>): Promise<Answer> {
+  /** Any single command, on a connected client; `lost` when it was sent before, and may have been done. */
+  command<Answer>(send: (client: Client, lost: boolean) => Promise<Answer>): Promise<Answer> {
     return this.#attempt(send)
   }
 
@@ -183,5 +187,5 @@ export class Connection {
 const OVERDUE = new Error('overdue')
 
 export function closedError(where: string): DeferqError {
-  return new DeferqError('CLOSED', `This Redis engine (${where}) is closed: open a new one.`)
+  return new DeferqError('CLOSED', `This connection to Redis (${where}) is closed: open a new one.`)
 }

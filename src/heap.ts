@@ -8,6 +8,10 @@ export class Heap<T> {
     this.#order = order
   }
 
+  get size(): number {
+    return this.#items.length
+  }
+
   peek(): T | undefined {
     return this.#items[0]
   }
@@ -41,5 +45,10 @@ export class Heap<T> {
     }
     items[at] = last
     return top
+  }
+
+  /** All of them in order, which leaves the heap as it is. */
+  sorted(): T[] {
+    return this.#items.toSorted(this.#order)
   }
 }

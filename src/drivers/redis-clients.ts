@@ -1,8 +1,8 @@
 // Makes the ioredis clients that a target asks for: single, cluster or sentinel, for commands or for hints.
 import type { ConnectionOptions } from 'node:tls'
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
-import { DeferqError } from '../../errors.ts'
-import type { Target } from './url.ts'
+import { DeferqError } from '../errors.ts'
+import type { Target } from './redis-url.ts'
 
 export type Library = Pick<typeof import('ioredis'), 'Redis' | 'Cluster'>
 export type Client = Redis | Cluster
@@ -16,13 +16,9 @@ export async function loadLibrary(): Promise<Library> {
   try {
     return await import('ioredis')
   } catch (error) {
-    throw new DeferqError(
-      'MISSING_DEPENDENCY',
-      'The Redis engine needs the package ioredis: npm install ioredis',
-      {
-        cause: error,
-      },
-    )
+    throw new DeferqError('MISSING_DEPENDENCY', 'Redis needs the package ioredis: npm install ioredis', {
+      cause: error,
+    })
   }
 }
 
@@ -36,7 +32,7 @@ function baseOptions(target: Target, { timeoutMs, tls }: ClientSettings): RedisO
     connectTimeout: timeoutMs,
     // A connection on which an answer is overdue is dead, though nobody has said so: replace it.
     socketTimeout: timeoutMs,
-    // The engine resends by itself, because it knows what may be repeated; here nothing waits in a queue.
+    // Connection resends by itself, because it knows what may be repeated; here nothing waits in a queue.
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
     enableOfflineQueue: false,

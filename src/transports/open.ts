@@ -1,0 +1,32 @@
+// From a URL to its transport, whose module (and whose client library) is loaded only then; the entry deferq/transports.
+import { DeferqError, maskUrl } from '../errors.ts'
+import type { Transport } from './transport.ts'
+
+export { MemoryBroker, MemoryTransport } from './memory.ts'
+export type {
+  Answer,
+  Burial,
+  Delivery,
+  Depth,
+  Message,
+  Outgoing,
+  Properties,
+  Release,
+  Reservation,
+  Transport,
+} from './transport.ts'
+export { deadLettersOf } from './transport.ts'
+
+const TRANSPORTS: Record<string, (url: string) => Promise<Transport>> = {
+  'memory:': async () => new (await import('./memory.ts')).MemoryTransport(),
+}
+
+/** Refuses a malformed URL at once; what it answers makes the transport. */
+export function openTransport(url: string): () => Promise<Transport> {
+  const open = TRANSPORTS[/^[a-z][a-z0-9+.-]*:/i.exec(url)?.[0].toLowerCase() ?? '']
+  if (open !== undefined) return () => open(url)
+  throw new DeferqError(
+    'INVALID_URL',
+    `The url '${maskUrl(String(url))}' names no transport. Use one of 'memory:'.`,
+  )
+}
