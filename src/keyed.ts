@@ -1,5 +1,6 @@
 // A Keyv store, read and written so that a store which is away is never taken for an empty one.
 import { DeferqError, maskUrl } from './errors.ts'
+import { release, retain } from './parts.ts'
 
 /** What deferq uses of a `Keyv`; the class of the package of that name fits. */
 export interface KeyvLike {
@@ -49,6 +50,7 @@ export class Keyed {
     this.#keyv = keyv
     this.#what = what
     this.#callMs = callMs
+    retain(keyv)
     // Otherwise a failed read answers as if nothing stood there, and what runs would be run twice.
     keyv.throwOnErrors = true
     if ('throwOnErrors' in keyv.store) keyv.store.throwOnErrors = true
@@ -82,7 +84,8 @@ export class Keyed {
     const faults = this.#faults
     const values = await this.#call('read', () => this.#load([...keys]))
     // Adapters that swallow an error tell it as an event, and answer undefined.
-    if (this.#faults !== faults && values.includes(undefined)) throw this.#unavailable('read', this.#lastFault)
+    if (this.#faults !== faults && values.includes(undefined))
+      throw this.#unavailable('read', this.#lastFault)
     return values
   }
 
@@ -124,6 +127,7 @@ export class Keyed {
   async close(): Promise<void> {
     this.#keyv.off('error', this.#fault)
     this.#keyv.store.off?.('error', this.#fault)
+    if (!release(this.#keyv)) return
     // Something has to hear of what goes wrong from here on, or Node ends the process.
     this.#keyv.store.on?.('error', () => {})
     await this.#call('close', () => this.#keyv.disconnect()).catch(() => {})

@@ -53,9 +53,14 @@ export class Lanes {
       const all = new Map(this.#known)
       for (const lane of missing) all.set(this.queueOf(lane), lane)
       if (held.leftMs() < this.#tasks.callMs) {
-        throw new DeferqError('STORE_UNAVAILABLE', 'The lock of the lanes was lost before they could be written.')
+        throw new DeferqError(
+          'STORE_UNAVAILABLE',
+          'The lock of the lanes was lost before they could be written.',
+        )
       }
-      const rows = [...all.values()].map(({ queue, name, priority, front }): Row => [queue, name, priority, front])
+      const rows = [...all.values()].map(
+        ({ queue, name, priority, front }): Row => [queue, name, priority, front],
+      )
       await this.#tasks.write([{ key: this.#names.lanes(), value: JSON.stringify({ v: 1, lanes: rows }) }])
       this.#known = all
     } finally {
@@ -111,7 +116,10 @@ function rowsOf(text: unknown): Row[] {
 
 /** Letters, digits, dash and underscore stay; what is too long ends in its hash. */
 function safe(text: string): string {
-  const encoded = encodeURIComponent(text).replace(/[.!~*'()]/g, (sign) => `%${sign.charCodeAt(0).toString(16)}`)
+  const encoded = encodeURIComponent(text).replace(
+    /[.!~*'()]/g,
+    (sign) => `%${sign.charCodeAt(0).toString(16)}`,
+  )
   if (encoded.length <= MOST) return encoded
   return `${encoded.slice(0, MOST - 24)}%${createHash('sha256').update(text).digest('hex').slice(0, 23)}`
 }

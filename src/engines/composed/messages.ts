@@ -35,7 +35,11 @@ export function readReady({ body }: Delivery): Ready | undefined {
 export function timerMessages(timers: readonly Timer[], queue: string, now: number): Outgoing[] {
   const messages: Outgoing[] = []
   const byDelay = new Map<number, Timer[]>()
-  for (const timer of timers) byDelay.set(timer.delayMs, [...(byDelay.get(timer.delayMs) ?? []), timer])
+  for (const timer of timers) {
+    const group = byDelay.get(timer.delayMs)
+    if (group === undefined) byDelay.set(timer.delayMs, [timer])
+    else group.push(timer)
+  }
   for (const [delayMs, group] of byDelay) {
     for (let at = 0; at < group.length; at += TIMERS_PER_MESSAGE) {
       const part = { sentAt: now, timers: group.slice(at, at + TIMERS_PER_MESSAGE) }
@@ -54,7 +58,11 @@ export function readLeases({ body }: Delivery): Leases {
     const [id = '', token = ''] = line.split(' ')
     return { id, token }
   })
-  return { sentAt: Number(sentAt), timers: timers.filter(({ id, token }) => id.length === ID_LENGTH && token !== '') }
+  return {
+    sentAt: Number(sentAt),
+    timers: timers.filter(({ id, token }) => id.length === ID_LENGTH && token !== ''),
+  }
 }
 
-const textOf = (body: Uint8Array): string => Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString()
+const textOf = (body: Uint8Array): string =>
+  Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString()

@@ -34,7 +34,10 @@ const DRIFT = { factor: 0.01, ms: 2 }
 
 export function redlockLock(clients: readonly RedlockClient[]): Lock {
   if (!Array.isArray(clients) || clients.length === 0) {
-    throw new DeferqError('INVALID_OPTION', 'redlockLock() takes a list of ioredis clients: [new Redis(url)].')
+    throw new DeferqError(
+      'INVALID_OPTION',
+      'redlockLock() takes a list of ioredis clients: [new Redis(url)].',
+    )
   }
   // ioredis prints what nobody hears, and the calls tell it anyway.
   for (const client of clients) client.on('error', () => {})
@@ -96,9 +99,14 @@ async function takeTogether(
   const settings = { ...RETRY, retryCount: Math.ceil(waitMs / RETRY.retryDelay) }
   // One attempt at a time: redlock counts its attempts, not their time.
   const acquiring = redlock.acquire([...keys], holdMs, settings)
-  const lock = await within(acquiring, waitMs, (cause) => busy(keys, waitMs, cause), (late) => {
-    late.release().catch(() => {})
-  })
+  const lock = await within(
+    acquiring,
+    waitMs,
+    (cause) => busy(keys, waitMs, cause),
+    (late) => {
+      late.release().catch(() => {})
+    },
+  )
   // By the clock that goes on while the process is frozen, and that nobody sets.
   const until = asked + holdMs - holdMs * DRIFT.factor - DRIFT.ms
   let released = false
@@ -115,12 +123,16 @@ async function takeTogether(
 async function load(clients: readonly RedlockClient[]): Promise<Redlock> {
   let made: { default: new (clients: readonly RedlockClient[]) => Redlock }
   try {
-    // @ts-ignore: its types can't be found from an ES module
+    // @ts-expect-error: its types can't be found from an ES module
     made = (await import('redlock')) as never
   } catch (cause) {
-    throw new DeferqError('MISSING_DEPENDENCY', "redlockLock() needs the package redlock: npm install redlock@5.0.0-beta.2", {
-      cause,
-    })
+    throw new DeferqError(
+      'MISSING_DEPENDENCY',
+      'redlockLock() needs the package redlock: npm install redlock@5.0.0-beta.2',
+      {
+        cause,
+      },
+    )
   }
   return new made.default(clients)
 }

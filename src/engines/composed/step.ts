@@ -44,6 +44,7 @@ export class Step {
   readonly ended: Run[] = []
   readonly cancelled: string[] = []
   readonly totals: Partial<Record<Total, number>> = {}
+  counted = 0
   readonly lanes = new Map<string, [queue: string, name: string, pending: number, running: number]>()
 
   constructor(table: Table, now: number) {
@@ -304,7 +305,7 @@ export class Step {
     run.finishedAt = now
     run.expiresAt = now + policy.retentionMs
     if (status === 'completed') {
-      const slot = this.#slot(run.id)
+      const slot = this.table.slot(run.id.slice(0, KEY_LENGTH))
       const cached = slot.run === run
       run.result = value as string
       run.freshUntil = cached ? now + policy.resultTtlMs : now
@@ -356,6 +357,7 @@ export class Step {
   }
 
   #total(total: Total): void {
+    this.counted++
     this.totals[total] = (this.totals[total] ?? 0) + 1
   }
 }

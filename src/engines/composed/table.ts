@@ -16,6 +16,8 @@ export class Table {
   readonly #slots = new Map<string, Slot>()
   readonly #asides = new Map<string, Run | undefined>()
   readonly #changed = new Set<string>()
+  /** How often something was changed or found damaged; none: there is nothing to write. */
+  changes = 0
   /** Documents that can't be read, with their text if there is any. */
   readonly #damaged = new Map<string, string | undefined>()
 
@@ -59,7 +61,7 @@ export class Table {
     if (accepted === undefined) return
     delete slot.accepted
     if (accepted !== run) this.#setAside(accepted)
-    this.#changed.add(this.#names.slot(accepted.id.slice(0, KEY_LENGTH)))
+    this.#mark(this.#names.slot(accepted.id.slice(0, KEY_LENGTH)))
   }
 
   /** It goes on, and nobody who comes after this joins it. */
@@ -68,17 +70,13 @@ export class Table {
     if (run === undefined) return
     delete slot.run
     this.#setAside(run)
-    this.#changed.add(this.#names.slot(run.id.slice(0, KEY_LENGTH)))
+    this.#mark(this.#names.slot(run.id.slice(0, KEY_LENGTH)))
   }
 
   touch(run: Run): void {
     const key = run.id.slice(0, KEY_LENGTH)
     const slot = this.slot(key)
-    this.#changed.add(slot.run === run || slot.accepted === run ? this.#names.slot(key) : this.#names.aside(run.id))
-  }
-
-  get unchanged(): boolean {
-    return this.#changed.size === 0 && this.#damaged.size === 0
+    this.#mark(slot.run === run || slot.accepted === run ? this.#names.slot(key) : this.#names.aside(run.id))
   }
 
   /** What stands aside first: where the store takes one after the other, a run is rather in two places than in none. */
@@ -86,7 +84,8 @@ export class Table {
     const writes: Write[] = []
     const removals: string[] = []
     for (const [name, text] of this.#damaged) {
-      if (text !== undefined) writes.push({ key: this.#names.damaged(name), value: text, ttlMs: SET_ASIDE_MS })
+      if (text !== undefined)
+        writes.push({ key: this.#names.damaged(name), value: text, ttlMs: SET_ASIDE_MS })
       if (!this.#changed.has(name)) removals.push(name)
     }
     for (const [id, run] of this.#asides) {
@@ -105,7 +104,12 @@ export class Table {
 
   #setAside(run: Run): void {
     this.#asides.set(run.id, run)
-    this.#changed.add(this.#names.aside(run.id))
+    this.#mark(this.#names.aside(run.id))
+  }
+
+  #mark(name: string): void {
+    this.#changed.add(name)
+    this.changes++
   }
 
   #parse<T>(name: string, id: string, read: (text: string) => T | undefined): T | undefined {
@@ -113,6 +117,7 @@ export class Table {
     if (text === undefined) return undefined
     const document = typeof text === 'string' ? read(text) : undefined
     if (document !== undefined) return document
+    this.changes++
     this.#damaged.set(name, typeof text === 'string' ? text : undefined)
     this.malformed.push({ id, reason: 'its document in the store of tasks can’t be read, and was set aside' })
     return undefined

@@ -153,7 +153,8 @@ export class Transactions {
     }
     for (const id of step.cancelled) hub.cancelled(id)
     for (const run of step.ended) hub.ended(standingOf(run))
-    for (const { run } of step.announcements.values()) if (run.dueAt > step.now) this.dueIn(run.dueAt - step.now)
+    for (const { run } of step.announcements.values())
+      if (run.dueAt > step.now) this.dueIn(run.dueAt - step.now)
   }
 
   async #send(step: Step): Promise<void> {
