@@ -20,5 +20,6 @@ export {
   type TaskOptions,
   task,
 } from './task.ts'
+export type { ResultsOptions } from './results.ts'
 export type { Backoff, Duration, ExponentialBackoff } from './time.ts'
 export { Worker, type WorkerOptions } from './worker/worker.ts'

@@ -28,7 +28,7 @@ import { Keyed } from './keyed.ts'
 
 export interface OffloadOptions {
   store: KeyvLike
-  /** Results of more characters than this lie in the store. */
+  /** Results of more bytes than this lie in the store. */
   above: number
   prefix?: string
 }
