@@ -243,6 +243,19 @@ test('what somebody else put into a queue of deferq is dropped and told', async 
   await vi.waitFor(() => expect(hints).toContainEqual(expect.objectContaining({ kind: 'trouble' })))
 })
 
+test('what is due in a year is due in a year, though no broker delays for that long', async () => {
+  const place = memoryPlace()
+  const engine = kept(await place.connect())
+  const day = 86_400_000
+  await engine.admit([draft(undefined, { delayMs: 365 * day })])
+  for (let passed = 0; passed < 365; passed++) {
+    expect((await engine.claim(want)).claimed).toEqual([])
+    place.advance(day)
+  }
+  place.advance(1)
+  await vi.waitFor(async () => expect((await engine.claim(want)).claimed).toHaveLength(1))
+})
+
 test('names and queues of any kind have lanes of their own', async () => {
   const place = memoryPlace()
   const engine = kept(await place.connect())

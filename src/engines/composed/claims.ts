@@ -7,7 +7,7 @@ import type { Delivery, Release } from '../../transports/transport.ts'
 import { entryOf } from './documents.ts'
 import type { Hearing } from './hub.ts'
 import type { Ready } from './messages.ts'
-import { readReady } from './messages.ts'
+import { delayOf, readReady } from './messages.ts'
 import type { Found } from './step.ts'
 import type { Parts, Transactions } from './transactions.ts'
 import { HOLD_MS } from './transactions.ts'
@@ -122,7 +122,7 @@ export class Taking {
       for (const [index, { delivery, ready }] of looked.entries()) {
         const what = found[index] as Found
         if (typeof what === 'object' && 'laterMs' in what) {
-          later.push({ delivery, delayMs: what.laterMs })
+          later.push({ delivery, delayMs: delayOf(what.laterMs) })
           this.#transactions.dueIn(what.laterMs)
         } else if (what === 'absent' && !broken(malformed, ready.id) && now() < ready.sentAt + HOLD_MS) {
           // Whoever sent it may still be writing, though its lock ran out.

@@ -7,6 +7,11 @@ import type { Timer } from './step.ts'
 /** Leases that began in one step share a message; a broker takes a hundred in 12 kB. */
 const TIMERS_PER_MESSAGE = 100
 
+/** Brokers bound their delays. A message that comes before its time is sent back with what is left of it. */
+const MOST_DELAY_MS = 86_400_000
+
+export const delayOf = (ms: number): number => Math.min(MOST_DELAY_MS, Math.max(0, Math.ceil(ms)))
+
 const properties = { type: 'deferq', contentType: 'text/plain' }
 
 export interface Ready {
@@ -22,7 +27,7 @@ export interface Leases {
 
 export function readyMessage(run: Run, queue: string, now: number): Outgoing {
   const message = { queue, properties, body: Buffer.from(`${run.id} ${run.ticket} ${now}`) }
-  return run.dueAt > now ? { ...message, delayMs: run.dueAt - now } : message
+  return run.dueAt > now ? { ...message, delayMs: delayOf(run.dueAt - now) } : message
 }
 
 /** Undefined for what is none of ours. */
@@ -43,7 +48,7 @@ export function timerMessages(timers: readonly Timer[], queue: string, now: numb
   for (const [delayMs, group] of byDelay) {
     for (let at = 0; at < group.length; at += TIMERS_PER_MESSAGE) {
       const part = { sentAt: now, timers: group.slice(at, at + TIMERS_PER_MESSAGE) }
-      messages.push({ queue, properties, delayMs, body: leasesBody(part) })
+      messages.push({ queue, properties, delayMs: delayOf(delayMs), body: leasesBody(part) })
     }
   }
   return messages

@@ -3,7 +3,7 @@ import type { Swept } from '../../engine.ts'
 import type { Delivery, Release } from '../../transports/transport.ts'
 import { VISIBILITY_MS } from './claims.ts'
 import type { Leases } from './messages.ts'
-import { leasesBody, readLeases } from './messages.ts'
+import { delayOf, leasesBody, readLeases } from './messages.ts'
 import type { Step } from './step.ts'
 import type { Parts, Transactions } from './transactions.ts'
 import { HOLD_MS } from './transactions.ts'
@@ -54,7 +54,7 @@ export async function sweep(parts: Parts, transactions: Transactions, limit: num
         ({ delivery, leases: { sentAt }, rest, laterMs }): Release => ({
           delivery,
           body: leasesBody({ sentAt, timers: rest }),
-          delayMs: laterMs,
+          delayMs: delayOf(laterMs),
         }),
       )
     if (done.length > 0) await queue.ack(done)
