@@ -22,13 +22,15 @@ export interface Place {
   tasks(): Keyv
   lock(): ReturnType<typeof redlockLock>
   queue?(): ComposedOptions['queue']
+  /** How late the delays of the broker end. */
+  lateMs?: number
 }
 
 export function serverFactory(name: string, place: () => Place, unitMs = 400): Factory {
   return {
     name,
     async create() {
-      const { tasks, lock, queue } = place()
+      const { tasks, lock, queue, lateMs = 0 } = place()
       const broker = new MemoryBroker()
       const prefix = newPrefix()
       return {
@@ -44,7 +46,7 @@ export function serverFactory(name: string, place: () => Place, unitMs = 400): F
           return engine
         },
         advance: async (ms) => {
-          await sleep(ms)
+          await sleep(ms + lateMs)
         },
         async corrupt(id) {
           const keyv = tasks()

@@ -7,7 +7,7 @@ import type { Delivery, Release } from '../../transports/transport.ts'
 import { entryOf } from './documents.ts'
 import type { Hearing } from './hub.ts'
 import type { Ready } from './messages.ts'
-import { delayOf, readReady } from './messages.ts'
+import { delayOf, readReady, timerMessages } from './messages.ts'
 import type { Found } from './step.ts'
 import type { Parts, Transactions } from './transactions.ts'
 import { HOLD_MS } from './transactions.ts'
@@ -97,7 +97,7 @@ export class Taking {
   }
 
   async #decide(want: Want, deliveries: readonly Delivery[], claims: Claims): Promise<void> {
-    const { queue, hub, now } = this.#parts
+    const { queue, timersQueue, hub, now } = this.#parts
     const looked: Looked[] = []
     const done: Delivery[] = []
     for (const delivery of deliveries) {
@@ -109,16 +109,22 @@ export class Taking {
     const later: Release[] = []
     try {
       const prefix = randomBytes(9).toString('base64url')
-      const { found, malformed } = await this.#transactions.run(
-        { of: looked.map(({ ready }) => ready.id) },
-        (step) => ({
-          found: looked.map(
-            ({ ready: { id, ticket } }, index): Found =>
-              step.claim(id, ticket, `${prefix}.${index}`, want.leaseMs),
-          ),
-          malformed: step.table.malformed,
-        }),
-      )
+      const leases = looked.map(({ ready: { id } }, index) => ({
+        id,
+        token: `${prefix}.${index}`,
+        delayMs: want.leaseMs,
+      }))
+      // While the locks are had: the timer of a claim that comes to nothing finds nothing to do.
+      const first = queue.publish(timerMessages(leases, timersQueue, now()))
+      first.catch(() => {})
+      const keys = looked.map(({ ready }) => ready.id.slice(0, KEY_LENGTH))
+      const { found, malformed } = await this.#transactions.run({ of: keys, first }, (step) => ({
+        found: looked.map(
+          ({ ready: { id, ticket } }, index): Found =>
+            step.claim(id, ticket, `${prefix}.${index}`, want.leaseMs),
+        ),
+        malformed: step.table.malformed,
+      }))
       for (const [index, { delivery, ready }] of looked.entries()) {
         const what = found[index] as Found
         if (typeof what === 'object' && 'laterMs' in what) {

@@ -102,7 +102,7 @@ export class Step {
     return verdict('negative', answering, { sameParams })
   }
 
-  /** For a message that says to look at this run. */
+  /** For a message that says to look at this run. The timer of its lease is on its way already. */
   claim(id: string, ticket: number, token: string, leaseMs: number): Found {
     const run = this.table.find(id)
     if (run === undefined) return 'absent'
@@ -114,7 +114,6 @@ export class Step {
     run.token = token
     run.leaseUntil = this.now + leaseMs
     this.#count(run, -1, 1)
-    this.timers.push({ id, token, delayMs: leaseMs })
     this.table.touch(run)
     return { run }
   }

@@ -1,5 +1,6 @@
 // Leases that ran out: timers lie in the transport, one for the runs that were claimed together, and are looked at when they go off.
 import type { Swept } from '../../engine.ts'
+import { KEY_LENGTH } from '../../engine.ts'
 import type { Delivery, Release } from '../../transports/transport.ts'
 import { VISIBILITY_MS } from './claims.ts'
 import type { Leases } from './messages.ts'
@@ -69,7 +70,7 @@ async function sweepTimers(
   limit: number,
   swept: Swept,
 ): Promise<void> {
-  const ids = sweeping.flatMap(({ leases }) => leases.timers.map(({ id }) => id))
+  const ids = sweeping.flatMap(({ leases }) => leases.timers.map(({ id }) => id.slice(0, KEY_LENGTH)))
   // Nearly all have ended or were extended, which needs no lock to be seen.
   const { answer: expired } = await transactions.look(ids, (step) => {
     const found: { id: string; token: string; timer: Sweeping }[] = []
@@ -86,7 +87,7 @@ async function sweepTimers(
     return found
   })
   if (expired.length === 0) return
-  const answers = await transactions.run({ of: expired.map(({ id }) => id) }, (step) =>
+  const answers = await transactions.run({ of: expired.map(({ id }) => id.slice(0, KEY_LENGTH)) }, (step) =>
     expired.map(({ id, token }) => step.expire(id, token)),
   )
   for (const [index, { id, token, timer }] of expired.entries()) {

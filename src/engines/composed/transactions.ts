@@ -36,6 +36,8 @@ export interface Plan {
   of: Iterable<string>
   /** Whether counters may change. */
   counted?: boolean
+  /** What has to be done before anything is written, and is under way already. */
+  first?: Promise<void>
 }
 
 export class Transactions {
@@ -62,7 +64,7 @@ export class Transactions {
   }
 
   /** `decide` may be called again, with more at hand: it must do nothing but ask the step. */
-  async run<T>({ of, counted = true }: Plan, decide: (step: Step) => T): Promise<T> {
+  async run<T>({ of, counted = true, first }: Plan, decide: (step: Step) => T): Promise<T> {
     const { lock, names, tallies, now } = this.#parts
     const held: Held[] = []
     const loaded = new Map<string, Read>()
@@ -81,6 +83,7 @@ export class Transactions {
         const step = new Step(new Table(loaded, names), now())
         const answer = decide(step)
         if (step.table.missing.size === 0) {
+          await first
           await this.#commit(step, held, shard, loaded)
           return answer
         }
