@@ -11,6 +11,8 @@ import type { Target } from './redis-url.ts'
 export interface Script {
   source: string
   sha: string
+  /** The same as a Redis function, and the library that FUNCTION LOAD takes: defined once instead of with each call. */
+  function?: { name: string; library: string }
 }
 
 interface Waiting {
@@ -22,6 +24,8 @@ export class Connection {
   readonly client: Client
   readonly #where: string
   readonly #timeoutMs: number
+  /** A server before Redis 7, or a user who may not load functions: scripts then travel as such. */
+  #hasFunctions = true
   readonly #waiting = new Set<Waiting>()
   #lastError: unknown
   #closed = false
@@ -70,7 +74,7 @@ export class Connection {
    * answer was awaited, since it may have been done already; null: nothing is.
    */
   run(
-    { sha, source }: Script,
+    script: Script,
     tag: string,
     args: readonly string[],
     again: readonly string[] | null = args,
@@ -78,11 +82,22 @@ export class Connection {
     return this.#attempt(async (client, lost) => {
       // The array is spread by ioredis: JavaScript itself allows no more than about 100,000 arguments.
       const rest = (lost ? again : args) as unknown as string
+      if (script.function !== undefined && this.#hasFunctions) {
+        const { name, library } = script.function
+        try {
+          return await client.fcall(name, 1, tag, rest)
+        } catch (error) {
+          const fault = judge(error, this.#where)
+          if (fault !== 'unknown script' && fault !== 'no functions') throw error
+          this.#hasFunctions = fault === 'unknown script' && (await load(client, library))
+          if (this.#hasFunctions) return await client.fcall(name, 1, tag, rest)
+        }
+      }
       try {
-        return await client.evalsha(sha, 1, tag, rest)
+        return await client.evalsha(script.sha, 1, tag, rest)
       } catch (error) {
         if (judge(error, this.#where) !== 'unknown script') throw error
-        return await client.eval(source, 1, tag, rest)
+        return await client.eval(script.source, 1, tag, rest)
       }
     }, again !== null)
   }
@@ -188,4 +203,22 @@ const OVERDUE = new Error('overdue')
 
 export function closedError(where: string): DeferqError {
   return new DeferqError('CLOSED', `This connection to Redis (${where}) is closed: open a new one.`)
+}
+
+/** On every master, because a function that one lacks is likely to be new to all; false where it is not allowed. */
+async function load(client: Client, library: string): Promise<boolean> {
+  const nodes = 'nodes' in client ? client.nodes('master') : [client]
+  try {
+    await Promise.all(
+      nodes.map((node) =>
+        node.function('LOAD', library).catch((error: Error) => {
+          if (!/already exists/.test(error.message)) throw error
+        }),
+      ),
+    )
+    return true
+  } catch (error) {
+    if (/NOPERM|unknown command|unknown subcommand/i.test((error as Error).message)) return false
+    throw error
+  }
 }

@@ -2,17 +2,18 @@
 import { DeferqError } from '../errors.ts'
 
 /**
- * `unknown script`: the server was restarted or is another one. `refused for now`: the server did nothing and
+ * `unknown script`: the server was restarted or is another one. `no functions`: it knows none, or not for this user. `refused for now`: the server did nothing and
  * may do it soon. `lost`: the connection went while the answer was awaited, so it may or may not have been
  * done.
  */
-export type Fault = 'unknown script' | 'refused for now' | 'lost' | DeferqError
+export type Fault = 'unknown script' | 'no functions' | 'refused for now' | 'lost' | DeferqError
 
 export function judge(error: unknown, where: string): Fault {
   const { name, message } = error as Error
   // ioredis adds the whole command, script and params and all, which belongs in no log.
   delete (error as { command?: unknown }).command
-  if (/NOSCRIPT/.test(message)) return 'unknown script'
+  if (/NOSCRIPT|Function not found/.test(message)) return 'unknown script'
+  if (/unknown command.*fcall|NOPERM.*fcall/i.test(message)) return 'no functions'
   if (/\bOOM\b/.test(message)) {
     return new DeferqError(
       'STORE_FULL',

@@ -125,7 +125,7 @@ export class MemoryStore {
       this.#lanes.add(run, -1, 1)
       claimed.push({ entry: entryOf(run), token: run.token })
     }
-    if (claimed.length < want.limit) this.#lanes.wait(by, want)
+    if (claimed.length < want.limit || want.limit === 0) this.#lanes.wait(by, want)
     const next = this.#lanes.nextDue()
     return { claimed, ...(next === undefined ? {} : { nextDueMs: Math.max(0, next - now) }) }
   }

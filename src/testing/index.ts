@@ -3,6 +3,7 @@ import { ADMIT } from './admit.ts'
 import { CLAIM } from './claim.ts'
 import { FOLLOW_UPS } from './follow-ups.ts'
 import { FORGET } from './forget.ts'
+import { HAND_OVER } from './hand-over.ts'
 import { LEASES } from './leases.ts'
 import { OVERVIEW } from './overview.ts'
 import { RACES } from './races.ts'
@@ -33,6 +34,7 @@ export function conformance(factory: Factory): Case[] {
   const groups: Record<string, Cases> = {
     admit: ADMIT,
     claim: CLAIM,
+    'hand-over': HAND_OVER,
     leases: LEASES,
     'follow-ups': FOLLOW_UPS,
     forget: FORGET,

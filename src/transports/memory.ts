@@ -14,7 +14,14 @@ import type {
   Reservation,
   Transport,
 } from './transport.ts'
-import { checkExtension, checkOutgoing, checkReleases, checkReservation, deadLettersOf } from './transport.ts'
+import {
+  checkExtension,
+  checkOutgoing,
+  checkPeek,
+  checkReleases,
+  checkReservation,
+  deadLettersOf,
+} from './transport.ts'
 
 interface Stored extends Message {
   queue: string
@@ -263,6 +270,7 @@ export class MemoryTransport implements Transport {
 
   async peek(queue: string, limit: number): Promise<Message[]> {
     this.#check()
+    checkPeek(queue, limit)
     return this.#broker.peek(queue, limit)
   }
 

@@ -20,6 +20,23 @@ export { deadLettersOf } from './transport.ts'
 const TRANSPORTS: Record<string, (url: string) => Promise<Transport>> = {
   'memory:': async () => new (await import('./memory.ts')).MemoryTransport(),
 }
+for (const scheme of ['sqlite:', 'postgres:', 'postgresql:']) {
+  TRANSPORTS[scheme] = async (url) => new (await import('./sql/index.ts')).SqlTransport({ url })
+}
+for (const scheme of [
+  'redis:',
+  'rediss:',
+  'redis+cluster:',
+  'rediss+cluster:',
+  'redis+sentinel:',
+  'rediss+sentinel:',
+]) {
+  TRANSPORTS[scheme] = async (url) => new (await import('./redis/index.ts')).RedisTransport({ url })
+}
+
+const KNOWN =
+  "'memory:', 'sqlite:./deferq.db', 'postgres://user:password@localhost/database', 'redis://localhost:6379', " +
+  "'redis+cluster://h1,h2', 'redis+sentinel://h1,h2?name=master'"
 
 /** Refuses a malformed URL at once; what it answers makes the transport. */
 export function openTransport(url: string): () => Promise<Transport> {
@@ -27,6 +44,6 @@ export function openTransport(url: string): () => Promise<Transport> {
   if (open !== undefined) return () => open(url)
   throw new DeferqError(
     'INVALID_URL',
-    `The url '${maskUrl(String(url))}' names no transport. Use one of 'memory:'.`,
+    `The url '${maskUrl(String(url))}' names no transport. Use one of ${KNOWN}.`,
   )
 }

@@ -135,9 +135,7 @@ export function checkOutgoing(messages: readonly Outgoing[]): void {
 
 export function checkReservation({ queues, limit, visibilityMs, waitMs }: Reservation): void {
   for (const queue of queues) checkQueue(queue)
-  if (!Number.isInteger(limit) || limit < 1 || limit > MAX_BATCH) {
-    throw new DeferqError('INVALID_OPTION', `reserve() got limit ${limit}: use 1 to ${MAX_BATCH}.`)
-  }
+  checkLimit('reserve', limit)
   checkVisibility(visibilityMs)
   checkMs('waitMs', waitMs)
 }
@@ -153,6 +151,16 @@ export function checkReleases(releases: readonly Release[]): void {
 export function checkExtension(deliveries: readonly Delivery[], visibilityMs: number): void {
   checkBatch(deliveries, 'extend')
   checkVisibility(visibilityMs)
+}
+
+export function checkPeek(queue: string, limit: number): void {
+  checkQueue(queue)
+  checkLimit('peek', limit)
+}
+
+function checkLimit(method: string, limit: number): void {
+  if (Number.isInteger(limit) && limit >= 1 && limit <= MAX_BATCH) return
+  throw new DeferqError('INVALID_OPTION', `${method}() got limit ${limit}: use 1 to ${MAX_BATCH}.`)
 }
 
 /** The names that every broker can take: AMQP allows 255 bytes, and `.dlq` has to fit behind. */

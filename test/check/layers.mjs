@@ -108,7 +108,9 @@ function layerOf(file) {
     return place('engine', `engines/${second.split(/[-.]/)[0]}`)
   }
   if (first === 'transports') {
-    if (second === 'transport.ts') return place('contract', 'contract', 'src/transports/transport.ts')
+    // The contract, and the one way in which all of them wait.
+    if (second === 'transport.ts' || second === 'waiting.ts')
+      return place('contract', 'contract', `src/transports/${second}`)
     // open.ts names them all, lazily; the others are one each.
     if (second === 'open.ts') return place('around', 'src/transports/open.ts')
     return place('transport', `transports/${second.split(/[-.]/)[0]}`)

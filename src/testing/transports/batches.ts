@@ -103,6 +103,7 @@ export const BATCHES: TransportCases = {
     await assert.rejects(s.reserve({ visibilityMs: 0 }), refused)
     await assert.rejects(s.reserve({ waitMs: -1 }), refused)
     await assert.rejects(s.reserve({ queues: [''] }), refused)
+    await assert.rejects(s.transport.peek(s.queue, 0), refused)
     await s.none()
   },
 }

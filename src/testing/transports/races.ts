@@ -77,6 +77,25 @@ export const RACES: TransportCases = {
     await s.none()
   },
 
+  async 'messages that come back to many who look have one consumer each'(s) {
+    const consumers = await s.connections(8)
+    const names = named('b', 80)
+    await s.publish(names)
+    await s.take(80, { visibilityMs: s.units(1) })
+    await s.advance(1)
+    const found = await Promise.all(consumers.map((consumer) => s.reserve({ limit: 80 }, consumer)))
+    const taken = found.flat()
+    assert.equal(new Set(texts(taken)).size, taken.length, 'none is handed to two')
+    for (const [index, consumer] of consumers.entries()) {
+      const answers = await consumer.ack(found[index] ?? [])
+      assert.ok(answers.every((answer) => answer === 'done'))
+    }
+    await Promise.all(consumers.map((consumer) => consume(s, consumer, 10, taken, names.length)))
+    once(taken, names)
+    assert.deepEqual([...new Set(taken.map(({ deliveries }) => deliveries))], [1])
+    await s.none()
+  },
+
   async 'releases that race with the end of their visibility leave one of each message'(s) {
     const [late, other] = await s.connections(2)
     assert.ok(late && other)

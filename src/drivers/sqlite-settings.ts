@@ -1,7 +1,7 @@
-// Reads what a SqliteEngine is opened with: a `sqlite:` URL or a path, and the options beside it.
+// Reads how a SQLite database is opened: a `sqlite:` URL or a path, and the options beside it.
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { DeferqError, maskUrl } from '../../errors.ts'
+import { DeferqError, maskUrl } from '../errors.ts'
 
 export interface SqliteOptions {
   /** `sqlite:./deferq.db`, `sqlite:/var/lib/deferq.db`, `sqlite::memory:`; may end in `?synchronous=full`. */
@@ -33,7 +33,7 @@ export function settingsOf(options: SqliteOptions): Settings {
   if ((options.url === undefined) === (options.file === undefined)) {
     throw new DeferqError(
       'INVALID_OPTION',
-      `A SqliteEngine is opened with either a url or a file. ${EXAMPLES}`,
+      `A SQLite database is opened with either a url or a file. ${EXAMPLES}`,
     )
   }
   if (!(busyTimeoutMs >= 0 && busyTimeoutMs <= 600_000)) {
