@@ -24,6 +24,8 @@ const LAYERS = {
   },
 }
 const BASE = ['task', 'errors', 'fingerprint', 'time', 'value', 'decode', 'heap']
+// Besides the contract itself, what wraps any engine.
+const CONTRACT = ['engine', 'offload', 'keyed', 'parts']
 const FOLDERS = {
   worker: 'core',
   http: 'around',
@@ -96,7 +98,7 @@ function layerOf(file) {
   if (second === undefined) {
     const stem = first.replace(/\.ts$/, '')
     if (BASE.includes(stem)) return place('base', 'base', `src/${first}`)
-    if (stem === 'engine') return place('contract', 'contract', 'src/engine.ts')
+    if (CONTRACT.includes(stem)) return place('contract', 'contract', `src/${first}`)
     if (stem === 'index') return place('index', 'index', 'src/index.ts')
     return place('core', 'core', 'the core')
   }
