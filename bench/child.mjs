@@ -7,7 +7,7 @@ import { Redis } from 'ioredis'
 const { name, contender, engine, url } = JSON.parse(process.argv[2])
 const played = await import(`./cases/${name}.mjs`)
 const open = played.contenders[contender] ?? played.alone[contender]
-const admin = url === undefined ? undefined : new Redis(url)
+const admin = engine === 'redis' ? new Redis(url) : undefined
 const dir = await mkdtemp(join(tmpdir(), 'deferq-bench-'))
 let round = 0
 
@@ -48,7 +48,7 @@ async function play(size) {
 }
 
 function addressOf(engine) {
-  if (engine === 'redis') return url
+  if (engine === 'redis' || engine === 'rabbitmq') return url
   return engine === 'sqlite' ? `sqlite:${join(dir, `${round++}.db`)}` : 'memory:'
 }
 

@@ -37,6 +37,7 @@ export async function play(played, { name, engine, url, pace, rounds, only, calm
 function wanted(contender, played, engine, only) {
   if (only !== undefined) return only.some((word) => contender.includes(word))
   // Peers and their floors need Redis.
+  if (engine === 'rabbitmq') return true
   return engine === 'redis' || contender === 'deferq' || contender in (played.alone ?? {})
 }
 

@@ -66,7 +66,7 @@ export async function circumstances({ engine, url }) {
     date: new Date().toISOString(),
     machine: `${cpus().length} × ${cpu?.model.trim() ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GB`,
     node: process.version,
-    ...(url === undefined ? {} : { redis: await redisVersion(url) }),
+    ...(engine === 'redis' ? { redis: await redisVersion(url) } : {}),
     engine,
     packages: {
       deferq: JSON.parse(readFileSync(new URL('../package.json', import.meta.url))).version,

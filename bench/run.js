@@ -4,15 +4,16 @@ import { parseArgs } from 'node:util'
 import { DIST } from './contenders.mjs'
 import { play } from './play.mjs'
 import { circumstances, heading, summarise, table } from './report.mjs'
-import { startServer } from './server.mjs'
+import { startRabbitmq, startServer } from './server.mjs'
 
 const KNOWN = readdirSync(new URL('./cases/', import.meta.url)).map((file) => file.replace('.mjs', ''))
 const ORDER = ['dispatch', 'join', 'process', 'latency', 'hit', 'memory', 'import']
-const ENGINES = ['redis', 'memory', 'sqlite']
+const ENGINES = ['redis', 'memory', 'sqlite', 'rabbitmq']
 
 const USAGE = `npm run bench -- [options]
   --case=NAME,…      of ${ORDER.join(', ')}; all unless given
-  --engine=NAME      deferq on ${ENGINES.join(', ')}; peers are compared on redis only
+  --engine=NAME      deferq on ${ENGINES.join(', ')}; peers are compared on redis only,
+                     and rabbitmq has cases of its own
   --quick            fewer and shorter rounds
   --rounds=N         measured rounds of each case
   --calm             waits until the machine is idle, and repeats rounds that others have disturbed
@@ -49,7 +50,8 @@ if (!existsSync(new URL('src/index.js', DIST)))
   throw new Error(`There is no build of deferq in ${DIST}: npm run build`)
 
 const { engine } = options
-const server = engine === 'redis' ? await startServer() : undefined
+const SERVERS = { redis: startServer, rabbitmq: startRabbitmq }
+const server = await SERVERS[engine]?.()
 const results = []
 try {
   const on = await circumstances({ engine, url: server?.url })

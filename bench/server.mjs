@@ -1,4 +1,4 @@
-// Provides the Redis server that a run measures on: one of its own without persistence, else the one it is told of.
+// Provides the server that a run measures on: one of its own (Redis without persistence), else the one it is told of.
 import { spawn } from 'node:child_process'
 import { constants } from 'node:fs'
 import { access, mkdtemp, rm } from 'node:fs/promises'
@@ -20,6 +20,14 @@ export async function startServer() {
   throw new Error(
     'The benchmark needs Redis: put redis-server on PATH, or set DEFERQ_TEST_REDIS_URL to a server whose database may be emptied.',
   )
+}
+
+/** A node of its own, started as the tests do it. */
+export async function startRabbitmq() {
+  const { register } = await import('tsx/esm/api')
+  register()
+  const { startSharedRabbitmq } = await import('../test/servers/rabbitmq.ts')
+  return startSharedRabbitmq()
 }
 
 async function ownServer(program) {
