@@ -6,6 +6,7 @@ export const title = 'rabbitmq, publish: batches of 100, confirmed, two under wa
 export const unit = '/s'
 export const size = { full: 20_000, quick: 5_000 }
 export const engines = ['rabbitmq']
+export const peersOn = 'rabbitmq'
 
 export const contenders = {
   deferq: openTransport,
