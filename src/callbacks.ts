@@ -32,7 +32,14 @@ export class Callbacks {
 
   /** Whether the end of the run has to be told to this process. Refuses what is no callback before anything is sent. */
   wanted(options: DispatchOptions | undefined): boolean {
-    return options?.callback !== undefined && linksOf(options.callback).length > 0
+    const wanted = options?.callback !== undefined && linksOf(options.callback).length > 0
+    if (wanted && options.tx !== undefined) {
+      throw new DeferqError(
+        'INVALID_OPTION',
+        'A callback that is a function can’t go with tx: it would wait for ever when the transaction is rolled back. Name a task as the callback, or dispatch after the commit.',
+      )
+    }
+    return wanted
   }
 
   attach(callback: NonNullable<DispatchOptions['callback']>, run: Standing): void {

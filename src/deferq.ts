@@ -62,6 +62,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
   readonly tasks: ReadonlyMap<string, AnyTask> | undefined
   /** For a worker, which has to know the time-out and the back-off among them. */
   readonly defaults: Readonly<SharedOptions>
+  readonly limits: Partial<Limits> | undefined
   readonly logger: Logger
   readonly #log: Logger
   readonly #drafter: Drafter
@@ -85,6 +86,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     checkLogger(logger, 'new DeferQ()')
     this.tasks = tasks === undefined ? undefined : byName(tasks)
     this.defaults = { ...defaults }
+    this.limits = limits
     this.logger = logger
     this.#log = unfailing(logger)
     this.#make = resultsApart(engine === undefined ? openEngine(url) : async () => engine, results)
@@ -301,6 +303,12 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     watch = false,
   ): Promise<Dispatched> {
     if (options?.signal?.aborted) throw abortedDispatch(name, options.signal)
+    if (watch && options?.tx !== undefined) {
+      throw new DeferqError(
+        'INVALID_OPTION',
+        `run('${name}') can't go with tx: it would wait for what nobody sees before the commit. dispatch() in the transaction, and wait with result() after it.`,
+      )
+    }
     const drafted = this.#drafter.draft(name, params, options, watch || this.#callbacks.wanted(options))
     const admitted =
       drafted instanceof Promise
@@ -310,7 +318,11 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
   }
 
   #admit(draft: Draft, options: DispatchOptions | undefined): Promise<Dispatched> {
-    return this.#dispatcher.admit(draft).then((verdict) => {
+    const admitted =
+      options?.tx === undefined
+        ? this.#dispatcher.admit(draft)
+        : this.#dispatcher.admitWithin(draft, options.tx)
+    return admitted.then((verdict) => {
       if (verdict.outcome === 'rejected') throw mismatch(draft, verdict)
       if (options?.callback !== undefined) this.#callbacks.attach(options.callback, verdict.entry)
       const { outcome, sameParams, refreshId } = verdict

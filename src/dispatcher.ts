@@ -2,13 +2,16 @@
 import { Batcher } from './batcher.ts'
 import type { Draft, Engine, Verdict } from './engine.ts'
 import { KEY_LENGTH } from './engine.ts'
+import { DeferqError } from './errors.ts'
 
 export class Dispatcher {
+  readonly #engine: () => Promise<Engine>
   readonly #batcher: Batcher<Draft, Verdict>
   /** The plain drafts that are gathered and have not left yet, by key. */
   #gathered = new Map<string, { draft: Draft; verdict: Promise<Verdict> }>()
 
   constructor(engine: () => Promise<Engine>) {
+    this.#engine = engine
     this.#batcher = new Batcher(async (drafts) => {
       for (const draft of drafts) this.#gathered.delete(draft.id.slice(0, KEY_LENGTH))
       return (await engine()).admit(drafts)
@@ -25,6 +28,19 @@ export class Dispatcher {
     const verdict = this.#batcher.add(draft)
     if (twin === undefined && draft.then === undefined) this.#gathered.set(key, { draft, verdict })
     return verdict
+  }
+
+  /** By itself, for the other dispatches of the tick are no part of the caller's transaction. */
+  async admitWithin(draft: Draft, tx: unknown): Promise<Verdict> {
+    const engine = await this.#engine()
+    if (engine.within === undefined) {
+      throw new DeferqError(
+        'INVALID_OPTION',
+        `dispatch('${draft.name}', …, { tx }): the ${engine.name} store can have no part in a transaction of yours; the store at a postgres:// URL can.`,
+      )
+    }
+    const [verdict] = await engine.within(tx).admit([draft])
+    return verdict as Verdict
   }
 }
 

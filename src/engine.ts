@@ -292,6 +292,12 @@ export interface Engine {
    */
   invalidate(selector: Selector): Promise<number>
 
+  /**
+   * `admit` inside a transaction of the caller's own, on the database where this store lies: what it does is there when that
+   * transaction commits, and never was when it is rolled back. Left out where a store shares no transactions with anybody.
+   */
+  within?(tx: unknown): Pick<Engine, 'admit'>
+
   list(filter: Filter, cursor?: string): Promise<Page>
   count(): Promise<Counts>
   /** Answers a function that stops listening. */

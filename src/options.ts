@@ -38,8 +38,15 @@ export interface DispatchOptions<Result = unknown> extends SharedOptions {
   idempotencyKey?: string
   /** Deduplicate within this scope (a tenant, say). */
   scope?: string | number
+  /** Goes with the run, into its log lines and to all that follows from it (that of the handler in which this is called). */
+  traceId?: string
   /** Several are a chain: each is called when the one before it is through. */
   callback?: Callback<Result> | readonly Callback<Result>[]
+  /**
+   * Dispatch within a transaction of your own, on the PostgreSQL database where the store lies: there when it commits, and
+   * never was when it is rolled back. A client of the package pg, or anything else that has `query(text, values)`.
+   */
+  tx?: unknown
   /** Ends the dispatch or the wait for it, never the run: others may have asked for it. */
   signal?: AbortSignal
 }

@@ -30,8 +30,8 @@ const CLOSE_MS = 1_000
 const FIRST_PAUSE_MS = 20
 const LONGEST_PAUSE_MS = 500
 
-/** `left`: how many milliseconds its next statement may take. */
-type Work<T> = (client: PoolClient, left: () => number) => Promise<T>
+/** `left`: how many milliseconds its next statement may take. `lost`: it may have been done before. */
+type Work<T> = (client: PoolClient, left: () => number, lost: boolean) => Promise<T>
 
 export class PostgresDriver {
   /** Fit for messages. */
@@ -57,14 +57,19 @@ export class PostgresDriver {
   }
 
   /**
-   * One statement. `again`: it is harmless when repeated, and is sent again when its answer was lost. What was refused
-   * without being done (a deadlock, a server that starts) is always sent again, while there is time.
+   * One statement. `again`: it is harmless when repeated, and is sent again when its answer was lost (with other values,
+   * if they are given). What was refused without being done (a deadlock, a server that starts) is always sent again, while
+   * there is time.
    */
-  query(text: string, values: readonly unknown[] = [], again = false): Promise<Rows> {
-    return this.#persist(
-      again,
-      async (client, left) => (await client.query(timed(text, values, left()))).rows,
-    )
+  query(
+    text: string,
+    values: readonly unknown[] = [],
+    again: boolean | readonly unknown[] = false,
+  ): Promise<Rows> {
+    return this.#persist(again !== false, async (client, left, lost) => {
+      const sent = lost && typeof again !== 'boolean' ? again : values
+      return (await client.query(timed(text, sent, left()))).rows
+    })
   }
 
   /** Several statements, all or none. */
@@ -109,16 +114,18 @@ export class PostgresDriver {
   async #persist<T>(again: boolean, work: Work<T>): Promise<T> {
     const deadline = performance.now() + this.timeoutMs
     const left = (): number => Math.max(this.timeoutMs / 4, deadline - performance.now())
+    let lost = false
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * 2)) {
       let sent = false
       try {
         const client = await this.#connect()
         sent = true
-        return await this.#use(client, () => work(client, left))
+        return await this.#use(client, () => work(client, left, lost))
       } catch (error) {
         const fault = judge(error, this.where)
         if (fault instanceof DeferqError) throw fault
-        if (fault === 'lost' && sent && !again) throw unavailable(this.where, error)
+        lost ||= fault === 'lost' && sent
+        if (lost && !again) throw unavailable(this.where, error)
         if (performance.now() + pauseMs >= deadline || this.#closing !== undefined)
           throw unavailable(this.where, error)
         await sleep(pauseMs * (0.5 + Math.random()))

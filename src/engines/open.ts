@@ -5,6 +5,8 @@ import { DeferqError, maskUrl } from '../errors.ts'
 const ENGINES: Record<string, (url: string) => Promise<Engine>> = {
   'memory:': async () => new (await import('./memory.ts')).MemoryEngine(),
   'sqlite:': async (url) => new (await import('./sqlite/index.ts')).SqliteEngine({ url }),
+  'postgres:': async (url) => new (await import('./postgres/index.ts')).PostgresEngine({ url }),
+  'postgresql:': async (url) => new (await import('./postgres/index.ts')).PostgresEngine({ url }),
 }
 for (const scheme of [
   'redis:',
@@ -22,7 +24,7 @@ export function openEngine(url = 'memory:'): () => Promise<Engine> {
   const open = ENGINES[/^[a-z][a-z0-9+.-]*:/i.exec(url)?.[0].toLowerCase() ?? '']
   if (open !== undefined) return () => open(url)
   const known =
-    "'memory:', 'sqlite:./deferq.db', 'redis://localhost:6379', 'redis+cluster://h1,h2', 'redis+sentinel://h1,h2?name=master'"
+    "'memory:', 'sqlite:./deferq.db', 'redis://localhost:6379', 'redis+cluster://h1,h2', 'redis+sentinel://h1,h2?name=master', 'postgres://localhost/app'"
   throw new DeferqError(
     'INVALID_URL',
     String(url).trim() === ''

@@ -33,10 +33,13 @@ for (const scheme of [
 ]) {
   TRANSPORTS[scheme] = async (url) => new (await import('./redis/index.ts')).RedisTransport({ url })
 }
+for (const scheme of ['amqp:', 'amqps:']) {
+  TRANSPORTS[scheme] = async (url) => new (await import('./rabbitmq/index.ts')).RabbitmqTransport({ url })
+}
 
 const KNOWN =
   "'memory:', 'sqlite:./deferq.db', 'postgres://user:password@localhost/database', 'redis://localhost:6379', " +
-  "'redis+cluster://h1,h2', 'redis+sentinel://h1,h2?name=master'"
+  "'redis+cluster://h1,h2', 'redis+sentinel://h1,h2?name=master', 'amqp://user:password@localhost/vhost'"
 
 /** Refuses a malformed URL at once; what it answers makes the transport. */
 export function openTransport(url: string): () => Promise<Transport> {

@@ -13,9 +13,9 @@ const LAYERS = {
   driver: { may: ['base'], mayTypesOf: ['contract'], peers: true },
   engine: { may: ['base', 'contract', 'driver'], peers: true },
   transport: { may: ['base', 'contract', 'driver'], peers: true },
-  open: { may: ['base', 'contract', 'engine'] },
+  open: { may: ['base', 'contract', 'engine', 'transport'] },
   core: { may: [...CORE, 'open'] },
-  around: { may: [...CORE, 'transport'], peers: true },
+  around: { may: [...CORE, 'open', 'transport'], peers: true },
   index: { may: [...CORE, 'open', 'transport', 'around'] },
   testing: { may: ['base', 'contract'], packages: false },
   top: {
@@ -112,7 +112,7 @@ function layerOf(file) {
     if (second === 'transport.ts' || second === 'waiting.ts')
       return place('contract', 'contract', `src/transports/${second}`)
     // open.ts names them all, lazily; the others are one each.
-    if (second === 'open.ts') return place('around', 'src/transports/open.ts')
+    if (second === 'open.ts') return place('open', 'src/transports/open.ts')
     return place('transport', `transports/${second.split(/[-.]/)[0]}`)
   }
   const layer = FOLDERS[first]

@@ -288,7 +288,7 @@ test('a url that names no engine, or an empty one, is refused at once', async ()
     '',
     '  ',
     'localhost:6379',
-    'postgres://x',
+    'postgres:x',
     'mongodb://user:secret@host',
     'redis',
     null,

@@ -43,7 +43,12 @@ export async function redis(): Promise<Place> {
   return placeOf('redis', () => ({ url }), url)
 }
 
-export const SHARED_PLACES = { sqlite, redis }
+export async function postgres(): Promise<Place> {
+  const url = `${sharedUrl('postgres')}?schema=${unique()}`
+  return placeOf('postgres', () => ({ url }), url)
+}
+
+export const SHARED_PLACES = { sqlite, redis, postgres }
 const PLACES: Record<string, () => Promise<Place>> = { memory: async () => memory(), ...SHARED_PLACES }
 
 /** The same test on every store. */

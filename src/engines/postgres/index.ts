@@ -1,0 +1,347 @@
+// The PostgreSQL engine: the contract's verbs, each one call of a function on the server, and so one statement.
+import { createHash, randomBytes } from 'node:crypto'
+import type { PostgresOptions } from '../../drivers/postgres.ts'
+import { explained, PostgresDriver, quoted } from '../../drivers/postgres.ts'
+import type {
+  CancelAnswer,
+  Claims,
+  Counts,
+  Draft,
+  Engine,
+  Entry,
+  Filter,
+  Hint,
+  Lease,
+  LeaseAnswer,
+  Outcome,
+  Page,
+  Selector,
+  Settled,
+  Swept,
+  Verdict,
+  Want,
+} from '../../engine.ts'
+import { checkBatch, leaseLostError, MAX_BATCH } from '../../engine.ts'
+import { DeferqError } from '../../errors.ts'
+import { Listener } from './listener.ts'
+import { readOptions } from './options.ts'
+import type { Admitted, EntryRow } from './rows.ts'
+import {
+  claimedOf,
+  draftsText,
+  entryOf,
+  leasesText,
+  namedText,
+  outcomesText,
+  STATUSES,
+  verdictsOf,
+} from './rows.ts'
+import { migrate } from './schema.ts'
+import { asTransaction } from './within.ts'
+
+export interface PostgresEngineOptions extends PostgresOptions {
+  /** Where the tables lie; 'deferq' by default. Two schemas are two stores. */
+  schema?: string
+}
+
+/** For tests of tests: a function under this name in the options rewrites the functions on the server before they are made. */
+export const REWRITE = Symbol('deferq.postgres.rewrite')
+
+/** How many rows one step of a list or an invalidation by name looks at: some milliseconds. */
+const PAGE_ROWS = 10_000
+const PASS_ROWS = 500
+/** A notification holds 8,000 bytes. */
+const KEYS_PER_NEWS = 100
+const TIDY_MS = 30_000
+/** How long closing waits until this instance's wait is taken back. */
+const LEAVE_MS = 500
+
+// Numbers that stand for themselves mark where the server fills in its own.
+const LOST_LEASE = leaseLostError(-111_111, -222_222).replaceAll('-111111', '@A').replaceAll('-222222', '@T')
+
+interface Took {
+  claimed: EntryRow[]
+  nextDueMs: number | null
+}
+
+export class PostgresEngine implements Engine {
+  readonly name = 'postgres'
+  readonly #driver: PostgresDriver
+  readonly #schema: string
+  readonly #rewrite: ((sql: string) => string) | undefined
+  /** Unique to this instance; short, because it lies in each run that it watches. */
+  readonly #address = randomBytes(9).toString('base64url')
+  readonly #everybody: string
+  readonly #listeners = new Set<(hint: Hint) => void>()
+  readonly #knownLanes = new Set<string>()
+  #listener: Listener | undefined
+  #opening: Promise<void> | undefined
+  #opened = false
+  #closing: Promise<void> | undefined
+  #claims = 0
+  #tidiedAt = Number.NEGATIVE_INFINITY
+
+  constructor(options: PostgresEngineOptions) {
+    const { schema, ...rest } = readOptions(options)
+    this.#driver = new PostgresDriver(rest)
+    this.#schema = schema
+    this.#everybody = `deferq:${createHash('sha256').update(schema).digest('hex').slice(0, 24)}`
+    this.#rewrite = (options as { [REWRITE]?: (sql: string) => string })[REWRITE]
+  }
+
+  get caveats(): readonly string[] {
+    if (!this.#listener?.deaf) return []
+    return [
+      'The server is reached through a pooler that shares sessions, so no notification arrives: waits are found by looking once a second. Give listenUrl, a URL that leads to the server itself.',
+    ]
+  }
+
+  open(): Promise<void> {
+    if (this.#closing !== undefined) return Promise.reject(this.#closedError())
+    this.#opening ??= this.#open().catch((error) => {
+      // The next call tries anew.
+      this.#opening = undefined
+      throw error
+    })
+    return this.#opening
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async admit(drafts: readonly Draft[]): Promise<Verdict[]> {
+    checkBatch(drafts, 'admit')
+    if (drafts.length === 0) return []
+    const answer = await this.#call('admit', [draftsText(drafts), this.#hearingAddress(), false], true)
+    return verdictsOf(drafts, answer as Admitted)
+  }
+
+  within(tx: unknown): Pick<Engine, 'admit'> {
+    const transaction = asTransaction(tx)
+    return {
+      admit: async (drafts) => {
+        checkBatch(drafts, 'admit')
+        if (drafts.length === 0) return []
+        await this.#makeLanes(drafts)
+        const values = [draftsText(drafts), this.#hearingAddress(), true]
+        try {
+          return verdictsOf(drafts, (await transaction(this.#sql('admit', 3), values)) as Admitted)
+        } catch (error) {
+          throw explained(error, this.#driver.where)
+        }
+      },
+    }
+  }
+
+  async claim(want: Want): Promise<Claims> {
+    // What a lost answer had claimed nobody would run, so a claim is not sent twice.
+    return claimsOf((await this.#call('claim', this.#claiming(want))) as Took)
+  }
+
+  async settle(outcomes: readonly Outcome[], want?: Want): Promise<Settled> {
+    checkBatch(outcomes, 'settle')
+    if (outcomes.length === 0) return { answers: [], ...(want ? await this.claim(want) : { claimed: [] }) }
+    const text = outcomesText(outcomes)
+    const again = [text, null, null, null]
+    const values = want === undefined ? again : [text, ...this.#claiming(want)]
+    const { lost, took } = (await this.#call('settle', values, again)) as { lost: number[]; took?: Took }
+    const answers: Settled['answers'] = outcomes.map(() => 'settled')
+    for (const ord of lost) answers[ord] = 'lost'
+    if (took !== undefined) return { answers, ...claimsOf(took) }
+    return { answers, claimed: [], ...(want === undefined ? {} : { nextDueMs: 0 }) }
+  }
+
+  async extend(leases: readonly Lease[], leaseMs: number): Promise<LeaseAnswer[]> {
+    checkBatch(leases, 'extend')
+    if (leases.length === 0) return []
+    const rows = (await this.#call('extend', [leasesText(leases), leaseMs], true)) as [number, LeaseAnswer][]
+    const answers: LeaseAnswer[] = new Array(leases.length)
+    for (const [ord, answer] of rows) answers[ord] = answer
+    return answers
+  }
+
+  async sweep(limit: number): Promise<Swept> {
+    // Sent twice, it would only not tell of what it had brought back.
+    const swept = (await this.#call('sweep', [limit, LOST_LEASE], true)) as Swept
+    if (performance.now() - this.#tidiedAt > TIDY_MS) {
+      this.#tidiedAt = performance.now()
+      await this.#call('tidy', [], true)
+    }
+    return swept
+  }
+
+  async read(ids: readonly string[], watch = false): Promise<(Entry | undefined)[]> {
+    checkBatch(ids, 'read')
+    const values = [namedText(ids), watch ? this.#hearingAddress() : null]
+    const rows = ((await this.#call('read_runs', values, true)) ?? []) as EntryRow[]
+    const byId = new Map(rows.map((row) => [row[0], row]))
+    return ids.map((id) => {
+      const row = byId.get(id)
+      return row && entryOf(row)
+    })
+  }
+
+  async cancel(ids: readonly string[], reason?: string): Promise<CancelAnswer[]> {
+    checkBatch(ids, 'cancel')
+    return (await this.#call('cancel', [namedText(ids), reason ?? null], true)) as CancelAnswer[]
+  }
+
+  async invalidate(selector: Selector): Promise<number> {
+    if ('name' in selector) return this.#invalidateName(selector.name)
+    checkBatch(selector.keys, 'invalidate')
+    const keys = [...new Set(selector.keys)].filter((key) => /^[0-9a-f]{64}$/.test(key)).sort()
+    const news: string[] = []
+    for (let at = 0; at < keys.length; at += KEYS_PER_NEWS) {
+      news.push(JSON.stringify({ keys: keys.slice(at, at + KEYS_PER_NEWS) }))
+    }
+    return (await this.#call(
+      'invalidate',
+      [JSON.stringify(keys), this.#everybody, JSON.stringify(news)],
+      true,
+    )) as number
+  }
+
+  async #invalidateName(name: string): Promise<number> {
+    const forgotten = new Set<string>()
+    let news: string[] = [JSON.stringify({ name })]
+    let at: { lane: number | null; expiry: number; before: number | null } = {
+      lane: 0,
+      expiry: 0,
+      before: null,
+    }
+    do {
+      const { lane, expiry, before } = at
+      const values = [name, this.#everybody, JSON.stringify(news), lane, expiry, before, PASS_ROWS]
+      const step = (await this.#call('invalidate_name', values, true)) as typeof at & { forgotten: string[] }
+      for (const key of step.forgotten) forgotten.add(key)
+      at = step
+      news = []
+    } while (at.lane !== null)
+    return forgotten.size
+  }
+
+  async list(filter: Filter, cursor?: string): Promise<Page> {
+    const limit = Math.max(1, Math.min(filter.limit ?? 100, MAX_BATCH))
+    const { status, name, queue } = filter
+    const wanted = { name, queue, status: status === undefined ? undefined : STATUSES.indexOf(status) }
+    const [, key = '', place = '-1'] = /^([0-9a-f]{64}):(\d{1,18})$/.exec(cursor ?? '') ?? []
+    const values = [JSON.stringify(wanted), Buffer.from(key, 'hex'), place, limit, PAGE_ROWS]
+    const page = (await this.#call('list_runs', values, true)) as {
+      entries: EntryRow[]
+      cursor: string | null
+    }
+    const entries = page.entries.map(entryOf)
+    return page.cursor === null ? { entries } : { entries, cursor: page.cursor }
+  }
+
+  async count(): Promise<Counts> {
+    return (await this.#call('counts', [], true)) as Counts
+  }
+
+  listen(hear: (hint: Hint) => void): () => void {
+    this.#listeners.add(hear)
+    if (this.#opened) void this.#hearkening().start()
+    return () => this.#listeners.delete(hear)
+  }
+
+  async #open(): Promise<void> {
+    await migrate({ driver: this.#driver, schema: this.#schema, rewrite: this.#rewrite })
+    // First the ears, then the calls that promise a hint.
+    if (this.#listeners.size > 0) await this.#hearkening().start()
+    this.#opened = true
+  }
+
+  async #close(): Promise<void> {
+    if (this.#opened) {
+      const leave = this.#driver.query(
+        `delete from ${quoted(this.#schema)}.waits where address = $1`,
+        [this.#address],
+        true,
+      )
+      const late = new Promise<void>((resolve) => setTimeout(resolve, LEAVE_MS).unref())
+      // A wait that stays costs one hint, and is swept away one day.
+      await Promise.race([leave.catch(() => undefined), late])
+    }
+    await this.#listener?.stop()
+    await this.#driver.close()
+    this.#listeners.clear()
+  }
+
+  async #call(
+    name: string,
+    values: readonly unknown[],
+    again: boolean | readonly unknown[] = false,
+  ): Promise<unknown> {
+    if (this.#closing !== undefined) throw this.#closedError()
+    if (!this.#opened) await this.open()
+    const [row] = await this.#driver.query(this.#sql(name, values.length), values, again)
+    return row?.answer
+  }
+
+  #sql(name: string, count: number): string {
+    const places = Array.from({ length: count }, (_, index) => `$${index + 1}`)
+    return `select ${quoted(this.#schema)}.${name}(${places.join(', ')}) as answer`
+  }
+
+  /** Apart from the caller's transaction: others who need the same lanes would wait for its end. */
+  async #makeLanes(drafts: readonly Draft[]): Promise<void> {
+    const lanes = drafts.map(({ name, queue, priority }) => JSON.stringify([name, queue, priority]))
+    const unknown = [...new Set(lanes)].filter((lane) => !this.#knownLanes.has(lane))
+    if (unknown.length === 0) return this.open()
+    await this.#call('make_lanes', [`[${unknown.join()}]`], true)
+    if (this.#knownLanes.size > 1_000) this.#knownLanes.clear()
+    for (const lane of unknown) this.#knownLanes.add(lane)
+  }
+
+  /** Where hints reach this instance, if they do. */
+  #hearingAddress(): string | null {
+    return this.#listeners.size > 0 && !this.#listener?.deaf ? this.#address : null
+  }
+
+  #claiming(want: Want): unknown[] {
+    // Begins with the address, by which a cancellation finds the worker; unguessable and new for each call.
+    const prefix = `${this.#address}.${randomBytes(6).toString('base64url')}${(this.#claims++).toString(36)}.`
+    return [JSON.stringify(want), this.#hearingAddress(), prefix]
+  }
+
+  #hearkening(): Listener {
+    this.#listener ??= new Listener({
+      driver: this.#driver,
+      channels: [`deferq:${this.#address}`, this.#everybody],
+      hear: (message) => this.#hear(message),
+      missed: () => this.#tell({ kind: 'changed' }),
+      trouble: (message, error) => this.#tell({ kind: 'trouble', message, error }),
+    })
+    return this.#listener
+  }
+
+  #hear(message: string): void {
+    const [kind] = message.split(' ', 1)
+    const rest = message.slice((kind?.length ?? 0) + 1)
+    if (kind === 'work') this.#tell({ kind: 'work' })
+    else if (kind === 'ended') for (const id of rest.split(' ')) this.#tell({ kind: 'ended', id })
+    else if (kind === 'cancelled') this.#tell({ kind: 'cancelled', id: rest })
+    else if (kind === 'invalidated') {
+      try {
+        this.#tell({ kind: 'invalidated', selector: JSON.parse(rest) as Selector })
+      } catch (error) {
+        this.#tell({ kind: 'trouble', message: 'A notification can’t be read.', error })
+      }
+    }
+  }
+
+  #tell(hint: Hint): void {
+    for (const hear of this.#listeners) hear(hint)
+  }
+
+  #closedError(): DeferqError {
+    return new DeferqError('CLOSED', 'This PostgreSQL engine is closed: open a new one.')
+  }
+}
+
+function claimsOf({ claimed, nextDueMs }: Took): Claims {
+  const claims = { claimed: claimed.map(claimedOf) }
+  return nextDueMs === null ? claims : { ...claims, nextDueMs }
+}

@@ -1,0 +1,50 @@
+// Reads what a PostgresEngine is opened with: a URL with options of ours in it, and the options beside it.
+import type { PostgresOptions } from '../../drivers/postgres.ts'
+import { DeferqError, maskUrl } from '../../errors.ts'
+
+const LONGEST_NAME = 63
+
+export function readOptions(
+  options: PostgresOptions & { schema?: string },
+): PostgresOptions & { schema: string } {
+  const { url, ...rest } = options
+  const read = url === undefined ? {} : readUrl(url)
+  const { schema = 'deferq', ...all } = { ...read, ...rest }
+  if (
+    typeof schema !== 'string' ||
+    schema === '' ||
+    Buffer.byteLength(schema) > LONGEST_NAME ||
+    schema.includes('\0')
+  ) {
+    throw new DeferqError(
+      'INVALID_OPTION',
+      `schema is '${schema}': use a name of 1 to ${LONGEST_NAME} bytes.`,
+    )
+  }
+  return { ...all, schema }
+}
+
+/** Takes `schema`, `connections` and `listenUrl` out; the rest is for the package pg to read. */
+function readUrl(url: string): PostgresOptions & { schema?: string } {
+  const at = url.indexOf('?')
+  if (at < 0) return { url }
+  const query = new URLSearchParams(url.slice(at + 1))
+  const read: PostgresOptions & { schema?: string } = {}
+  const schema = query.get('schema')
+  const listenUrl = query.get('listenUrl')
+  const connections = query.get('connections')
+  if (schema !== null) read.schema = schema
+  if (listenUrl !== null) read.listenUrl = listenUrl
+  if (connections !== null) {
+    read.connections = Number(connections)
+    if (!/^\d{1,4}$/.test(connections)) {
+      throw new DeferqError(
+        'INVALID_URL',
+        `'${maskUrl(url)}': connections=${connections} is no whole number.`,
+      )
+    }
+  }
+  for (const ours of ['schema', 'listenUrl', 'connections']) query.delete(ours)
+  const left = query.toString()
+  return { ...read, url: url.slice(0, at) + (left === '' ? '' : `?${left}`) }
+}

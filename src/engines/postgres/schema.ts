@@ -1,0 +1,83 @@
+// How a schema of a PostgreSQL database becomes a store, and what it is refused for.
+import type { PostgresDriver, Query } from '../../drivers/postgres.ts'
+import { quoted } from '../../drivers/postgres.ts'
+import { DeferqError } from '../../errors.ts'
+import { ADMISSION } from './sql/admit.ts'
+import { LOOK_AND_FORGET } from './sql/looks.ts'
+import { RULES, SETTINGS } from './sql/rules.ts'
+import { TABLES } from './sql/tables.ts'
+import { WORK } from './sql/work.ts'
+
+/** One step per version, each from the version before it. A step that was released is never changed. */
+const MIGRATIONS: readonly string[] = [TABLES + RULES + ADMISSION + WORK + LOOK_AND_FORGET]
+export const SCHEMA_VERSION = MIGRATIONS.length
+const LEAST_SERVER = 130_000
+
+export interface Migration {
+  driver: PostgresDriver
+  schema: string
+  /** For tests of tests: rewrites each step before it is used. */
+  rewrite?: ((sql: string) => string) | undefined
+}
+
+/** Of many processes that open a fresh store at once, one does the work, and the others wait for it. */
+export async function migrate(migration: Migration): Promise<void> {
+  const { driver, schema, rewrite = (sql) => sql } = migration
+  if ((await check(migration, (text, values) => driver.query(text, values, true))) === SCHEMA_VERSION) return
+  await driver.transaction(async (query) => {
+    await query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [`deferq ${schema}`])
+    const version = await check(migration, query)
+    if (version === SCHEMA_VERSION) return
+    const [{ there } = {}] = await query(
+      'select exists (select from pg_namespace where nspname = $1) as there',
+      [schema],
+    )
+    if (!there) await query(`create schema ${quoted(schema)}`)
+    await query(`set local search_path = ${quoted(schema)}, pg_temp`)
+    // Only the server's own configuration may have turned it off, and then the rules would not be read as they are meant.
+    await query('set local standard_conforming_strings = on')
+    if (version === 0) await query('create table engine (version integer not null)')
+    for (const step of MIGRATIONS.slice(version))
+      await query(rewrite(step.replaceAll(SETTINGS, settings(schema))))
+    await query(version === 0 ? 'insert into engine values ($1)' : 'update engine set version = $1', [
+      SCHEMA_VERSION,
+    ])
+  }, true)
+}
+
+/** 0: there is nothing yet. */
+async function check({ driver, schema }: Migration, query: Query): Promise<number> {
+  const [about] = await query(
+    // Not to_regclass(), which answers from what this session has seen before it waited for the lock.
+    `select current_setting('server_version_num')::integer as server, getdatabaseencoding() as encoding,
+      exists (
+        select from pg_class join pg_namespace n on n.oid = relnamespace where nspname = $1 and relname = 'engine'
+      ) as there`,
+    [schema],
+  )
+  const { server, encoding, there } = about as { server: number; encoding: string; there: boolean }
+  const refuse = (why: string, details: object): never => {
+    throw new DeferqError('STORE_MISMATCH', `PostgreSQL at ${driver.where} ${why}`, {
+      details: { schema, ...details },
+    })
+  }
+  if (server < LEAST_SERVER)
+    refuse(`is version ${Math.floor(server / 10_000)}: deferq needs 13 or newer.`, { server })
+  if (encoding !== 'UTF8')
+    refuse(`holds its texts as ${encoding}: deferq needs a database made with encoding UTF8.`, { encoding })
+  if (!there) return 0
+  const [{ version = 0 } = {}] = (await query(`select version from ${quoted(schema)}.engine`)) as {
+    version?: number
+  }[]
+  if (version > SCHEMA_VERSION) {
+    refuse(
+      `has a schema '${schema}' made by a newer deferq (version ${version}; this one knows up to ${SCHEMA_VERSION}): ` +
+        'upgrade deferq here, or use another schema.',
+      { version, known: SCHEMA_VERSION },
+    )
+  }
+  return version
+}
+
+/** The functions look up names here and nowhere else, whatever the session of the caller has set. */
+const settings = (schema: string): string => `${SETTINGS} set search_path = ${quoted(schema)}, pg_temp`

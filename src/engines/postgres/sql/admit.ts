@@ -1,0 +1,219 @@
+// The verb `admit` on the server. Most drafts are new, and those are one insert; what has a fresh result is one look; the
+// rest goes through the rules one by one, under the locks of what stands there.
+import { REFRESH_PRIORITY } from '../../../engine.ts'
+import { SETTINGS } from './rules.ts'
+
+const MEET = `
+create function verdict(d ask, outcome text, r runs, same boolean default true, refresh_id text default null)
+returns json language sql stable as $$
+  select json_build_array(d.ord, outcome, same, refresh_id, standing(r, l)) from lanes l where l.id = r.lane
+$$;
+
+create function watch_run(r runs, address text) returns void language sql volatile as $$
+  update runs set watchers = watchers || address
+  where key = r.key and place = r.place and status < 2 and address is not null
+    and not coalesce(address = any(watchers), false)
+$$;
+
+create function join_run(r runs, d ask, address text, t bigint, tx boolean) returns runs language plpgsql as $$
+declare
+  l lanes;
+  joined runs := r;
+  counted text := case r.status when 0 then 'pending' else 'running' end;
+begin
+  if d.watch then perform watch_run(r, address); end if;
+  if d."then" is not null then
+    perform store_follow_ups(r.key, r.tail, d."then");
+    joined.followed := true;
+  end if;
+  joined.retention := greatest(r.retention, d.retention);
+  -- A run that waits for its next attempt keeps its back-off.
+  if r.attempt = 0 then joined.due_at := least(r.due_at, greatest(t, coalesce(d.due, t + d.delay))); end if;
+  select * into l from lanes where id = r.lane;
+  if d.priority > l.priority then
+    joined.lane := lane_of(l.name, l.queue, d.priority);
+    insert into tallies values (r.lane, counted, -1), (joined.lane, counted, 1);
+  end if;
+  if (joined.followed, joined.retention, joined.due_at, joined.lane) <> (r.followed, r.retention, r.due_at, r.lane) then
+    update runs set followed = joined.followed, retention = joined.retention, due_at = joined.due_at, lane = joined.lane
+    where key = r.key and place = r.place;
+    if r.status = 0 and joined.due_at < r.due_at then perform wake(joined.lane, joined.due_at, 1, tx); end if;
+  end if;
+  return joined;
+end $$;
+
+-- Null when another was faster, and is to be looked at.
+create function succeed_run(d ask, stands runs, earlier runs, address text, t bigint, tx boolean) returns runs
+language plpgsql as $$
+declare
+  r runs;
+  has_older boolean := coalesce(earlier.stale_until > t and earlier.expires_at > t, false);
+begin
+  if stands.stale_until > t and stands.expires_at > t then
+    update runs set place = aside_of(tail) where key = d.key and place = 1;
+    update runs set place = 1 where key = d.key and place = 0;
+    has_older := true;
+  elsif stands.key is not null then
+    if not has_older then update runs set place = aside_of(tail) where key = d.key and place = 1; end if;
+    update runs set place = aside_of(tail) where key = d.key and place = 0;
+  end if;
+  r := create_run(d, lane_of(d.name, d.queue, d.priority), null, has_older, address, t);
+  if r.key is not null then perform wake(r.lane, r.due_at, 1, tx); end if;
+  return r;
+end $$;
+
+create function meet(d ask, address text, tx boolean) returns json language plpgsql as $$
+declare
+  t bigint;
+  r runs;
+  own runs;
+  stands runs;
+  earlier runs;
+  usable runs;
+  answering runs;
+  created runs;
+  refreshing ask;
+  refresh_id text;
+  live boolean;
+  remembered boolean;
+  same boolean;
+begin
+  for tries in 1..20 loop
+    own := null; stands := null; earlier := null; usable := null; answering := null; refresh_id := null;
+    -- The older first: whoever waited for a run that has been succeeded meanwhile holds the older, and goes on to the newer.
+    for r in select * from runs where key = d.key and place in (0, 1, d.aside) order by created_at, place desc for update loop
+      if r.tail = d.tail then own := r; end if;
+      if r.place = 0 then stands := r; elsif r.place = 1 then earlier := r; end if;
+    end loop;
+    t := now_ms();
+    if not coalesce(d.refresh, false) then
+      if stands.status = 2 and stands.stale_until > t and stands.expires_at > t then usable := stands;
+      elsif earlier.status = 2 and earlier.stale_until > t and earlier.expires_at > t then usable := earlier; end if;
+    end if;
+
+    if own.key is not null then
+      if d.watch then perform watch_run(own, address); end if;
+      if usable.key is null or usable.tail = own.tail then return verdict(d, 'created', own); end if;
+      return verdict(d, 'stale', usable, true, encode(d.key || d.tail, 'hex'));
+    end if;
+
+    live := coalesce(stands.status < 2, false);
+    remembered := coalesce(stands.status = 3 and stands.finished_at + stands.failure_ttl > t and stands.expires_at > t, false);
+    if usable.key is not null then answering := usable;
+    elsif live or (remembered and not coalesce(d.refresh, false)) then answering := stands; end if;
+
+    if answering.key is null then
+      created := succeed_run(d, stands, earlier, address, t, tx);
+      continue when created.key is null;
+      return verdict(d, 'created', created);
+    end if;
+
+    same := d.mismatch is null or answering.params = d.params;
+    if not same and d.mismatch = 'reject' then
+      perform tally(0, 'rejected');
+      return verdict(d, 'rejected', answering, false);
+    end if;
+    if usable.key is null and live then
+      perform tally(0, 'joined');
+      return verdict(d, 'joined', join_run(stands, d, address, t, tx), same);
+    end if;
+
+    if usable.fresh_until <= t and live then
+      refresh_id := encode(stands.key || stands.tail, 'hex');
+    elsif usable.fresh_until <= t and not remembered then
+      -- The draft's own follow-ups are answered with the stale result, and are not told twice.
+      refreshing := d;
+      refreshing."then" := null;
+      refreshing.watch := false;
+      refreshing.priority := least(d.priority, ${REFRESH_PRIORITY});
+      created := succeed_run(refreshing, stands, earlier, address, t, tx);
+      continue when created.key is null;
+      refresh_id := encode(d.key || d.tail, 'hex');
+    end if;
+    if d."then" is not null then
+      perform follow_if(body, answering,
+        case answering.status when 2 then answering.result else answering.errors[cardinality(answering.errors)] end, t, tx)
+      from json_array_elements(d."then") body;
+    end if;
+    if usable.key is null then
+      perform tally(0, 'negative');
+      return verdict(d, 'negative', answering, same);
+    end if;
+    if usable.fresh_until > t then
+      perform tally(0, 'hit');
+      return verdict(d, 'hit', usable, same);
+    end if;
+    perform tally(0, 'stale');
+    return verdict(d, 'stale', usable, same, refresh_id);
+  end loop;
+  raise exception 'the key changes faster than it can be read' using errcode = '40001';
+end $$;
+`
+
+// In: the drafts in order of their keys, so that two batches never wait for each other; `first` marks the first of each key.
+// Out: the time, and an answer for each draft that is not newly created: of those the caller knows all there is.
+const ADMIT = `
+create function make_lanes(wanted json) returns void language sql volatile ${SETTINGS} as $$
+  select lane_of(l->>0, l->>1, (l->>2)::integer) from json_array_elements(wanted) l
+$$;
+
+create function admit(drafts json, address text, tx boolean) returns json language plpgsql ${SETTINGS} as $$
+declare
+  t bigint := now_ms();
+  ds ask[];
+  d ask;
+  made bytea[];
+  hits json[];
+  answers json[] := '{}';
+  next_made integer := 1;
+  next_hit integer := 1;
+begin
+  select array_agg(each) into ds from json_populate_recordset(null::ask, drafts) each;
+  perform lane_of(name, queue, priority) from unnest(ds)
+  where not exists (select from lanes l where (l.name, l.queue, l.priority) = (unnest.name, unnest.queue, unnest.priority));
+
+  with fresh as (
+    insert into runs (key, place, tail, lane, created_at, due_at, max_attempts, result_ttl, stale_ttl, failure_ttl, retention,
+      followed, params, extra, watchers)
+    select n.key, 0, n.tail, l.id, t, greatest(t, coalesce(n.due, t + n.delay)), n.attempts, n.result_ttl, n.stale_ttl,
+      n.failure_ttl, n.retention, n."then" is not null, n.params, n.extra, case when n.watch and address is not null then array[address] end
+    from unnest(ds) n join lanes l on l.name = n.name and l.queue = n.queue and l.priority = n.priority
+    where n.first and not exists (select from runs own where own.key = n.key and own.place = n.aside and own.tail = n.tail)
+    on conflict (key, place) do nothing
+    returning key, lane, due_at
+  ), sums as (
+    select lane, min(due_at) as due, count(*) as count from fresh group by lane
+  ), counted as (
+    insert into tallies
+    select lane, 'pending', count from sums
+    union all select 0, 'created', sum(count) from sums having count(*) > 0
+  )
+  select array_agg(key), (select count(wake(lane, due, count::integer, tx)) from sums) into made from fresh;
+
+  if cardinality(made) = cardinality(ds) then
+    perform store_follow_ups(key, tail, "then") from unnest(ds) where "then" is not null;
+    return json_build_object('now', t, 'answers', answers);
+  end if;
+  perform store_follow_ups(key, tail, "then") from unnest(ds) where "then" is not null and first and key = any(made);
+
+  select array_agg(json_build_array(h.ord, 'hit', h.mismatch is null or r.params = h.params, null, standing(r, l)))
+  into hits
+  from unnest(ds) h join runs r on r.key = h.key and r.place in (0, 1) join lanes l on l.id = r.lane
+  where r.status = 2 and r.fresh_until > t and r.expires_at > t and h."then" is null and not coalesce(h.refresh, false)
+    and (h.mismatch is distinct from 'reject' or r.params = h.params)
+    and not exists (select from runs own where own.key = h.key and own.place in (0, 1, h.aside) and own.tail = h.tail);
+  if hits is not null then
+    perform tally(0, 'hit', cardinality(hits));
+    answers := hits;
+  end if;
+
+  foreach d in array ds loop
+    if d.first and made[next_made] = d.key then next_made := next_made + 1;
+    elsif (hits[next_hit]->>0)::integer = d.ord then next_hit := next_hit + 1;
+    else answers := answers || meet(d, address, tx); end if;
+  end loop;
+  return json_build_object('now', t, 'answers', answers);
+end $$;
+`
+
+export const ADMISSION = MEET + ADMIT

@@ -1,0 +1,174 @@
+// What all verbs share on the server: how a run is shown, created, moved aside and ended, and who is told.
+
+// No plan may depend on statistics that were taken while the store was empty, or the first hour would be read row by row.
+/** What stands behind the functions that are called from outside; those within inherit it. */
+export const SETTINGS = `
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+  set enable_bitmapscan = off set enable_material = off set jit = off set lock_timeout = '4s'`
+
+const SHOWN = `
+create function now_ms() returns bigint language sql volatile as $$
+  select (extract(epoch from clock_timestamp()) * 1000)::bigint
+$$;
+
+create function aside_of(tail bytea) returns bigint language sql immutable as $$
+  select 2 + ('x' || encode(substr(tail, 1, 6), 'hex'))::bit(48)::bigint
+$$;
+
+create function standing(r runs, l lanes) returns json language sql stable as $$
+  select json_build_array(encode(r.key || r.tail, 'hex'), l.name, l.queue, r.status, l.priority, r.attempt, r.created_at,
+    r.due_at, r.started_at, r.finished_at, r.progress, r.result, r.fresh_until, r.stale_until, r.errors)
+$$;
+
+create function entry(r runs, l lanes) returns json language sql stable as $$
+  select json_build_array(encode(r.key || r.tail, 'hex'), l.name, l.queue, r.status, l.priority, r.attempt, r.created_at,
+    r.due_at, r.started_at, r.finished_at, r.progress, r.result, r.fresh_until, r.stale_until, r.errors,
+    r.params, r.max_attempts, r.result_ttl, r.stale_ttl, r.failure_ttl, r.retention, r.extra, r.parent, r.token)
+$$;
+`
+
+const COUNTED = `
+create function lane_of(a_name text, a_queue text, a_priority integer) returns integer language plpgsql as $$
+declare
+  found_id integer;
+begin
+  loop
+    select id into found_id from lanes where name = a_name and queue = a_queue and priority = a_priority;
+    if found then return found_id; end if;
+    insert into lanes (name, queue, priority) values (a_name, a_queue, a_priority) on conflict do nothing;
+  end loop;
+end $$;
+
+create function tally(lane integer, kind text, count bigint default 1) returns void language sql volatile as $$
+  insert into tallies (lane, kind, count) values ($1, $2, $3)
+$$;
+`
+
+// Whoever waits is told by one of those who bring work, in the order in which they come: the others pass by the row that is
+// locked. What is done inside somebody's own transaction (`tx`) locks nothing, since that may last: then all who wait are told.
+const TOLD = `
+create function channel(address text) returns text language sql immutable as $$ select 'deferq:' || address $$;
+
+create function wake(a_lane integer, due bigint, count integer, tx boolean default false) returns void language plpgsql as $$
+declare
+  l lanes;
+begin
+  if not exists (select from waits where waiting) then return; end if;
+  select * into l from lanes where id = a_lane;
+  if tx then
+    perform pg_notify(channel(address), 'work') from waits
+    where waiting and next_due > due and l.name = any(names) and (queues is null or l.queue = any(queues));
+    return;
+  end if;
+  with woken as (
+    update waits set waiting = false where address = any(array(
+      select address from waits
+      where waiting and next_due > due and l.name = any(names) and (queues is null or l.queue = any(queues))
+      limit least(count, 8) for update skip locked
+    )) returning address
+  )
+  select count(pg_notify(channel(address), 'work')) into count from woken;
+end $$;
+
+create function tell_ended(watchers text[], ids text[]) returns void language sql volatile as $$
+  select pg_notify(channel(who), 'ended ' || string_agg(ids[at], ' '))
+  from unnest(watchers) who cross join generate_subscripts(ids, 1) at
+  group by who, at / 80
+$$;
+`
+
+const LIVED = `
+create function store_follow_ups(a_key bytea, a_tail bytea, follows json) returns void language sql volatile as $$
+  insert into follow_ups (key, tail, id, body)
+  select a_key, a_tail, (body->'draft'->>'key') || (body->'draft'->>'tail'), body from json_array_elements(follows) body
+  on conflict do nothing
+$$;
+
+-- Null where another stands in its place, or where it has been created before.
+create function create_run(d ask, a_lane integer, a_parent json, has_older boolean, address text, t bigint) returns runs
+language plpgsql as $$
+declare
+  r runs;
+begin
+  if exists (select from runs where key = d.key and place = d.aside and tail = d.tail) then return null; end if;
+  insert into runs (key, place, tail, lane, created_at, due_at, max_attempts, result_ttl, stale_ttl, failure_ttl, retention,
+    followed, older, params, extra, parent, watchers)
+  values (d.key, 0, d.tail, a_lane, t, greatest(t, coalesce(d.due, t + d.delay)), d.attempts, d.result_ttl, d.stale_ttl,
+    d.failure_ttl, d.retention, d."then" is not null, has_older, d.params, d.extra, a_parent,
+    case when d.watch and address is not null then array[address] end)
+  on conflict (key, place) do nothing
+  returning * into r;
+  if found then
+    if d."then" is not null then perform store_follow_ups(d.key, d.tail, d."then"); end if;
+    insert into tallies values (a_lane, 'pending', 1), (0, 'created', 1);
+  end if;
+  return r;
+end $$;
+
+create function follow(draft json, a_parent json, t bigint, tx boolean default false) returns void language plpgsql as $$
+declare
+  d ask := json_populate_record(null::ask, draft);
+  r runs;
+begin
+  r := create_run(d, lane_of(d.name, d.queue, d.priority), a_parent, false, null, t);
+  if r.key is not null then perform wake(r.lane, r.due_at, 1, tx); end if;
+end $$;
+
+create function parent_from(r runs, value text) returns json language sql stable as $$
+  select json_strip_nulls(json_build_object('id', encode(r.key || r.tail, 'hex'), 'name', l.name,
+    'status', case r.status when 2 then 'completed' when 3 then 'failed' else 'cancelled' end, 'value', value))
+  from lanes l where l.id = r.lane
+$$;
+
+create function follow_if(body json, r runs, value text, t bigint, tx boolean default false) returns void language plpgsql as $$
+begin
+  if body->>'on' <> 'both' and (body->>'on' = 'success') <> (r.status = 2) then return; end if;
+  perform follow(body->'draft',
+    case when (body->>'sameParent')::boolean and r.parent is not null then r.parent else parent_from(r, value) end, t, tx);
+end $$;
+
+-- value: the result, or the last error, which has been appended already.
+create function end_run(r runs, to_status smallint, value text, t bigint) returns void language plpgsql as $$
+declare
+  ended runs;
+  body json;
+begin
+  perform tally(r.lane, case r.status when 0 then 'pending' else 'running' end, -1);
+  perform tally(0, case to_status when 2 then 'completed' when 3 then 'failed' else 'cancelled' end);
+  update runs set status = to_status, token = null, done = r.done, lease_until = null, finished_at = t, errors = r.errors,
+    followed = false, older = false,
+    result = case when to_status = 2 then value end,
+    fresh_until = case when to_status = 2 then case place when 0 then t + result_ttl else t end end,
+    stale_until = case when to_status = 2 then case place when 0 then t + result_ttl + stale_ttl else t end end,
+    expires_at = t + greatest(retention, case
+      when to_status = 2 and place = 0 then result_ttl + stale_ttl when to_status = 3 then failure_ttl else 0 end)
+  where key = r.key and place = r.place returning * into ended;
+  if r.older and ended.place = 0 and to_status = 2 then
+    update runs set place = aside_of(tail) where key = r.key and place = 1;
+  end if;
+  if r.watchers is not null then perform tell_ended(r.watchers, array[encode(r.key || r.tail, 'hex')]); end if;
+  if r.followed then
+    for body in
+      with told as (delete from follow_ups where key = r.key and tail = r.tail returning *)
+      select told.body from told order by seq
+    loop
+      perform follow_if(body, ended, value, t);
+    end loop;
+  end if;
+end $$;
+
+create function requeue(r runs, a_due bigint) returns void language plpgsql as $$
+begin
+  update runs set status = 0, due_at = a_due, attempt = r.attempt, token = null, done = r.done, lease_until = null,
+    errors = r.errors
+  where key = r.key and place = r.place;
+  insert into tallies values (r.lane, 'running', -1), (r.lane, 'pending', 1);
+  perform wake(r.lane, a_due, 1);
+end $$;
+
+create function appended(errors text[], error text) returns text[] language sql immutable as $$
+  select (errors || error)[greatest(1, cardinality(errors) - 8):]
+$$;
+`
+
+export const RULES = SHOWN + COUNTED + TOLD + LIVED

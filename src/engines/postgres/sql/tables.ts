@@ -1,0 +1,99 @@
+// The tables of the PostgreSQL store.
+
+// `place` is where a run stands under its key: 0 stands there, 1 holds the accepted result while another run stands
+// there (never without one), more is aside, a number made of the id's own part, by which it is still found.
+//
+// `lane` stands for queue, name and priority: what is ready lies in order of its due time in one narrow index, and nothing
+// that is due later or meant for others is ever stepped over.
+//
+// An update is cheap (it touches no index at all) as long as it changes no column that an index names. So a heartbeat, a
+// watcher and a progress cost one row; `lease_until` is in no index for that reason, and the sweep looks at all that runs.
+const RUNS = `
+create table runs (
+  key bytea not null check (length(key) = 32),
+  place bigint not null check (place >= 0),
+  created_at bigint not null,
+  due_at bigint not null,
+  started_at bigint,
+  lease_until bigint,
+  finished_at bigint,
+  fresh_until bigint,
+  stale_until bigint,
+  expires_at bigint,
+  result_ttl bigint not null,
+  stale_ttl bigint not null,
+  failure_ttl bigint not null,
+  retention bigint not null,
+  lane integer not null,
+  max_attempts integer not null,
+  attempt integer not null default 0,
+  status smallint not null default 0 check (status between 0 and 4),
+  followed boolean not null default false,
+  older boolean not null default false,
+  tail bytea not null check (length(tail) = 12),
+  token text,
+  done text,
+  extra text,
+  parent json,
+  watchers text[],
+  errors text[] not null default '{}',
+  params text not null,
+  progress text,
+  result text,
+  check ((status = 1) = (token is not null and lease_until is not null)),
+  check ((status >= 2) = (expires_at is not null))
+) with (
+  fillfactor = 85, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.1,
+  autovacuum_analyze_scale_factor = 0.1, autovacuum_vacuum_cost_delay = 1
+);
+create unique index runs_key on runs (key, place);
+create index runs_pending on runs (lane, due_at) where status = 0;
+create index runs_running on runs (lane) where status = 1;
+create index runs_ended on runs (lane, expires_at) where status >= 2;
+`
+
+// Counters that many transactions changed would make them wait for each other: each adds a line of its own instead, and
+// the sweep adds the lines up. `waits` tells who would like to hear of work, so that nobody is told for nothing.
+const OTHERS = `
+create table lanes (
+  id integer generated always as identity primary key,
+  name text not null,
+  queue text not null,
+  priority integer not null,
+  unique (name, queue, priority)
+);
+create table tallies (lane integer not null, kind text not null, count bigint not null)
+  with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
+create table follow_ups (
+  key bytea not null,
+  tail bytea not null,
+  id text not null,
+  seq bigint generated always as identity,
+  body json not null,
+  primary key (key, tail, id)
+);
+create table waits (
+  address text primary key,
+  waiting boolean not null,
+  next_due bigint not null,
+  seen_at bigint not null,
+  names text[] not null,
+  queues text[]
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
+`
+
+// What the functions are given, as a list of JSON objects.
+const ASKS = `
+create type ask as (
+  ord integer, first boolean, key bytea, tail bytea, aside bigint, name text, queue text, priority integer, due bigint,
+  delay bigint, attempts integer, result_ttl bigint, stale_ttl bigint, failure_ttl bigint, retention bigint,
+  refresh boolean, mismatch text, watch boolean, extra text, params text, "then" json
+);
+create type outcome as (
+  ord integer, first boolean, key bytea, tail bytea, aside bigint, token text, kind text, value text, delay bigint,
+  "then" json
+);
+create type named as (ord integer, key bytea, tail bytea, aside bigint, token text, progress text);
+`
+
+export const TABLES = RUNS + OTHERS + ASKS

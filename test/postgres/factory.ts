@@ -1,0 +1,40 @@
+// Stores for the conformance suite on a real PostgreSQL: each in a schema of its own, with the server's own clock.
+import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { PostgresDriver, quoted } from '../../src/drivers/postgres.ts'
+import type { PostgresEngineOptions } from '../../src/engines/postgres/index.ts'
+import { PostgresEngine } from '../../src/engines/postgres/index.ts'
+import type { Factory } from '../../src/testing/index.ts'
+
+export const newSchema = (): string => `t${randomBytes(6).toString('hex')}`
+
+export async function dropSchema(url: string, schema: string): Promise<void> {
+  const driver = new PostgresDriver({ url, connections: 1, timeoutMs: 20_000 })
+  await driver.query(`drop schema if exists ${quoted(schema)} cascade`)
+  await driver.close()
+}
+
+export function postgresFactory(
+  name: string,
+  options: () => PostgresEngineOptions & { url: string },
+): Factory {
+  return {
+    name,
+    async create() {
+      const schema = newSchema()
+      return {
+        unitMs: 250,
+        async connect() {
+          const engine = new PostgresEngine({ connections: 2, ...options(), schema })
+          engine.listen(() => undefined)
+          await engine.open()
+          return engine
+        },
+        advance: async (ms) => {
+          await sleep(ms)
+        },
+        close: () => dropSchema(options().url, schema),
+      }
+    },
+  }
+}
