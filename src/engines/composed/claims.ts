@@ -118,6 +118,7 @@ export class Taking {
       else looked.push({ delivery, ready })
     }
     if (done.length > 0) this.#strange(done.length)
+    if (looked.length === 0) return this.#answer(queue.ack(done))
     const later: Release[] = []
     try {
       const prefix = randomBytes(9).toString('base64url')
