@@ -19,6 +19,7 @@ const ORDER = [
   'postgres-process',
   'rabbitmq-publish',
   'rabbitmq-consume',
+  'rabbitmq-composed',
 ]
 const ENGINES = ['redis', 'memory', 'sqlite', 'postgres', 'rabbitmq']
 

@@ -33,6 +33,9 @@ export interface Write {
 // Keyv bounds nothing by itself, and some clients wait for their server for ever.
 const CALL_MS = 5_000
 
+/** The cause of a refusal: what was asked for may still come to pass. */
+export class Late extends Error {}
+
 export class Keyed {
   readonly #keyv: KeyvLike
   readonly #what: string
@@ -54,6 +57,9 @@ export class Keyed {
     // Otherwise a failed read answers as if nothing stood there, and what runs would be run twice.
     keyv.throwOnErrors = true
     if ('throwOnErrors' in keyv.store) keyv.store.throwOnErrors = true
+    // A write that waited for its server in the client would come when its lock is another's.
+    const client = keyv.store.client?.options
+    if (typeof client === 'object' && client !== null) client.disableOfflineQueue = true
     keyv.on('error', this.#fault)
     keyv.store.on?.('error', this.#fault)
   }
@@ -166,10 +172,7 @@ export class Keyed {
   async #call<T>(verb: string, call: () => Promise<T>): Promise<T> {
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(
-        () => reject(new Error(`It did not answer within ${this.#callMs} ms.`)),
-        this.#callMs,
-      )
+      timer = setTimeout(() => reject(new Late(`It did not answer within ${this.#callMs} ms.`)), this.#callMs)
     })
     try {
       return await Promise.race([call(), late])

@@ -28,7 +28,10 @@ async function wait(s: Scene, engine: Engine, more: Partial<Want> = {}): Promise
   })
   async function look(): Promise<void> {
     if (waiting.done) return
-    waiting.got.push(...(await engine.claim(want)).claimed)
+    const { claimed } = await engine.claim(want)
+    waiting.got.push(...claimed)
+    // Only who found too little is told of more.
+    if (claimed.length === want.limit) await look()
   }
   engine.listen(({ kind }) => {
     if (kind === 'work' || kind === 'changed') look().catch(() => {})

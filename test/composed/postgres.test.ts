@@ -1,4 +1,4 @@
-// The conformance suite with @keyv/postgres as the store of tasks.
+// What of the conformance suite asks most of a store, with @keyv/postgres as the store of tasks.
 import { KeyvPostgres } from '@keyv/postgres'
 import { Keyv } from 'keyv'
 import { afterAll, describe, test } from 'vitest'
@@ -24,7 +24,8 @@ const factory = serverFactory('composed of @keyv/postgres and redlock', () => ({
 }))
 
 describe.concurrent('conformance', () => {
-  for (const { name, run } of conformance(factory)) test(name, run)
+  // The rest waits for the clock, and says nothing that the other stores don't.
+  for (const { name, run } of conformance(factory)) if (/: (admit|claim|races): /.test(name)) test(name, run)
 })
 
 afterAll(() => held?.last.close())

@@ -1,7 +1,7 @@
 // Taking work: messages are reserved, the runs they name are claimed under lock, and the messages are acknowledged at once.
 import { randomBytes } from 'node:crypto'
 import type { Claims, Want } from '../../engine.ts'
-import { KEY_LENGTH } from '../../engine.ts'
+import { KEY_LENGTH, nameOfWant } from '../../engine.ts'
 import { DeferqError } from '../../errors.ts'
 import type { Delivery, Release } from '../../transports/transport.ts'
 import { entryOf } from './documents.ts'
@@ -28,24 +28,29 @@ export class Taking {
   readonly #parts: Parts
   readonly #transactions: Transactions
   readonly #self: Hearing
-  readonly #watch: Watch
+  readonly #listened: () => boolean
+  /** By what is wanted: several workers may share an engine. */
+  readonly #watches = new Map<string, Watch>()
   readonly #answering = new Set<Promise<unknown>>()
+  #closed = false
 
   constructor(parts: Parts, transactions: Transactions, self: Hearing, listened: () => boolean) {
     this.#parts = parts
     this.#transactions = transactions
     this.#self = self
-    this.#watch = new Watch(parts, listened)
+    this.#listened = listened
   }
 
   async claim(want: Want): Promise<Claims> {
-    return this.take(want, await this.reserve(want))
+    const kept = (await this.#watches.get(nameOfWant(want))?.stop()) ?? []
+    if (want.limit > 0) return this.#take(want, await this.#reserve(want, kept))
+    this.#watches.delete(nameOfWant(want))
+    this.#giveBack(kept)
+    return { claimed: [] }
   }
 
-  /** The messages alone: while they come, outcomes may be settled. */
-  async reserve(want: Want): Promise<Delivery[]> {
+  async #reserve(want: Want, kept: Delivery[]): Promise<Delivery[]> {
     const { lanes } = this.#parts
-    const kept = await this.#watch.pause(want)
     if (kept.length >= want.limit) return kept
     try {
       await lanes.refresh(LANES_MS)
@@ -53,12 +58,12 @@ export class Taking {
       if (kept.length + found.length > 0 || !(await lanes.refresh(0))) return [...kept, ...found]
       return await this.#ask(want, want.limit)
     } catch (error) {
-      this.giveBack(kept)
+      this.#giveBack(kept)
       throw error
     }
   }
 
-  async take(want: Want, reserved: Delivery[]): Promise<Claims> {
+  async #take(want: Want, reserved: Delivery[]): Promise<Claims> {
     const claims: Claims = { claimed: [] }
     let asked = want.limit
     let deliveries = reserved
@@ -73,20 +78,27 @@ export class Taking {
     claims.claimed.sort(({ entry: a }, { entry: b }) => b.priority - a.priority || a.dueAt - b.dueAt)
     const nextDueMs = this.#transactions.nextDueMs()
     if (nextDueMs !== undefined) claims.nextDueMs = nextDueMs
-    if (claims.claimed.length < want.limit) this.#watch.resume(want)
+    if (claims.claimed.length < want.limit && this.#listened() && !this.#closed) this.#wait(want)
     return claims
   }
 
   /** Best effort: a broker hands out again what nobody acknowledges. */
-  giveBack(deliveries: readonly Delivery[]): void {
+  #giveBack(deliveries: readonly Delivery[]): void {
     if (deliveries.length > 0)
       this.#answer(this.#parts.queue.release(deliveries.map((delivery) => ({ delivery }))))
   }
 
   async close(): Promise<void> {
-    const kept = await this.#watch.close()
-    this.giveBack(kept)
+    this.#closed = true
+    for (const watch of this.#watches.values()) this.#giveBack(await watch.stop())
     await Promise.all(this.#answering)
+  }
+
+  #wait(want: Want): void {
+    const name = nameOfWant(want)
+    const watch = this.#watches.get(name) ?? new Watch(this.#parts, want)
+    this.#watches.set(name, watch)
+    watch.start()
   }
 
   async #ask(want: Want, limit: number): Promise<Delivery[]> {
@@ -106,6 +118,7 @@ export class Taking {
       else looked.push({ delivery, ready })
     }
     if (done.length > 0) this.#strange(done.length)
+    if (looked.length === 0) return this.#answer(queue.ack(done))
     const later: Release[] = []
     try {
       const prefix = randomBytes(9).toString('base64url')
@@ -142,7 +155,7 @@ export class Taking {
       }
       if (malformed.length > 0) claims.malformed = [...(claims.malformed ?? []), ...malformed]
     } catch (error) {
-      this.giveBack([...looked.map(({ delivery }) => delivery), ...done])
+      this.#giveBack([...looked.map(({ delivery }) => delivery), ...done])
       throw error
     }
     // Claimed is claimed: an acknowledgement that is lost brings a message that says nothing any more.

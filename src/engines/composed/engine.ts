@@ -125,8 +125,16 @@ export class ComposedEngine implements Engine, Hearing {
     // Other keys and other messages: neither waits for the other.
     const claiming = want === undefined ? Promise.resolve<Claims>({ claimed: [] }) : this.#taking.claim(want)
     const [settled, claims] = await Promise.allSettled([this.#settle(outcomes), claiming])
-    if (settled.status === 'fulfilled' && claims.status === 'fulfilled')
-      return { answers: settled.value, ...claims.value }
+    if (settled.status === 'fulfilled' && claims.status === 'fulfilled') {
+      const { answers, announced } = settled.value
+      const left = (want?.limit ?? 0) - claims.value.claimed.length
+      if (!announced || want === undefined || left <= 0) return { answers, ...claims.value }
+      // What the outcomes have made ready may have come too late for the claim beside them.
+      const more = await this.#taking.claim({ ...want, limit: left }).catch((): Claims => ({ claimed: [] }))
+      const malformed = [...(claims.value.malformed ?? []), ...(more.malformed ?? [])]
+      const all = { ...more, claimed: [...claims.value.claimed, ...more.claimed] }
+      return { answers, ...all, ...(malformed.length === 0 ? {} : { malformed }) }
+    }
     // The caller hears of the failure and not of these claims; if they can't be given back, their leases run out.
     if (claims.status === 'fulfilled' && claims.value.claimed.length > 0) {
       const unheard = claims.value.claimed.map(
@@ -211,13 +219,15 @@ export class ComposedEngine implements Engine, Hearing {
     })
   }
 
-  async #settle(outcomes: readonly Outcome[]): Promise<SettleAnswer[]> {
-    if (outcomes.length === 0) return []
-    const answers = await this.#transactions.run({ of: keysOfAll(outcomes) }, (step) =>
-      outcomes.map((outcome) => step.settle(outcome)),
-    )
+  /** `announced`: something waits now that did not before. */
+  async #settle(outcomes: readonly Outcome[]): Promise<{ answers: SettleAnswer[]; announced: boolean }> {
+    if (outcomes.length === 0) return { answers: [], announced: false }
+    const settled = await this.#transactions.run({ of: keysOfAll(outcomes) }, (step) => ({
+      answers: outcomes.map((outcome) => step.settle(outcome)),
+      announced: step.announcements.size > 0,
+    }))
     for (const { id } of outcomes) this.#parts.hub.settled(id)
-    return answers
+    return settled
   }
 
   /** What changes nothing (a hit, say) is answered after one read; the rest is decided under lock. */

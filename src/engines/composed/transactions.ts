@@ -3,6 +3,8 @@ import type { Hint } from '../../engine.ts'
 import { KEY_LENGTH } from '../../engine.ts'
 import { DeferqError } from '../../errors.ts'
 import type { Keyed, Read } from '../../keyed.ts'
+import { Late } from '../../keyed.ts'
+import { sleep } from '../../time.ts'
 import type { Transport } from '../../transports/transport.ts'
 import type { Names, Run } from './documents.ts'
 import { standingOf } from './documents.ts'
@@ -43,6 +45,7 @@ export interface Plan {
 export class Transactions {
   readonly #parts: Parts
   readonly #releasing = new Set<Promise<void>>()
+  readonly #closing = new AbortController()
   /** When something that was sent from here is due; the nearest of them at least. */
   #due: number[] = []
 
@@ -70,6 +73,7 @@ export class Transactions {
     const loaded = new Map<string, Read>()
     const shard = counted ? tallies.take() : undefined
     const locked = new Set<string>()
+    let keepMs = 0
     try {
       let wanted = new Set(of)
       const extra = shard === undefined ? [] : [names.tally(shard)]
@@ -89,8 +93,12 @@ export class Transactions {
         }
         wanted = step.table.missing
       }
+    } catch (error) {
+      // A write that is overdue may still arrive: its keys are kept for as long again.
+      if (error instanceof DeferqError && error.cause instanceof Late) keepMs = this.#parts.tasks.callMs
+      throw error
     } finally {
-      this.#release(held, shard)
+      this.#release(held, shard, keepMs)
     }
   }
 
@@ -108,6 +116,7 @@ export class Transactions {
 
   /** Until all locks are given back. */
   async close(): Promise<void> {
+    this.#closing.abort()
     await Promise.all(this.#releasing)
   }
 
@@ -178,9 +187,11 @@ export class Transactions {
   }
 
   /** Nobody waits for it: the answer stands. */
-  #release(held: readonly Held[], shard: number | undefined): void {
+  #release(held: readonly Held[], shard: number | undefined, keepMs: number): void {
     const { tallies } = this.#parts
-    const releasing = Promise.all(held.map((each) => each.release()))
+    const until = keepMs > 0 ? sleep(keepMs, this.#closing.signal) : Promise.resolve()
+    const releasing = until
+      .then(() => Promise.all(held.map((each) => each.release())))
       .then(
         () => {},
         () => {},

@@ -9,28 +9,26 @@ import type { Parts } from './transactions.ts'
 const CALM_MS = 5
 // New lanes are looked for as often.
 const LOOK_MS = 1_000
+const NONE_MS = 100
 // Whoever was told claims within milliseconds; others must not wait for one that doesn't.
 const KEEP_MS = 100
 
+/** Waits for the work that one want names. */
 export class Watch {
   readonly #parts: Parts
-  readonly #listened: () => boolean
-  #wanted: Want | undefined
+  readonly #want: Want
   #waiting: { stop: AbortController; ended: Promise<void> } | undefined
   #kept: Delivery[] = []
-  #closed = false
 
-  constructor(parts: Parts, listened: () => boolean) {
+  constructor(parts: Parts, want: Want) {
     this.#parts = parts
-    this.#listened = listened
+    this.#want = want
   }
 
-  /** A hint may tell that something is there for this want. */
-  resume(want: Want): void {
-    if (this.#closed || this.#waiting !== undefined || !this.#listened()) return
-    this.#wanted = want
+  start(): void {
+    if (this.#waiting !== undefined) return
     const stop = new AbortController()
-    const ended = this.#wait(want, stop.signal)
+    const ended = this.#wait(stop.signal)
       .catch((error) => this.#parts.tell({ kind: 'trouble', message: 'waiting for work failed', error }))
       .finally(() => {
         this.#waiting = undefined
@@ -38,56 +36,39 @@ export class Watch {
     this.#waiting = { stop, ended }
   }
 
-  /** What was found meanwhile, if it fits this want; the rest goes back. */
-  async pause(want: Want): Promise<Delivery[]> {
+  /** Answers what was found and not given back. */
+  async stop(): Promise<Delivery[]> {
     const waiting = this.#waiting
     waiting?.stop.abort()
     await waiting?.ended
-    const kept = this.#kept
-    this.#kept = []
-    if (kept.length === 0 || fits(this.#wanted, want)) return kept
-    await this.#giveBack(kept)
-    return []
-  }
-
-  async close(): Promise<Delivery[]> {
-    this.#closed = true
-    this.#waiting?.stop.abort()
-    await this.#waiting?.ended
     return this.#kept.splice(0)
   }
 
-  async #wait(want: Want, signal: AbortSignal): Promise<void> {
+  async #wait(signal: AbortSignal): Promise<void> {
     const { lanes, queue, tell } = this.#parts
     await sleep(CALM_MS, signal)
     while (!signal.aborted) {
-      const queues = lanes.wanted(want)
-      if (queues.length === 0) await sleep(LOOK_MS / 10, signal)
+      const queues = lanes.wanted(this.#want)
+      if (queues.length === 0) await sleep(NONE_MS, signal)
       else {
-        this.#kept = await queue.reserve({
+        const found = await queue.reserve({
           queues,
           limit: 1,
           visibilityMs: VISIBILITY_MS,
           waitMs: LOOK_MS,
           signal,
         })
-        if (this.#kept.length > 0) {
-          if (signal.aborted) return
+        this.#kept.push(...found)
+        if (found.length > 0 && !signal.aborted) {
           tell({ kind: 'work' })
           await sleep(KEEP_MS, signal)
-          if (!signal.aborted) await this.#giveBack(this.#kept.splice(0))
-          return
+          if (signal.aborted) return
+          await queue.release(this.#kept.splice(0).map((delivery) => ({ delivery })))
+          // Nobody here wants it just now; others may have it.
+          await sleep(LOOK_MS, signal)
         }
       }
-      if (!signal.aborted) await lanes.refresh(queues.length === 0 ? LOOK_MS / 10 : LOOK_MS)
+      if (!signal.aborted) await lanes.refresh(queues.length === 0 ? NONE_MS : LOOK_MS)
     }
   }
-
-  async #giveBack(deliveries: readonly Delivery[]): Promise<void> {
-    if (deliveries.length > 0) await this.#parts.queue.release(deliveries.map((delivery) => ({ delivery })))
-  }
 }
-
-const fits = (before: Want | undefined, now: Want): boolean =>
-  before?.names.every((name) => now.names.includes(name)) === true &&
-  (now.queues === undefined || before.queues?.every((queue) => now.queues?.includes(queue)) === true)
