@@ -89,9 +89,9 @@ function versionsOf(names) {
 
 async function serverVersion(engine, url) {
   const admin = await administer(engine, url)
-  const version = await admin.version()
-  await admin.close()
-  return version
+  const version = await admin?.version()
+  await admin?.close()
+  return version ?? engine
 }
 
 function median(values) {

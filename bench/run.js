@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util'
 import { DIST } from './contenders.mjs'
 import { play } from './play.mjs'
 import { circumstances, heading, summarise, table } from './report.mjs'
-import { startPostgres, startRedis } from './server.mjs'
+import { startPostgres, startRabbitmq, startRedis } from './server.mjs'
 
 const KNOWN = readdirSync(new URL('./cases/', import.meta.url)).map((file) => file.replace('.mjs', ''))
 const ORDER = [
@@ -17,12 +17,16 @@ const ORDER = [
   'import',
   'postgres-dispatch',
   'postgres-process',
+  'rabbitmq-publish',
+  'rabbitmq-consume',
+  'rabbitmq-composed',
 ]
-const ENGINES = ['redis', 'memory', 'sqlite', 'postgres']
+const ENGINES = ['redis', 'memory', 'sqlite', 'postgres', 'rabbitmq']
 
 const USAGE = `npm run bench -- [options]
   --case=NAME,…      of ${ORDER.join(', ')}; all unless given
-  --engine=NAME      deferq on ${ENGINES.join(', ')}; peers are compared on redis and postgres
+  --engine=NAME      deferq on ${ENGINES.join(', ')}; peers are compared on redis and postgres,
+                     and rabbitmq has cases of its own
   --quick            fewer and shorter rounds
   --rounds=N         measured rounds of each case
   --calm             waits until the machine is idle, and repeats rounds that others have disturbed
@@ -59,7 +63,8 @@ if (!existsSync(new URL('src/index.js', DIST)))
   throw new Error(`There is no build of deferq in ${DIST}: npm run build`)
 
 const { engine } = options
-const server = await { redis: startRedis, postgres: startPostgres }[engine]?.()
+const STARTS = { redis: startRedis, postgres: startPostgres, rabbitmq: startRabbitmq }
+const server = await STARTS[engine]?.()
 const results = []
 try {
   const on = await circumstances({ engine, url: server?.url })

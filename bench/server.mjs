@@ -1,4 +1,4 @@
-// Provides the server that a run measures on: a Redis without persistence or a PostgreSQL as it is installed, else one it is told of.
+// Provides the server that a run measures on: a Redis without persistence, a PostgreSQL or RabbitMQ as it is installed, else one it is told of.
 import { execFileSync, spawn } from 'node:child_process'
 import { constants } from 'node:fs'
 import { access, chown, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
@@ -19,6 +19,14 @@ export async function startRedis() {
   throw new Error(
     'The benchmark needs Redis: put redis-server on PATH, or set DEFERQ_TEST_REDIS_URL to a server whose database may be emptied.',
   )
+}
+
+/** A node of its own, started as the tests do it. */
+export async function startRabbitmq() {
+  const { register } = await import('tsx/esm/api')
+  register()
+  const { startSharedRabbitmq } = await import('../test/servers/rabbitmq.ts')
+  return startSharedRabbitmq()
 }
 
 /** postgres from its own folders or PATH, else DEFERQ_TEST_POSTGRES_URL, whose schemas are then dropped between rounds. */

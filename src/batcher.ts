@@ -15,18 +15,21 @@ const MOST = 128
 
 export class Batcher<Item, Answer> {
   readonly #send: (items: Item[]) => Promise<readonly Answer[]>
+  readonly #most: number
   #gathered: Waiting<Item, Answer>[] = []
   #underWay = 0
   #scheduled = false
 
-  constructor(send: (items: Item[]) => Promise<readonly Answer[]>) {
+  /** With one batch under way at a time, the order is kept. */
+  constructor(send: (items: Item[]) => Promise<readonly Answer[]>, underWay = UNDER_WAY) {
     this.#send = send
+    this.#most = underWay
   }
 
   add(item: Item): Promise<Answer> {
     return new Promise((resolve, reject) => {
       this.#gathered.push({ item, resolve, reject })
-      if (this.#scheduled || this.#underWay >= UNDER_WAY) return
+      if (this.#scheduled || this.#underWay >= this.#most) return
       this.#scheduled = true
       queueMicrotask(this.#flush)
     })
@@ -34,8 +37,8 @@ export class Batcher<Item, Answer> {
 
   readonly #flush = (): void => {
     this.#scheduled = false
-    while (this.#gathered.length > 0 && this.#underWay < UNDER_WAY) {
-      const share = Math.ceil(this.#gathered.length / (UNDER_WAY - this.#underWay))
+    while (this.#gathered.length > 0 && this.#underWay < this.#most) {
+      const share = Math.ceil(this.#gathered.length / (this.#most - this.#underWay))
       const batch = this.#gathered.splice(0, Math.min(MOST, Math.max(LEAST, share)))
       this.#underWay++
       void this.#deliver(batch)

@@ -4,12 +4,18 @@ import { DEEPEST, TAG } from './value.ts'
 
 type Plain = Record<string, unknown>
 
+/** Begins the text that stands for a result which lies in a store of its own; JSON never begins like it. */
+export const REFERENCE = '@result:'
+
+export const isReference = (text: string | undefined): text is string => text?.startsWith(REFERENCE) === true
+
 /** The value that `encode` wrote. Bytes come back as Uint8Array; every object has the ordinary prototype. */
 export function decode(text: string): unknown {
   let tree: unknown
   try {
     tree = JSON.parse(text)
   } catch (cause) {
+    if (isReference(text)) throw elsewhere(text)
     throw malformed('it is not JSON', cause)
   }
   // Three searches cost less than one walk. An escape could hide either name, and encode() seldom writes one.
@@ -65,6 +71,15 @@ function untag(tag: unknown[]): unknown {
     }
   }
   throw malformed('a tag in it is of an unknown type, or its content does not fit its type')
+}
+
+function elsewhere(text: string): DeferqError {
+  return new DeferqError(
+    'MALFORMED_VALUE',
+    'This result lies in a store of its own and is not to be had from here: it has gone from that store, or this process ' +
+      'lacks the option results: new DeferQ({ results: { store, above } }), with the same store as the workers have.',
+    { details: { reference: text.slice(REFERENCE.length) } },
+  )
 }
 
 function malformed(why: string, cause?: unknown): DeferqError {

@@ -19,6 +19,8 @@ import type {
 } from './options.ts'
 import { checkKnown, checkLimits, checkLogger, checkWait } from './options.ts'
 import { failureText, outcomeOf, receiptOf } from './receipt.ts'
+import type { ResultsOptions } from './results.ts'
+import { resultsApart } from './results.ts'
 import type { AnyTask, Dispatched, Logger, Receipt, SharedOptions } from './task.ts'
 import { checkOptions, checkWhole, SHARED_OPTIONS } from './task.ts'
 import type { Limits } from './value.ts'
@@ -35,11 +37,13 @@ export interface DeferQOptions<Tasks extends readonly AnyTask[]> {
   defaults?: SharedOptions
   /** The bounds of params: { depth, nodes, bytes }. */
   limits?: Partial<Limits>
+  /** Where large results lie: in a Keyv store, while the engine keeps a reference. The same for workers and callers. */
+  results?: ResultsOptions
   /** Anything shaped like pino; warnings and errors go to standard error unless given. */
   logger?: Logger
 }
 
-const KNOWN_OPTIONS = ['url', 'engine', 'tasks', 'defaults', 'limits', 'logger']
+const KNOWN_OPTIONS = ['url', 'engine', 'tasks', 'defaults', 'limits', 'results', 'logger']
 
 /** One item of `dispatchMany`. */
 export type Item<
@@ -58,6 +62,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
   readonly tasks: ReadonlyMap<string, AnyTask> | undefined
   /** For a worker, which has to know the time-out and the back-off among them. */
   readonly defaults: Readonly<SharedOptions>
+  readonly limits: Partial<Limits> | undefined
   readonly logger: Logger
   readonly #log: Logger
   readonly #drafter: Drafter
@@ -72,7 +77,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
 
   constructor(options: DeferQOptions<Tasks> = {}) {
     checkKnown(options, KNOWN_OPTIONS, 'new DeferQ()')
-    const { url, engine, tasks, defaults = {}, limits, logger = DEFAULT_LOGGER } = options
+    const { url, engine, tasks, defaults = {}, limits, results, logger = DEFAULT_LOGGER } = options
     if (url !== undefined && engine !== undefined) {
       throw new DeferqError('INVALID_OPTION', 'new DeferQ(): give either url or engine, not both.')
     }
@@ -81,9 +86,10 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     checkLogger(logger, 'new DeferQ()')
     this.tasks = tasks === undefined ? undefined : byName(tasks)
     this.defaults = { ...defaults }
+    this.limits = limits
     this.logger = logger
     this.#log = unfailing(logger)
-    this.#make = engine === undefined ? openEngine(url) : async () => engine
+    this.#make = resultsApart(engine === undefined ? openEngine(url) : async () => engine, results)
     this.#own = engine === undefined
     this.#drafter = new Drafter(this.tasks, this.defaults, limits)
     const opened = (): Promise<Engine> => this.open()

@@ -8,6 +8,7 @@ import type { AnyTask, SharedOptions, StandardSchema } from './task.ts'
 import { checkName, checkOptions, SHARED_OPTIONS } from './task.ts'
 import type { Backoff, Duration } from './time.ts'
 import { durationMs, momentMs } from './time.ts'
+import { traceIdHere } from './trace.ts'
 import type { Limits } from './value.ts'
 import { encode } from './value.ts'
 
@@ -15,6 +16,7 @@ import { encode } from './value.ts'
 export interface Extra {
   timeoutMs?: number
   backoff?: Exclude<Backoff, (...never: never) => unknown>
+  traceId?: string
 }
 
 /** What is the same for every plain dispatch of a task, worked out once. */
@@ -33,6 +35,7 @@ const OPTIONS_OF_A_DISPATCH: ReadonlySet<string> = new Set([
   'refresh',
   'idempotencyKey',
   'scope',
+  'traceId',
   'callback',
   'tx',
   'signal',
@@ -106,11 +109,19 @@ export class Drafter {
     }
     if (watch) draft.watch = true
     if (narrowed) draft.onMismatch = options?.onMismatch ?? base.onMismatch
-    if (options !== undefined) this.#apply(options, draft, name, base.policy)
+    const traceId = options?.traceId ?? traceIdHere()
+    if (traceId !== undefined) draft.extra = JSON.stringify({ traceId } satisfies Extra)
+    if (options !== undefined) this.#apply(options, draft, name, base.policy, traceId)
     return draft
   }
 
-  #apply(options: DispatchOptions, draft: Draft, name: string, policy: Policy): void {
+  #apply(
+    options: DispatchOptions,
+    draft: Draft,
+    name: string,
+    policy: Policy,
+    traceId: string | undefined,
+  ): void {
     const at = `dispatch('${name}')`
     if (options.queue !== undefined) draft.queue = options.queue
     if (options.priority !== undefined) draft.priority = options.priority
@@ -118,11 +129,11 @@ export class Drafter {
     if (options.runAt !== undefined) draft.dueAt = momentMs(options.runAt, `${at}: runAt`)
     if (options.refresh) draft.refresh = true
     draft.policy = policyOf(options, policy)
-    const extra = extraOf(options, at)
+    const extra = extraOf(options, at, traceId)
     if (extra !== undefined) draft.extra = extra
     if (options.callback !== undefined) {
       const named = [options.callback].flat().filter(isNamed)
-      draft.then = this.#chains(keyOf(draft.id), named, name)
+      draft.then = this.#chains(keyOf(draft.id), named, name, traceId)
     }
   }
 
@@ -130,7 +141,12 @@ export class Drafter {
    * A caller's callbacks as two chains, one for success and one for failure: each link is admitted when the one
    * before it has ended, however that ended, and all are told of the same run.
    */
-  #chains(parentKey: string, callbacks: (string | NamedCallback)[], name: string): FollowUp[] {
+  #chains(
+    parentKey: string,
+    callbacks: (string | NamedCallback)[],
+    name: string,
+    traceId: string | undefined,
+  ): FollowUp[] {
     const links: NamedCallback[] = callbacks.map((callback) =>
       typeof callback === 'string' ? { name: callback } : callback,
     )
@@ -147,6 +163,7 @@ export class Drafter {
       const chain = matching.reduceRight<FollowUp | undefined>((next, link) => {
         const first = link === matching[0]
         const draft = this.#callback(parentKey, link.name, link.params)
+        if (traceId !== undefined) draft.extra = JSON.stringify({ traceId } satisfies Extra)
         if (next !== undefined) draft.then = [next]
         return first ? { on, draft } : { on: 'both', draft, sameParent: true }
       }, undefined)
@@ -251,7 +268,11 @@ function policyOf(options: SharedOptions, base: Policy): Policy {
   }
 }
 
-function extraOf({ timeout, backoff }: DispatchOptions, at: string): string | undefined {
+function extraOf(
+  { timeout, backoff }: DispatchOptions,
+  at: string,
+  traceId: string | undefined,
+): string | undefined {
   if (timeout === undefined && backoff === undefined) return undefined
   if (typeof backoff === 'function') {
     throw new DeferqError(
@@ -262,7 +283,18 @@ function extraOf({ timeout, backoff }: DispatchOptions, at: string): string | un
   const extra: Extra = {}
   if (timeout !== undefined) extra.timeoutMs = durationMs(timeout, `${at}: timeout`)
   if (backoff !== undefined) extra.backoff = backoff as Exclude<typeof backoff, undefined>
+  if (traceId !== undefined) extra.traceId = traceId
   return JSON.stringify(extra)
+}
+
+/** Undefined as well where it can't be read: whoever runs the run says so. */
+export function traceIdOf(extra: string | undefined): string | undefined {
+  if (!extra?.includes('"traceId"')) return undefined
+  try {
+    return (JSON.parse(extra) as Extra).traceId
+  } catch {
+    return undefined
+  }
 }
 
 function stripped<T extends object>(options: T): T {

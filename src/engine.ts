@@ -157,8 +157,15 @@ export interface Want {
   names: readonly string[]
   /** Queues to take from; none given: from all. */
   queues?: readonly string[]
+  /** 0: none, and this instance no longer waits for work of these names and queues; it may wait for others. */
   limit: number
   leaseMs: number
+  /**
+   * Where fewer than `limit` were found, the engine may hand over one that became ready later, in place of the hint `work`:
+   * claimed as by this claim, a round trip earlier. At most once per claim, or never. What is not wanted any more is
+   * to be released. Never the last attempt of a run: a hand-over may be lost with its connection, and costs an attempt then.
+   */
+  take?(claimed: Claimed): void
 }
 
 export interface Claimed {
@@ -168,7 +175,7 @@ export interface Claimed {
 
 /**
  * In order of priority, then due time (in a sharded engine: within each shard). When fewer than `limit` were found, this instance hears `work` once some
- * that it wants becomes ready (a hint, to one of those who wait).
+ * that it wants becomes ready (a hint, to one of those who wait), or is handed it by `Want.take`.
  */
 export interface Claims {
   claimed: Claimed[]
@@ -296,6 +303,9 @@ export interface Engine {
   /** Answers a function that stops listening. */
   listen(hear: (hint: Hint) => void): () => void
 }
+
+/** Tells apart what one instance waits for: several workers may share it. */
+export const nameOfWant = ({ names, queues }: Want): string => JSON.stringify([names, queues])
 
 /** Law 1's bound; every engine calls it first. */
 export function checkBatch(items: readonly unknown[], method: string): void {

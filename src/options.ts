@@ -38,6 +38,8 @@ export interface DispatchOptions<Result = unknown> extends SharedOptions {
   idempotencyKey?: string
   /** Deduplicate within this scope (a tenant, say). */
   scope?: string | number
+  /** Goes with the run, into its log lines and to all that follows from it (that of the handler in which this is called). */
+  traceId?: string
   /** Several are a chain: each is called when the one before it is through. */
   callback?: Callback<Result> | readonly Callback<Result>[]
   /**

@@ -1,6 +1,7 @@
 // From an engine's record of a run to the receipt that a caller gets, with values and errors revived.
 
 import { decode } from './decode.ts'
+import { traceIdOf } from './draft.ts'
 import type { Parent, Standing } from './engine.ts'
 import type { ErrorJson } from './errors.ts'
 import { DeferqError, errorFromJson } from './errors.ts'
@@ -14,7 +15,7 @@ export interface FailureJson {
   error: ErrorJson
 }
 
-export function receiptOf(run: Standing): Receipt {
+export function receiptOf(run: Standing & { extra?: string }): Receipt {
   const receipt: Record<string, unknown> = {
     taskId: run.id,
     fingerprint: keyOf(run.id),
@@ -30,6 +31,8 @@ export function receiptOf(run: Standing): Receipt {
   if (run.startedAt !== undefined) receipt.startedAt = new Date(run.startedAt)
   if (run.finishedAt !== undefined) receipt.finishedAt = new Date(run.finishedAt)
   if (run.progress !== undefined) receipt.progress = decode(run.progress)
+  const traceId = traceIdOf(run.extra)
+  if (traceId !== undefined) receipt.traceId = traceId
   if (run.status === 'completed') {
     receipt.result = decode(run.result as string)
     receipt.freshUntil = new Date(run.freshUntil as number)

@@ -156,6 +156,8 @@ export const SHARED_OPTIONS: ReadonlySet<string> = new Set([
   'delay',
   'onMismatch',
 ])
+/** As long as an idempotency key: it is stored with each run. */
+export const MAX_TRACE_ID = 512
 const OF_TASKS = new Set([...SHARED_OPTIONS, 'key', 'ignore', 'scope', 'version'])
 
 /** Refuses what is misspelt or malformed where it is written, not in a worker some days later. */
@@ -223,6 +225,10 @@ export function checkOptions(options: object, where: string, known: ReadonlySet<
       case 'refresh':
         if (typeof value !== 'boolean') throw unfit(at, 'true or false', value)
         break
+      case 'traceId':
+        if (typeof value !== 'string' || value === '' || value.length > MAX_TRACE_ID)
+          throw unfit(at, `text of 1 to ${MAX_TRACE_ID} characters`, value)
+        break
       case 'signal':
         checkSignal(value, at)
     }
@@ -271,6 +277,8 @@ export interface Context {
   /** Aborts when the attempt has timed out, was cancelled, lost its lease, or the worker gives up. */
   readonly signal: AbortSignal
   readonly log: Logger
+  /** What the dispatch, or the message that led to it, was traced by. */
+  readonly traceId: string | undefined
   /** In a callback: the run that it follows. */
   readonly parent: Ended | undefined
   /** Seen by everybody who asks for the status; sent with the next heartbeat, or at once when the last one is older than a second. */
@@ -301,6 +309,8 @@ interface Fields {
   readonly finishedAt?: Date
   readonly freshUntil?: Date
   readonly progress?: unknown
+  /** Where the whole run was read: by its id, or in a list. */
+  readonly traceId?: string
   /** What the failed attempts left, oldest first. */
   readonly history: readonly Failure[]
 }

@@ -11,8 +11,11 @@ import type { Worker, WorkerOptions } from '../worker/worker.ts'
 // biome-ignore lint/suspicious/noExplicitAny: a bootstrap's deferq has any tasks
 export type AnyDeferQ = DeferQ<any>
 
-/** What a bootstrap came to; `configured` is true where a function made it, and so could read the options. */
-export type Bootstrapped = { configured: boolean } & (
+/**
+ * What a bootstrap came to; `configured` is true where a function made it, and so could read the options. `handlers` is for those
+ * who consume messages.
+ */
+export type Bootstrapped = { configured: boolean; handlers?: unknown } & (
   | { worker: Worker; deferq: AnyDeferQ }
   | { worker?: undefined; deferq: AnyDeferQ }
 )
@@ -55,8 +58,9 @@ export async function loadBootstrap(
     exported = await exported
   }
   const from = configured ? 'its function returned' : 'its default export is'
-  if (isWorker(exported)) return { configured, worker: exported, deferq: exported.deferq }
-  if (isDeferQ(exported)) return { configured, deferq: exported }
+  const beside = { configured, handlers: module.handlers }
+  if (isWorker(exported)) return { ...beside, worker: exported, deferq: exported.deferq }
+  if (isDeferQ(exported)) return { ...beside, deferq: exported }
   throw wrong(path, file, `${from} ${describe(exported)}`)
 }
 

@@ -8,10 +8,22 @@ import type { Flags } from './flags.ts'
 import { HELP_FLAGS } from './flags.ts'
 import { flagLines, twoColumns } from './help.ts'
 import { LOOKING } from './looking.ts'
+import { QUEUE } from './queue.ts'
 import { DEFAULT_URL } from './url.ts'
 
-const all = [...DISPATCHING, ...LOOKING, ...ENDING, ...DEMO]
-const ORDER = ['dispatch', 'status', 'result', 'list', 'stats', 'cancel', 'invalidate', 'retry', 'demo']
+const all = [...DISPATCHING, ...LOOKING, ...ENDING, ...QUEUE, ...DEMO]
+const ORDER = [
+  'dispatch',
+  'status',
+  'result',
+  'list',
+  'stats',
+  'cancel',
+  'invalidate',
+  'retry',
+  'queue',
+  'demo',
+]
 
 export const COMMANDS: ReadonlyMap<string, Command> = new Map(
   ORDER.flatMap((name) => all.filter((each) => each.name === name)).map((each) => [each.name, each]),

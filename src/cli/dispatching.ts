@@ -34,6 +34,11 @@ const dispatch = command({
       about: 'what makes it the same work, instead of the params',
     },
     scope: { kind: 'text', value: 'text', about: 'deduplicate within this scope (a tenant, say)' },
+    'trace-id': {
+      kind: 'text',
+      value: 'text',
+      about: 'goes into its log lines and all that follows from it',
+    },
     'result-ttl': { kind: 'duration', value: 'time', about: 'how long the result is fresh' },
     'stale-ttl': {
       kind: 'duration',
@@ -68,6 +73,7 @@ const dispatch = command({
       refresh,
       scope,
       idempotencyKey: values['idempotency-key'],
+      traceId: values['trace-id'],
       resultTtl: values['result-ttl'],
       staleTtl: values['stale-ttl'],
       failureTtl: values['failure-ttl'],

@@ -14,6 +14,8 @@ interface KindValues {
   wait: number | true
   moment: Date
   list: string[]
+  /** Given once for each. */
+  texts: string[]
 }
 
 export interface Flag {
@@ -97,9 +99,9 @@ export function readFlags<F extends Flags>(
     const flag = Object.hasOwn(flags, name) ? flags[name] : undefined
     if (flag === undefined || isCluster(written)) throw unknown(name, written, flags, program, elsewhere)
     const read = typed(flag, given(flag, value, inline, written), written)
-    // A list may be given in parts; of anything else the last one counts.
+    // A list may be given in parts, and texts one by one; of anything else the last one counts.
     const before = sources.has(name) ? values[name] : undefined
-    values[name] = flag.kind === 'list' && Array.isArray(before) ? [...before, ...(read as string[])] : read
+    values[name] = Array.isArray(read) && Array.isArray(before) ? [...before, ...(read as string[])] : read
     sources.set(name, `--${name}`)
   }
   for (const [name, flag] of Object.entries(flags)) {
@@ -159,6 +161,8 @@ function typed(flag: Flag, text: string | undefined, where: string): unknown {
       return moment(text as string, where)
     case 'list':
       return listOf(text as string, where)
+    case 'texts':
+      return [text]
     case 'text':
       return chosen(flag, text as string, where)
   }

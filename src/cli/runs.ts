@@ -42,6 +42,7 @@ export function runBlock(receipt: Receipt | Dispatched, paint: Paint): string {
       ['id', receipt.taskId],
       ['refreshed by', 'refreshId' in receipt ? receipt.refreshId : undefined],
       ['queue', receipt.queue === 'default' ? undefined : clean(receipt.queue)],
+      ['trace', receipt.traceId === undefined ? undefined : clean(receipt.traceId)],
       ['priority', receipt.priority === 0 ? undefined : String(receipt.priority)],
       ['attempt', receipt.attempt === 0 ? undefined : String(receipt.attempt)],
       ['created', ago(receipt.createdAt)],

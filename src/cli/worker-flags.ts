@@ -1,4 +1,6 @@
 // The flags of deferq-worker, and the worker options that come of them.
+
+import { UNKNOWN_STRATEGIES } from '../bridge/options.ts'
 import type { Logger } from '../task.ts'
 import type { WorkerOptions } from '../worker/worker.ts'
 import type { Flags, Reading } from './flags.ts'
@@ -21,7 +23,12 @@ export const WORKER_FLAGS = {
     environment: true,
     about: 'tasks at a time (10)',
   },
-  queues: { kind: 'list', value: 'a,b', environment: true, about: 'queues to take from (all)' },
+  queues: {
+    kind: 'list',
+    value: 'a,b',
+    environment: true,
+    about: 'queues to take from (all); with --consume, the broker’s',
+  },
   names: {
     kind: 'list',
     value: 'a,b',
@@ -70,7 +77,39 @@ export const WORKER_FLAGS = {
     environment: true,
     about: 'how long running tasks may go on after a signal (30s)',
   },
-  once: { kind: 'switch', environment: true, about: 'run one task at most, and end' },
+  consume: {
+    kind: 'texts',
+    value: 'url',
+    environment: true,
+    about: 'take messages from this broker too (amqp://, redis://, postgres://, sqlite:); may be repeated',
+  },
+  unknown: {
+    kind: 'text',
+    choices: UNKNOWN_STRATEGIES,
+    environment: true,
+    about: 'what becomes of a message that no task is there for (fail)',
+  },
+  'max-attempts': {
+    kind: 'whole',
+    value: 'count',
+    least: 1,
+    most: 10_000,
+    environment: true,
+    about: 'attempts at a message, those made elsewhere included (the task’s own)',
+  },
+  backoff: {
+    kind: 'list',
+    value: '1s,5s',
+    environment: true,
+    about: 'the wait before each next attempt at a message, the last one repeated (the task’s own)',
+  },
+  visibility: {
+    kind: 'duration',
+    value: 'time',
+    environment: true,
+    about: 'how long a message is this worker’s own, between heartbeats (90s)',
+  },
+  once: { kind: 'switch', environment: true, about: 'run one task, or one message, and end' },
   'stop-when-empty': { kind: 'switch', environment: true, about: 'end once there is nothing to do' },
   quiet: { kind: 'switch', environment: true, about: 'log warnings and errors alone' },
   json: { kind: 'switch', environment: true, about: 'log lines as JSON' },
@@ -80,7 +119,17 @@ export const WORKER_FLAGS = {
 export type WorkerFlags = Reading<typeof WORKER_FLAGS>
 
 const MAX_MEMORY_MB = 128
-const OF_THE_PROGRAM = new Set(['bootstrap', 'quiet', 'json', 'help', 'version'])
+/** What is said of messages, and means nothing without --consume. */
+export const OF_MESSAGES = ['unknown', 'max-attempts', 'backoff', 'visibility'] as const
+const OF_THE_PROGRAM = new Set<string>([
+  'bootstrap',
+  'quiet',
+  'json',
+  'help',
+  'version',
+  'consume',
+  ...OF_MESSAGES,
+])
 
 /** What a worker is made with; a bootstrap that is a function receives the same. */
 export function workerOptions({ values, sources }: WorkerFlags, logger: Logger): WorkerOptions {
@@ -90,7 +139,8 @@ export function workerOptions({ values, sources }: WorkerFlags, logger: Logger):
   if (timeout === 0) throw usage(`${sources.get('timeout')} is 0: an attempt needs some time.`)
   const options: WorkerOptions = {
     concurrency: once ? 1 : concurrency,
-    queues,
+    // With --consume they are those of the broker.
+    queues: values.consume === undefined ? queues : undefined,
     names,
     sleep,
     maxJobs: once ? 1 : values['max-jobs'],
@@ -107,8 +157,10 @@ export function workerOptions({ values, sources }: WorkerFlags, logger: Logger):
 }
 
 /** The flags that a finished worker can't take any more, as they were written. */
-export function ofTheWorker({ sources }: WorkerFlags): string[] {
-  return [...sources].flatMap(([name, source]) => (OF_THE_PROGRAM.has(name) ? [] : [source]))
+export function ofTheWorker({ values, sources }: WorkerFlags): string[] {
+  return [...sources].flatMap(([name, source]) =>
+    OF_THE_PROGRAM.has(name) || (name === 'queues' && values.consume !== undefined) ? [] : [source],
+  )
 }
 
 export function workerHelp(): string {
@@ -125,6 +177,11 @@ the flags as worker options and returns a DeferQ or a Worker, or a finished Work
 
   const deferq = new DeferQ({ url: process.env.DEFERQ_URL ?? '${DEFAULT_URL}', tasks })
   export default deferq   // or: (options: WorkerOptions) => new Worker(deferq, { ...options, lease: '1m' })
+
+With --consume it also takes messages from a broker, and runs each as the task that is called like its URN, or that the
+bootstrap file names: export const handlers = { 'urn:babel:orders:created': 'order.import' }
+
+  deferq-worker --bootstrap=worker.ts --consume=amqp://localhost --queues=orders,invoices
 
 Flags, each with the environment variable that stands in for it:
 ${flagLines(WORKER_FLAGS)}

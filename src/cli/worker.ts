@@ -8,6 +8,7 @@ import type { WorkerSummary } from '../worker/worker.ts'
 import { Worker } from '../worker/worker.ts'
 import type { AnyDeferQ, Bootstrapped } from './bootstrap.ts'
 import { loadBootstrap, wrong } from './bootstrap.ts'
+import { Consuming, checkConsuming } from './consuming.ts'
 import { codeOf, failureText, stackOf, wantsStacks } from './failure.ts'
 import { misspeltVariables, readFlags, split, usage } from './flags.ts'
 import type { Paint } from './format.ts'
@@ -75,6 +76,7 @@ export function readWorkerFlags(argv: readonly string[], environment: NodeJS.Pro
       'There is no bootstrap file: which tasks are to be run? Write --bootstrap=worker.ts, or set DEFERQ_BOOTSTRAP.',
     )
   }
+  checkConsuming(flags)
   return flags
 }
 
@@ -95,12 +97,19 @@ async function work(flags: WorkerFlags, logger: Logger): Promise<number> {
   warnOfFlags(made, flags, path, logger)
   const since = follow(worker, logger)
   greet(worker, made.worker === undefined ? options.names : undefined, logger)
-  const run = worker.run()
-  const forced = signals.drive(worker, run)
+  const consuming =
+    flags.values.consume === undefined ? undefined : new Consuming(made.deferq, made.handlers, flags, logger)
+  const run = runBoth(worker, consuming)
+  const crew: Crew = {
+    stop: () => Promise.all([worker.stop(), consuming?.stop()]),
+    abort: () => Promise.all([worker.abort(), consuming?.stop()]),
+  }
+  const forced = signals.drive(crew, run)
   let summary: WorkerSummary | undefined
   try {
     summary = await Promise.race([run, forced])
   } catch (error) {
+    await consuming?.close().catch(() => {})
     await close(made.deferq, logger)
     throw error
   }
@@ -116,6 +125,18 @@ async function work(flags: WorkerFlags, logger: Logger): Promise<number> {
   await close(made.deferq, logger)
   logger.info({ reason, ...counts }, `the worker has ended after ${after}: ${REASONS[reason] ?? reason}`)
   return 0
+}
+
+/** A bridge that fails for good ends the worker with its error. */
+async function runBoth(worker: Worker, consuming: Consuming | undefined): Promise<WorkerSummary> {
+  await consuming?.before()
+  const beside = consuming?.beside()
+  beside?.catch(() => worker.stop())
+  const summary = await worker.run()
+  await consuming?.stop()
+  await beside
+  await consuming?.after()
+  return summary
 }
 
 const REASONS: Record<WorkerSummary['reason'], string> = {
@@ -211,11 +232,17 @@ function follow(worker: Worker, logger: Logger): number {
   return performance.now()
 }
 
+/** What a signal reaches. */
+interface Crew {
+  stop(): Promise<unknown>
+  abort(): Promise<unknown>
+}
+
 /** The first signal stops, the second aborts, the third ends the process whatever it is doing. */
 class Signals {
   count = 0
   readonly #logger: Logger
-  #worker: Worker | undefined
+  #crew: Crew | undefined
   #force: (() => void) | undefined
 
   constructor(logger: Logger) {
@@ -225,8 +252,8 @@ class Signals {
   }
 
   /** Resolves, with nothing, when an abort has not come to its end in time. */
-  drive(worker: Worker, run: Promise<unknown>): Promise<undefined> {
-    this.#worker = worker
+  drive(crew: Crew, run: Promise<unknown>): Promise<undefined> {
+    this.#crew = crew
     const over = (): void => {
       this.#force = undefined
     }
@@ -238,20 +265,20 @@ class Signals {
 
   #hear(signal: string): void {
     this.count++
-    const worker = this.#worker
-    if (worker === undefined && this.count === 1) {
+    const crew = this.#crew
+    if (crew === undefined && this.count === 1) {
       this.#logger.info({ signal }, 'stopping before it has begun; a second signal ends it at once')
-    } else if (worker === undefined || this.count > 2) {
+    } else if (crew === undefined || this.count > 2) {
       process.exit(1)
     } else if (this.count === 1) {
       this.#logger.info(
         { signal },
         'stopping: no new work, running tasks may finish; a second signal aborts them',
       )
-      worker.stop().catch(() => {})
+      crew.stop().catch(() => {})
     } else {
       this.#logger.warn({ signal }, 'aborting: running tasks are released now')
-      worker.abort().catch(() => {})
+      crew.abort().catch(() => {})
       setTimeout(() => this.#force?.(), ABORT_MS).unref()
     }
   }

@@ -1,6 +1,7 @@
 // The memory engine's queue: what is ready by queue and name, what is due later, who waits for it, and how many there are.
 import type { Counts, Hint, Want } from '../engine.ts'
-import { Heap } from './memory-heap.ts'
+import { nameOfWant } from '../engine.ts'
+import { Heap } from '../heap.ts'
 
 /** Where a connection is told what happens. */
 export interface Hearing {
@@ -37,7 +38,7 @@ export class Lanes<Run extends Queued> {
   readonly #ready = new Map<string, Heap<Ticket<Run>>>()
   readonly #delayed = new Heap<Ticket<Run>>((a, b) => a.dueAt - b.dueAt)
   readonly #counts = new Map<string, Counts['lanes'][number]>()
-  readonly #waiting = new Map<Hearing, Want>()
+  readonly #waiting = new Map<Hearing, Map<string, Want>>()
 
   /** A ticket for this run, as it is now; earlier ones lose their meaning. */
   enqueue(run: Run, now: number): void {
@@ -76,9 +77,13 @@ export class Lanes<Run extends Queued> {
     return firstValid(this.#delayed)?.dueAt
   }
 
-  /** Hears `work` once something wanted comes up. */
+  /** Hears `work` once something wanted comes up; wanting nothing, no more. */
   wait(hearing: Hearing, want: Want): void {
-    this.#waiting.set(hearing, want)
+    const name = nameOfWant(want)
+    let wants = this.#waiting.get(hearing)
+    if (wants === undefined) this.#waiting.set(hearing, (wants = new Map()))
+    if (want.limit === 0) wants.delete(name)
+    else wants.set(name, want)
   }
 
   leave(hearing: Hearing): void {
@@ -108,11 +113,13 @@ export class Lanes<Run extends Queued> {
   }
 
   #wake({ queue, name }: Run): void {
-    for (const [hearing, want] of this.#waiting) {
-      if (!isWanted(want, queue, name)) continue
-      this.#waiting.delete(hearing)
-      hearing.hear({ kind: 'work' })
-      return
+    for (const [hearing, wants] of this.#waiting) {
+      for (const [named, want] of wants) {
+        if (!isWanted(want, queue, name)) continue
+        wants.delete(named)
+        hearing.hear({ kind: 'work' })
+        return
+      }
     }
   }
 }

@@ -21,7 +21,7 @@ import type {
   Want,
 } from '../engine.ts'
 import { isEnded, KEY_LENGTH, leaseLostError, MAX_BATCH, MAX_ERRORS, REFRESH_PRIORITY } from '../engine.ts'
-import { Heap } from './memory-heap.ts'
+import { Heap } from '../heap.ts'
 import type { Hearing } from './memory-lanes.ts'
 import { Lanes } from './memory-lanes.ts'
 import type { Run, Slot } from './memory-runs.ts'
@@ -125,7 +125,7 @@ export class MemoryStore {
       this.#lanes.add(run, -1, 1)
       claimed.push({ entry: entryOf(run), token: run.token })
     }
-    if (claimed.length < want.limit) this.#lanes.wait(by, want)
+    if (claimed.length < want.limit || want.limit === 0) this.#lanes.wait(by, want)
     const next = this.#lanes.nextDue()
     return { claimed, ...(next === undefined ? {} : { nextDueMs: Math.max(0, next - now) }) }
   }

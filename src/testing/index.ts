@@ -3,6 +3,7 @@ import { ADMIT } from './admit.ts'
 import { CLAIM } from './claim.ts'
 import { FOLLOW_UPS } from './follow-ups.ts'
 import { FORGET } from './forget.ts'
+import { HAND_OVER } from './hand-over.ts'
 import { LEASES } from './leases.ts'
 import { OVERVIEW } from './overview.ts'
 import { RACES } from './races.ts'
@@ -10,12 +11,14 @@ import type { Factory } from './scene.ts'
 import { Scene } from './scene.ts'
 
 export type { Factory, Harness } from './scene.ts'
+export { transportConformance } from './transports/index.ts'
+export type { TransportFactory, TransportHarness } from './transports/scene.ts'
 
 export interface Case {
   name: string
   /** Sets up a store of its own, and clears it away. */
   run(): Promise<void>
-  /** Why this case does not apply to the engine; the runner should show it. */
+  /** Why this case does not apply to the engine or transport; the runner should show it. */
   skip?: string
 }
 
@@ -31,6 +34,7 @@ export function conformance(factory: Factory): Case[] {
   const groups: Record<string, Cases> = {
     admit: ADMIT,
     claim: CLAIM,
+    'hand-over': HAND_OVER,
     leases: LEASES,
     'follow-ups': FOLLOW_UPS,
     forget: FORGET,

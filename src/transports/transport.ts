@@ -18,7 +18,9 @@
 //  8. Delays are kept by the broker, so that they outlive every process. A delayed message is never handed out early.
 //  9. Every call settles within a bounded time: an absent broker is a DeferqError STORE_UNAVAILABLE. The transport connects
 //     again by itself.
-import type { DeferqError } from '../errors.ts'
+import { checkBatch, MAX_BATCH } from '../engine.ts'
+import { DeferqError } from '../errors.ts'
+import { MAX_DURATION_MS } from '../time.ts'
 
 /** Beside the body, where the broker has a place for it (AMQP); other transports carry the body alone. */
 export interface Properties {
@@ -121,3 +123,64 @@ export interface Transport {
 
 /** Where messages of a queue are set aside. */
 export const deadLettersOf = (queue: string): string => `${queue}.dlq`
+
+/** What every transport refuses before it sends anything; each calls these first. */
+export function checkOutgoing(messages: readonly Outgoing[]): void {
+  checkBatch(messages, 'publish')
+  for (const { queue, delayMs } of messages) {
+    checkQueue(queue)
+    checkMs('delayMs', delayMs)
+  }
+}
+
+export function checkReservation({ queues, limit, visibilityMs, waitMs }: Reservation): void {
+  for (const queue of queues) checkQueue(queue)
+  checkLimit('reserve', limit)
+  checkVisibility(visibilityMs)
+  checkMs('waitMs', waitMs)
+}
+
+export function checkReleases(releases: readonly Release[]): void {
+  checkBatch(releases, 'release')
+  for (const { queue, delayMs } of releases) {
+    if (queue !== undefined) checkQueue(queue)
+    checkMs('delayMs', delayMs)
+  }
+}
+
+export function checkExtension(deliveries: readonly Delivery[], visibilityMs: number): void {
+  checkBatch(deliveries, 'extend')
+  checkVisibility(visibilityMs)
+}
+
+export function checkPeek(queue: string, limit: number): void {
+  checkQueue(queue)
+  checkLimit('peek', limit)
+}
+
+function checkLimit(method: string, limit: number): void {
+  if (Number.isInteger(limit) && limit >= 1 && limit <= MAX_BATCH) return
+  throw new DeferqError('INVALID_OPTION', `${method}() got limit ${limit}: use 1 to ${MAX_BATCH}.`)
+}
+
+/** The names that every broker can take: AMQP allows 255 bytes, and `.dlq` has to fit behind. */
+function checkQueue(queue: string): void {
+  if (typeof queue === 'string' && /^[^\x00-\x1f\x7f]+$/.test(queue) && Buffer.byteLength(queue) <= 200)
+    return
+  throw new DeferqError(
+    'INVALID_OPTION',
+    `The queue ${JSON.stringify(queue)} can't be used: take a name of 1 to 200 bytes without control characters.`,
+  )
+}
+
+function checkVisibility(visibilityMs: number): void {
+  checkMs('visibilityMs', visibilityMs)
+  if (visibilityMs < 1) {
+    throw new DeferqError('INVALID_OPTION', `visibilityMs is ${visibilityMs}: use 1 or more.`)
+  }
+}
+
+function checkMs(option: string, ms: number | undefined): void {
+  if (ms === undefined || (ms >= 0 && ms <= MAX_DURATION_MS)) return
+  throw new DeferqError('INVALID_OPTION', `${option} is ${ms}: use milliseconds from 0 to 100 years.`)
+}

@@ -2,7 +2,7 @@
 
 import { decode } from '../decode.ts'
 import type { Extra } from '../draft.ts'
-import { validate } from '../draft.ts'
+import { traceIdOf, validate } from '../draft.ts'
 import type { Claimed, Outcome } from '../engine.ts'
 import { DeferqError, errorToJson, isDeferqError } from '../errors.ts'
 import { endedOf, failureText } from '../receipt.ts'
@@ -10,6 +10,7 @@ import type { AnyTask, Context, Ended, Logger, RetryAtError } from '../task.ts'
 import { isNoRetry, isRetryAt } from '../task.ts'
 import type { Backoff } from '../time.ts'
 import { backoffMs, DEFAULT_BACKOFF, durationMs } from '../time.ts'
+import { withTraceId } from '../trace.ts'
 import { encode, Walk } from '../value.ts'
 
 /** Why an attempt is over before its handler is: what is said of it, or nothing when it is not this worker's any more. */
@@ -37,6 +38,7 @@ export class Attempt implements Context {
   progressText: string | undefined
   error: unknown
   interruption: Interruption | undefined
+  readonly traceId: string | undefined
   readonly #needs: AttemptNeeds
   #controller: AbortController | undefined
   #log: Logger | undefined
@@ -51,6 +53,7 @@ export class Attempt implements Context {
     this.token = claimed.token
     this.name = claimed.entry.name
     this.attempt = claimed.entry.attempt
+    this.traceId = traceIdOf(claimed.entry.extra)
     this.#needs = needs
   }
 
@@ -110,7 +113,7 @@ export class Attempt implements Context {
   }
 
   get log(): Logger {
-    this.#log ??= bound(this.#needs.logger, { taskId: this.id, name: this.name, attempt: this.attempt })
+    this.#log ??= bound(this.#needs.logger, aboutOf(this))
     return this.#log
   }
 
@@ -131,7 +134,9 @@ export class Attempt implements Context {
     const input = decode(this.claimed.entry.params)
     const params =
       task.schema === undefined ? input : await validate(task.schema, input, `the task '${this.name}'`)
-    const result = await task.run?.(params, this)
+    const { traceId } = this
+    const run = (): unknown => task.run?.(params, this)
+    const result = await (traceId === undefined ? run() : withTraceId(traceId, run))
     return { id: this.id, token: this.token, kind: 'completed', result: encode(result, 'result') }
   }
 
@@ -178,6 +183,18 @@ export class Attempt implements Context {
       return backoffMs(DEFAULT_BACKOFF, this.attempt, thrown)
     }
   }
+}
+
+export interface About {
+  taskId: string
+  name: string
+  attempt: number
+  traceId?: string
+}
+
+/** What events and log lines say of it. */
+export function aboutOf({ id, name, attempt, traceId }: Attempt): About {
+  return traceId === undefined ? { taskId: id, name, attempt } : { taskId: id, name, attempt, traceId }
 }
 
 function waitMs({ at }: RetryAtError): number {

@@ -31,10 +31,15 @@ export class Poller {
   #nextLookAt = 0
   #stopped = false
   #abandoned = false
+  #failing = false
   #wake: (() => void)[] = []
+  #looks = 0
+  #lastWant: Want | undefined
+  readonly #take: NonNullable<Want['take']>
 
   constructor(needs: PollerNeeds) {
     this.#needs = needs
+    this.#take = (claimed) => this.#taken(claimed)
   }
 
   /** An attempt is over. */
@@ -70,6 +75,11 @@ export class Poller {
   /** Until stopped and everything is settled. */
   async run(): Promise<void> {
     await Promise.all(Array.from({ length: TURNS }, () => this.#turns()))
+    if (this.#lastWant === undefined || this.#failing) return
+    // What comes next is for others.
+    await this.#needs.engine
+      .claim({ ...this.#lastWant, limit: 0 })
+      .catch((error: unknown) => this.#needs.trouble(error, 'the wait for work could not be taken back'))
   }
 
   async #turns(): Promise<void> {
@@ -92,12 +102,15 @@ export class Poller {
     // Left alone, a turn would take everything, and the two would be one: half is left for the other.
     const share = this.#underWay === 0 && this.#outcomes.length >= SPLIT ? 2 : 1
     const outcomes = this.#outcomes.splice(0, Math.min(BATCH, Math.ceil(this.#outcomes.length / share)))
-    const want = all === undefined ? undefined : { ...all, limit: Math.ceil(all.limit / share) }
+    const want =
+      all === undefined ? undefined : { ...all, limit: Math.ceil(all.limit / share), take: this.#take }
     const limit = want?.limit ?? 0
     const sentAt = performance.now()
     this.#reserved += limit
     this.#underWay++
     if (want !== undefined) {
+      this.#looks++
+      this.#lastWant = want
       this.#nudged = share > 1
       this.#nextLookAt = sentAt + this.#needs.sleepMs
     }
@@ -105,7 +118,9 @@ export class Poller {
     let answer: Claims & { answers: SettleAnswer[] }
     try {
       answer = await this.#send(outcomes, want)
+      this.#failing = false
     } catch (error) {
+      this.#failing = true
       // Settling is idempotent by token: what may or may not have arrived is sent again.
       if (!this.#abandoned) this.#outcomes.unshift(...outcomes)
       this.#nudged = true
@@ -123,6 +138,22 @@ export class Poller {
     if (claims.malformed !== undefined) this.#needs.malformed(claims.malformed)
     if (want !== undefined) this.#plan(want, claims)
     return true
+  }
+
+  /** Handed over by the engine. It waits for no more then, so another look follows, unless this run ends first and brings one with it. */
+  #taken(claimed: Claimed): void {
+    if (this.#stopped || this.#needs.want(this.#reserved) === undefined) {
+      const { engine, trouble } = this.#needs
+      engine
+        .settle([{ id: claimed.entry.id, token: claimed.token, kind: 'released' }])
+        .catch((error: unknown) => trouble(error, 'a run that was handed over could not be given back'))
+    } else {
+      this.#needs.claimed(claimed, performance.now())
+    }
+    const looks = this.#looks
+    setImmediate(() => {
+      if (looks === this.#looks) this.nudge()
+    })
   }
 
   async #send(outcomes: Outcome[], want: Want | undefined): Promise<Claims & { answers: SettleAnswer[] }> {

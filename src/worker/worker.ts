@@ -7,7 +7,8 @@ import { unfailing } from '../log.ts'
 import { checkLogger } from '../options.ts'
 import type { AnyTask, Logger } from '../task.ts'
 import { durationMs, sleep } from '../time.ts'
-import { Attempt } from './attempt.ts'
+import type { About } from './attempt.ts'
+import { Attempt, aboutOf } from './attempt.ts'
 import { Heartbeat } from './heartbeat.ts'
 import type { Settings, WorkerOptions } from './options.ts'
 import { handlersOf, settingsOf } from './options.ts'
@@ -27,12 +28,6 @@ export interface WorkerSummary {
   released: number
   /** Attempts that were interrupted, or whose outcome was refused, because the lease was lost or the run cancelled. */
   lost: number
-}
-
-interface About {
-  taskId: string
-  name: string
-  attempt: number
 }
 
 export type WorkerEvents = {
@@ -387,5 +382,3 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
     this.#logger.warn({ error: why }, message)
   }
 }
-
-const aboutOf = ({ id, name, attempt }: Attempt): About => ({ taskId: id, name, attempt })

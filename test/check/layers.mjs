@@ -13,9 +13,9 @@ const LAYERS = {
   driver: { may: ['base'], mayTypesOf: ['contract'], peers: true },
   engine: { may: ['base', 'contract', 'driver'], peers: true },
   transport: { may: ['base', 'contract', 'driver'], peers: true },
-  open: { may: ['base', 'contract', 'engine'] },
+  open: { may: ['base', 'contract', 'engine', 'transport'] },
   core: { may: [...CORE, 'open'] },
-  around: { may: [...CORE, 'transport'], peers: true },
+  around: { may: [...CORE, 'open', 'transport'], peers: true },
   index: { may: [...CORE, 'open', 'transport', 'around'] },
   testing: { may: ['base', 'contract'], packages: false },
   top: {
@@ -23,7 +23,9 @@ const LAYERS = {
     peers: true,
   },
 }
-const BASE = ['task', 'errors', 'fingerprint', 'time', 'value', 'decode']
+const BASE = ['task', 'errors', 'fingerprint', 'time', 'value', 'decode', 'heap']
+// Besides the contract itself, what wraps any engine.
+const CONTRACT = ['engine', 'offload', 'keyed', 'parts']
 const FOLDERS = {
   worker: 'core',
   http: 'around',
@@ -96,7 +98,7 @@ function layerOf(file) {
   if (second === undefined) {
     const stem = first.replace(/\.ts$/, '')
     if (BASE.includes(stem)) return place('base', 'base', `src/${first}`)
-    if (stem === 'engine') return place('contract', 'contract', 'src/engine.ts')
+    if (CONTRACT.includes(stem)) return place('contract', 'contract', `src/${first}`)
     if (stem === 'index') return place('index', 'index', 'src/index.ts')
     return place('core', 'core', 'the core')
   }
@@ -106,9 +108,11 @@ function layerOf(file) {
     return place('engine', `engines/${second.split(/[-.]/)[0]}`)
   }
   if (first === 'transports') {
-    if (second === 'transport.ts') return place('contract', 'contract', 'src/transports/transport.ts')
+    // The contract, and the one way in which all of them wait and part what is large.
+    if (['transport.ts', 'waiting.ts', 'parcels.ts'].includes(second))
+      return place('contract', 'contract', `src/transports/${second}`)
     // open.ts names them all, lazily; the others are one each.
-    if (second === 'open.ts') return place('around', 'src/transports/open.ts')
+    if (second === 'open.ts') return place('open', 'src/transports/open.ts')
     return place('transport', `transports/${second.split(/[-.]/)[0]}`)
   }
   const layer = FOLDERS[first]

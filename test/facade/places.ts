@@ -3,13 +3,16 @@ import { randomBytes } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Keyv } from 'keyv'
 import { onTestFinished, test } from 'vitest'
 import type { DeferQOptions } from '../../src/deferq.ts'
 import type { Engine, Hint } from '../../src/engine.ts'
+import { composed } from '../../src/engines/composed/index.ts'
 import { MemoryEngine, MemoryStore } from '../../src/engines/memory.ts'
 import type { AnyTask, ErrorCode, Logger, WorkerOptions } from '../../src/index.ts'
 import { DeferQ, DeferqError, Worker } from '../../src/index.ts'
 import { eventually as until } from '../../src/testing/scene.ts'
+import { MemoryBroker, MemoryTransport } from '../../src/transports/memory.ts'
 import { sharedUrl } from '../servers/shared.ts'
 
 export type AnyDeferQ = ConstructorParameters<typeof Worker>[0]
@@ -31,6 +34,16 @@ export function memory(now?: () => number): Place {
   return placeOf('memory', () => ({ engine: new MemoryEngine({ store }) }))
 }
 
+/** The composed engine, with every part in memory. */
+export function ofParts(): Place {
+  const map = new Map()
+  const broker = new MemoryBroker()
+  const prefix = unique()
+  return placeOf('composed', () => ({
+    engine: composed({ tasks: new Keyv({ store: map }), queue: new MemoryTransport({ broker }), prefix }),
+  }))
+}
+
 export async function sqlite(): Promise<Place> {
   const folder = await mkdtemp(join(tmpdir(), 'deferq-test-'))
   onTestFinished(() => rm(folder, { recursive: true, force: true }))
@@ -49,7 +62,11 @@ export async function postgres(): Promise<Place> {
 }
 
 export const SHARED_PLACES = { sqlite, redis, postgres }
-const PLACES: Record<string, () => Promise<Place>> = { memory: async () => memory(), ...SHARED_PLACES }
+const PLACES: Record<string, () => Promise<Place>> = {
+  memory: async () => memory(),
+  composed: async () => ofParts(),
+  ...SHARED_PLACES,
+}
 
 /** The same test on every store. */
 export function everywhere(title: string, run: (place: Place) => Promise<void>): void {

@@ -1,9 +1,10 @@
 // Dispatches one key many times at once, when a line on its standard input says so, and tells what the answers were.
 import { once } from 'node:events'
 import { DeferQ } from '../../src/index.ts'
+import { where } from './where.ts'
 
 const [url, times] = process.argv.slice(2) as [string, string]
-const deferq = new DeferQ({ url })
+const deferq = new DeferQ(await where(url))
 await deferq.open()
 console.log('ready')
 await once(process.stdin, 'data')

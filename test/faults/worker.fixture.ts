@@ -1,6 +1,7 @@
 // A worker in a process of its own: it writes down what it runs, and ends in order on SIGTERM, telling what it has done.
 import { appendFileSync } from 'node:fs'
 import { DeferQ, task, Worker } from '../../src/index.ts'
+import { where } from './where.ts'
 
 const [url, logFile, options] = process.argv.slice(2) as [string, string, string]
 const { dieAfter, ...rest } = JSON.parse(options)
@@ -19,7 +20,7 @@ const slow = task('slow', {
 const after = task('after', { run: (_: unknown, { parent }) => log('after', parent?.status, parent?.id) })
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} }
-const deferq = new DeferQ({ url, tasks: [slow, after], logger: silent })
+const deferq = new DeferQ({ ...(await where(url)), tasks: [slow, after], logger: silent })
 const worker = new Worker(deferq, rest)
 // The first to hear of it: nothing of what would follow in this process comes to pass.
 worker.on('completed', ({ name }) => {

@@ -1,6 +1,6 @@
 // A plain client for tests that look at, or damage, what an engine has stored.
 import { Cluster, Redis } from 'ioredis'
-import { readUrl } from '../../src/engines/redis/url.ts'
+import { readUrl } from '../../src/drivers/redis-url.ts'
 
 export async function commands(url: string): Promise<Redis | Cluster> {
   const { kind, hosts, master } = readUrl(url)

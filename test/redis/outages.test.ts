@@ -158,10 +158,10 @@ test('a server that answers nobody: every call fails in time, and goes on when i
     expect(ms).toBeLessThan(1_500)
   }
   started.continue()
-  await vi.waitFor(
-    async () => expect((await one.read([first?.id as string]))[0]?.status).toBe('pending'),
-    5_000,
-  )
+  await vi.waitFor(async () => {
+    // The claim may have lain before the server all the while.
+    expect((await one.read([first?.id as string]))[0]?.status).toMatch(/pending|running/)
+  }, 5_000)
 })
 
 test('a server that is not there: opening fails in time, tells no password, and may be tried again', async () => {

@@ -32,8 +32,8 @@ test('an outcome is accepted whatever its token', async () => {
 
 test('the key of a run that lives has a time to live', async () => {
   const failed = await failures(
-    'expiries[k] = text, expires',
-    'expiries[k] = text, expires or whole(now + 150)',
+    'local list = lasts and endings or writes',
+    "lasts = lasts or '150'\n  local list = endings",
   )
   expect(failed).toContain('redis: leases: no key times out while its run lives, however short its times are')
 })

@@ -1,8 +1,8 @@
 // How a Redis URL is read, and how keys are spread over shards and slots.
 import { expect, test } from 'vitest'
+import { readUrl } from '../../src/drivers/redis-url.ts'
 import { RedisEngine } from '../../src/engines/redis/index.ts'
 import { shardTags, slotOf } from '../../src/engines/redis/shards.ts'
-import { readUrl } from '../../src/engines/redis/url.ts'
 
 test('urls name servers, arrangement, login, database and options', () => {
   expect(readUrl('redis://localhost')).toMatchObject({

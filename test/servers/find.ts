@@ -51,6 +51,16 @@ export const PGBOUNCER: Sought = {
   folders: ['/usr/sbin'],
 }
 
+export const RABBITMQ: Sought = {
+  program: 'rabbitmq-server',
+  what: 'RabbitMQ',
+  debian: 'rabbitmq-server',
+  brew: 'rabbitmq',
+  variable: 'DEFERQ_TEST_RABBITMQ_URL',
+  // Debian's program in /usr/sbin goes through su to another user and its own folders; this one is the server itself.
+  folders: ['/usr/lib/rabbitmq/bin', '/opt/homebrew/sbin', '/usr/local/sbin'],
+}
+
 const searches = new Map<string, Promise<Found>>()
 let installing: Promise<unknown> = Promise.resolve()
 

@@ -1,6 +1,8 @@
 // Starts the servers that all test files share, once per run, and hands their URLs to the tests.
 import type { TestProject } from 'vitest/node'
+import { openCounter } from './on-demand.ts'
 import { startSharedPostgres } from './postgres.ts'
+import { startSharedRabbitmq } from './rabbitmq.ts'
 import { startRedisCluster, startRedisSentinel, startSharedRedis } from './redis.ts'
 import type { Shared } from './shared.ts'
 
@@ -24,7 +26,11 @@ export default async function setup(project: TestProject): Promise<() => Promise
     start(startSharedPostgres),
   ])
   project.provide('deferqServers', { redis, cluster, sentinel, postgres })
+  // Ten seconds, which a run of other test files need not wait for.
+  const rabbitmq = await openCounter(() => start(startSharedRabbitmq))
+  project.provide('deferqCounters', { rabbitmq: rabbitmq.port })
   return async () => {
+    await rabbitmq.stop()
     await Promise.all(stops.map((stop) => stop()))
   }
 }

@@ -35,6 +35,10 @@ export interface Launch {
   /** For a folder that is the caller's own: stop() leaves it. */
   keepDir?: boolean
   argv: readonly string[]
+  /** Beside those of this process. */
+  env?: Readonly<Record<string, string>>
+  /** How long it may take to answer: 15 s. */
+  withinMs?: number
   /** For programs that refuse to run as root. */
   user?: { uid: number; gid: number } | undefined
   /** What ends it in order: SIGTERM unless given. */
@@ -45,10 +49,12 @@ export interface Launch {
 
 export async function launch(options: Launch): Promise<RunningServer> {
   const { what, program, port, ready, dir, keepDir, argv, user, end = 'SIGTERM', forks } = options
+  const { withinMs = 15_000 } = options
+  const env = options.env && { ...process.env, ...options.env }
   let child = await up()
 
   async function up(): Promise<ChildProcess> {
-    const started = spawn(program, argv, { cwd: dir, stdio: ['ignore', 'pipe', 'pipe'], ...user })
+    const started = spawn(program, argv, { cwd: dir, env, stdio: ['ignore', 'pipe', 'pipe'], ...user })
     let log = ''
     const keep = (chunk: Buffer | Error) => {
       log = (log + chunk).slice(-4_000)
@@ -61,7 +67,7 @@ export async function launch(options: Launch): Promise<RunningServer> {
     // A test that forgets to stop a server must not keep its process from ending.
     for (const held of [started, started.stdout, started.stderr]) (held as { unref?: () => void }).unref?.()
     try {
-      await until(`${what} on port ${port} answers`, 15_000, async () => {
+      await until(`${what} on port ${port} answers`, withinMs, async () => {
         if (gone(started)) throw new Refused(`${what} on port ${port} did not start:\n${log}`)
         return ready(port)
       })

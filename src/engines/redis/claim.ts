@@ -4,14 +4,13 @@ import type { Claimed, SettleAnswer, Want } from '../../engine.ts'
 import type { Row } from './ids.ts'
 import { readEntry } from './ids.ts'
 import { PLACE } from './lua/entries.ts'
+import { MAX_LOOK } from './lua/lanes.ts'
 
 /**
  * Stale tickets that one call passes over at the most, at 1 µs each. Whoever is stopped by it is told to ask
  * again.
  */
 const MAX_STALE = 5_000
-/** How many of the delayed are looked at for the one that is wanted next. */
-const MAX_LOOK = 16
 
 export const KIND_AT = `
 -- Most runs are of the kind of the one before: seen without cutting anything out.
@@ -69,6 +68,7 @@ local function head(c, count)
           end
           -- Retried since, or the clock went back: its time is yet to come.
           call('ZADD', D, c.due, ticket)
+          soon = nil
         end
       elseif call('EXISTS', k) == 1 then
         setAside(k, 'It is no text.')
@@ -165,7 +165,7 @@ end
 
 -- When something wanted is due next; if that lies behind many others, then when the last of those is.
 local function findNextDue(want)
-  local delayed = call('ZRANGE', D, 0, ${MAX_LOOK - 1}, 'WITHSCORES')
+  local delayed = soon or call('ZRANGE', D, 0, ${MAX_LOOK - 1}, 'WITHSCORES')
   for index = 1, #delayed, 2 do
     nextDue = max(0, tonumber(delayed[index + 1]) - now)
     local r = redeem(delayed[index])
@@ -178,21 +178,37 @@ end
 /** A want in the form it is sent in, and a short name by which equal ones find each other. */
 export interface SpelledWant {
   text: string
+  /** The same for the same names and queues. */
+  work: string
   name: string
 }
 
 // A process has one want, or a few: hashing it anew for each claim would cost 3 µs.
 const spelledWants = new Map<string, SpelledWant>()
 
-export function spellWant({ names, queues }: Want): SpelledWant {
-  const text = JSON.stringify({ n: names, q: queues })
+export function spellWant({ names, queues, leaseMs, take }: Want): SpelledWant {
+  const text = JSON.stringify({ n: names, q: queues, l: take && leaseMs })
   let spelled = spelledWants.get(text)
   if (spelled === undefined) {
     if (spelledWants.size > 100) spelledWants.clear()
-    spelled = { text, name: createHash('sha1').update(text).digest('base64url').slice(0, 10) }
+    const work = createHash('sha1')
+      .update(JSON.stringify([names, queues]))
+      .digest('base64url')
+      .slice(0, 10)
+    spelled = { text, work, name: take ? `${work}${leaseMs}` : work }
     spelledWants.set(text, spelled)
   }
   return spelled
+}
+
+/** A run that was handed over: `<token> <id><text>`. */
+export function readHandOver(message: string): Claimed {
+  const space = message.indexOf(' ')
+  const idEnd = space + 60
+  return {
+    entry: readEntry([message.slice(idEnd), message.slice(space + 1, idEnd)]),
+    token: message.slice(0, space),
+  }
 }
 
 export interface SettleReply {
@@ -205,8 +221,8 @@ export interface SettleReply {
 }
 
 export function settleReply(reply: unknown, prefix: string): SettleReply {
-  type Reply = [number, string, unknown[], number, number, string[]]
-  const [, letters, rows, nextDue, more, malformed] = reply as Reply
+  type Reply = [number, string, unknown[], number, number, string[], string[]]
+  const [, letters, rows, nextDue, more, , malformed] = reply as Reply
   const claimed: Claimed[] = []
   for (let at = 0; at < rows.length; at += 3) {
     const [text, key, beside] = rows.slice(at, at + 3) as [string, string, Row[2] | null]

@@ -27,13 +27,7 @@ export function longId(short: string): string {
 /**
  * `maxAttempts,resultTtl,staleTtl,failureTtl,retention` in base 36, 0 as nothing: 12 bytes for a usual one.
  */
-export function packPolicy({
-  maxAttempts,
-  resultTtlMs,
-  staleTtlMs,
-  failureTtlMs,
-  retentionMs,
-}: Policy): string {
+function packPolicy({ maxAttempts, resultTtlMs, staleTtlMs, failureTtlMs, retentionMs }: Policy): string {
   return `${base36(maxAttempts)},${pack(resultTtlMs)},${pack(staleTtlMs)},${pack(failureTtlMs)},${pack(retentionMs)}`
 }
 
@@ -65,11 +59,8 @@ export function followText({ on, draft, sameParent }: FollowUp): string {
   const text = JSON.stringify([
     on.charAt(0) + (sameParent ? '=' : ''),
     shortId(draft.id),
-    draft.name,
-    draft.queue,
+    kindText(draft),
     String(draft.priority),
-    packPolicy(draft.policy),
-    extraText(draft),
     String(draft.delayMs),
     draft.dueAt === undefined ? '' : String(draft.dueAt),
     draft.params,
@@ -79,8 +70,14 @@ export function followText({ on, draft, sameParent }: FollowUp): string {
   return text.includes('\\ud') ? text.replace(/(?<!\\)((?:\\\\)*)\\ud[89a-f][0-9a-f]{2}/g, '$1\ufffd') : text
 }
 
-/** Marked, so that an empty text is told from none. */
-export const extraText = ({ extra }: Draft): string => (extra === undefined ? '' : `x${extra}`)
+/** What a draft has in common with others, as lua/entries.ts tells. */
+export function kindText({ name, queue, policy, extra }: Draft): string {
+  const packed = packPolicy(policy)
+  if (queue === 'default' && extra === undefined) return `${packed}:${name}`
+  const spelled = queue === 'default' ? '' : queue
+  const extraLength = extra === undefined ? '' : Buffer.byteLength(extra)
+  return `${packed};${Buffer.byteLength(spelled)},${extraLength}:${spelled}${extra ?? ''}${name}`
+}
 
 /**
  * A run as the scripts answer it: its text, its id, and what lies beside the text, where that says there is

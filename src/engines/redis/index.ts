@@ -1,6 +1,10 @@
 // The Redis engine: the contract's verbs over one server, a cluster, or a master watched by sentinels.
 import { randomBytes } from 'node:crypto'
 import type { ConnectionOptions } from 'node:tls'
+import { closedError } from '../../drivers/redis-connection.ts'
+import { Troubles } from '../../drivers/redis-troubles.ts'
+import type { Target } from '../../drivers/redis-url.ts'
+import { checkPrefix, checkShards, readUrl } from '../../drivers/redis-url.ts'
 import type {
   CancelAnswer,
   Claims,
@@ -22,7 +26,6 @@ import type {
 } from '../../engine.ts'
 import { checkBatch, MAX_BATCH } from '../../engine.ts'
 import { admitArgs, admitReply } from './admit.ts'
-import { closedError } from './connection.ts'
 import { invalidateArgs, invalidateNameArgs, invalidateReply } from './invalidate.ts'
 import { extendArgs, extendReply, sweepArgs, sweepReply } from './leases.ts'
 import {
@@ -41,9 +44,6 @@ import { compile, SCRIPTS } from './scripts.ts'
 import type { SessionOptions } from './session.ts'
 import { Session } from './session.ts'
 import { deal, parcels, spread } from './shards.ts'
-import { Troubles } from './troubles.ts'
-import type { Target } from './url.ts'
-import { checkPrefix, checkShards, readUrl } from './url.ts'
 
 export interface RedisEngineOptions {
   /** redis://, rediss://, redis+cluster://, redis+sentinel:// and the like; options: prefix, shards, name. */
@@ -90,7 +90,7 @@ export class RedisEngine implements Engine {
     this.#prefix = checkPrefix(options.prefix ?? this.#target.prefix ?? 'deferq')
     this.#shards = options.shards === undefined ? this.#target.shards : checkShards(options.shards)
     this.#settings = { timeoutMs: options.timeoutMs ?? 5_000, ...(options.tls ? { tls: options.tls } : {}) }
-    const rewrite = (options as { [REWRITE]?: (source: string, name: string) => string })[REWRITE]
+    const rewrite = (options as { [REWRITE]?: (source: string) => string })[REWRITE]
     this.#scripts = rewrite === undefined ? SCRIPTS : compile(rewrite)
   }
 
@@ -108,10 +108,12 @@ export class RedisEngine implements Engine {
   }
 
   async admit(drafts: readonly Draft[]): Promise<Verdict[]> {
-    return this.#each('admit', drafts, byId, async (items, run) => {
+    const { turns } = await this.#ready(drafts, 'admit')
+    return this.#each('admit', drafts, byId, async (items, run, shard) => {
+      const wait = items.length === 1 ? turns.waitFor(shard, items[0] as Draft) : undefined
       const verdicts: Verdict[] = []
       for (const parcel of parcels(items, ({ params }) => params.length)) {
-        verdicts.push(...admitReply(await run(admitArgs(parcel, this.#address)), parcel))
+        verdicts.push(...admitReply(await run(admitArgs(parcel, this.#address, wait)), parcel))
       }
       return verdicts
     })
@@ -292,13 +294,17 @@ export class RedisEngine implements Engine {
     name: ScriptName,
     items: readonly Item[],
     id: (item: Item) => string,
-    ask: (items: readonly Item[], run: (args: readonly string[]) => Promise<unknown>) => Promise<Answer[]>,
+    ask: (
+      items: readonly Item[],
+      run: (args: readonly string[]) => Promise<unknown>,
+      shard: number,
+    ) => Promise<Answer[]>,
   ): Promise<Answer[]> {
     const session = await this.#ready(items, name.startsWith('invalidate') ? 'invalidate' : name)
     const answers: Answer[] = []
     await Promise.all(
       spread(items, session.tags.length, id).map(async ({ shard, items, at }) => {
-        const found = await ask(items, (args) => session.run(name, shard, args))
+        const found = await ask(items, (args) => session.run(name, shard, args), shard)
         for (const [index, answer] of found.entries()) answers[at[index] as number] = answer
       }),
     )

@@ -1,10 +1,8 @@
 // The verb `invalidate`: results and remembered failures are forgotten, by key or by name.
 import type { Selector } from '../../engine.ts'
 import { shortKey } from './ids.ts'
-import { PRELUDE } from './lua/prelude.ts'
 
 const FORGET = `
-call('DEL', T .. 'none')
 -- An ended run keeps its time to live.
 local function keep(r)
   local text = compose(r)
@@ -63,7 +61,7 @@ end
  * In: ARGV 2 what to tell everybody, then the keys.
  * Out: how many changed, what was malformed.
  */
-export const INVALIDATE_KEYS = `${PRELUDE}${FORGET}
+export const INVALIDATE_KEYS = `${FORGET}
 local changed = 0
 for at = 3, #ARGV do changed = changed + forget(ARGV[at]) end
 publish('all', ARGV[2])
@@ -76,7 +74,7 @@ return { changed, malformed }
  * In: ARGV 2 what to tell everybody with the last step, 3 the name, 4 the cursor, 5 how many keys to look at.
  * Out: the next cursor, how many changed, what was malformed.
  */
-export const INVALIDATE_NAME = `${PRELUDE}${FORGET}
+export const INVALIDATE_NAME = `${FORGET}
 local step = call('SCAN', ARGV[4], 'MATCH', T .. 'e:*', 'COUNT', ARGV[5])
 local changed = 0
 for _, k in ipairs(step[2]) do changed = changed + forget(sub(k, #T + 3), ARGV[3]) end

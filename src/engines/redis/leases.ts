@@ -2,14 +2,12 @@
 import type { Lease, LeaseAnswer } from '../../engine.ts'
 import { leaseLostError } from '../../engine.ts'
 import { longId, shortId } from './ids.ts'
-import { PRELUDE } from './lua/prelude.ts'
 
 /**
  * In: ARGV 2 how long in ms; then per lease its id and token in one, and its progress marked with p, or ''.
  * Out: a letter per lease: h held, l lost, c cancelled.
  */
-export const EXTEND = `${PRELUDE}
-call('DEL', T .. 'none')
+export const EXTEND = `
 local answers, held, expiry, keys = {}, {}, now + tonumber(ARGV[2]), {}
 for at = 3, #ARGV, 2 do keys[#keys + 1] = E .. sub(ARGV[at], 1, 43) end
 fetch(keys)
@@ -59,8 +57,7 @@ const LOOKED_AT = 1_000
  * In: ARGV 2 the limit, 3 the error of a lost lease, with @A for the attempt and @T for the time.
  * Out: the ids of what went back, the ids of what failed, 1 if there is more to look at, what was malformed.
  */
-export const SWEEP = `${PRELUDE}
-call('DEL', T .. 'none')
+export const SWEEP = `
 moveDue()
 local requeued, failed = {}, {}
 
@@ -143,6 +140,11 @@ for _, name in ipairs(call('ZRANGE', LANES, 0, -1)) do
   end
 end
 finish()
+local held, empty = call('HGETALL', COUNTS), {}
+for index = 2, #held, 2 do
+  if held[index] == '0' then empty[#empty + 1] = held[index - 1] end
+end
+add(function(list, from, to) call('HDEL', COUNTS, unpack(list, from, to)) end, empty)
 return { requeued, failed, scan and 1 or 0, malformed }
 `
 

@@ -3,7 +3,6 @@ import type { CancelAnswer, Counts, Entry, Filter, Total } from '../../engine.ts
 import { DeferqError } from '../../errors.ts'
 import type { Row } from './ids.ts'
 import { readEntry, shortId } from './ids.ts'
-import { PRELUDE } from './lua/prelude.ts'
 
 /** How many keys one step of a list looks at: a fraction of a millisecond where few match. */
 const SCAN_COUNT = 500
@@ -12,7 +11,7 @@ const SCAN_COUNT = 500
  * In: ARGV 2 the address of the instance that watches, or ''; then the ids.
  * Out: a row per id, or 0; what was malformed.
  */
-export const READ = `${PRELUDE}
+export const READ = `
 local rows, keys, watcher = {}, {}, ARGV[2]
 for at = 3, #ARGV do keys[at - 2] = E .. sub(ARGV[at], 1, 43) end
 fetch(keys)
@@ -40,8 +39,7 @@ export function readReply(reply: unknown): (Entry | undefined)[] {
  * In: ARGV 2 the reason marked with e, or ''; then the ids.
  * Out: a letter per id: c cancelled, e ended by itself, u unknown; what was malformed.
  */
-export const CANCEL = `${PRELUDE}
-call('DEL', T .. 'none')
+export const CANCEL = `
 local answers = {}
 for at = 3, #ARGV do
   local r = find(ARGV[at])
@@ -91,7 +89,7 @@ export function cancelReply(reply: unknown): CancelAnswer[] {
  * status letter, name and queue, each marked with = or ''.
  * Out: the cursor to go on with, and how many to skip there; the rows; what was malformed.
  */
-export const LIST = `${PRELUDE}
+export const LIST = `
 local step = call('SCAN', ARGV[2], 'MATCH', T .. '[ea]:*', 'COUNT', ARGV[3])
 local keys, rows, room = step[2], {}, tonumber(ARGV[5])
 local function is(wanted, value) return wanted == '' or sub(wanted, 2) == value end
@@ -151,7 +149,7 @@ export function readPosition(text: string | undefined, shards: number): Position
 }
 
 /** Out: the counters' fields and values in turn. */
-export const COUNT = `return redis.call('HGETALL', KEYS[1] .. 'counts')`
+export const COUNT = `return call('HGETALL', COUNTS)`
 
 export function addCounts(counts: Map<string, number>, reply: unknown): void {
   const list = reply as string[]
@@ -189,8 +187,12 @@ function laneOf(text: string): { queue: string; name: string } {
   return { queue: bytes.toString('utf8', colon + 1, end) || 'default', name: bytes.toString('utf8', end) }
 }
 
-/** In: ARGV 2 the address, then the names of the wants it is registered under. */
+/**
+ * In: the names of the wants this instance is registered under, and how, in turn.
+ * Out: how many of them it was registered under no more: news for it is under way.
+ */
 export const LEAVE = `
-for at = 3, #ARGV do redis.call('SREM', KEYS[1] .. 'idle:' .. ARGV[at], ARGV[2]) end
-return 1
+local gone = 0
+for at = 2, #ARGV, 2 do gone = gone + 1 - call('SREM', IDLE .. ARGV[at], ARGV[at + 1]) end
+return gone
 `

@@ -1,18 +1,20 @@
 // One opened store: its connections, its shards, and the news it brings.
+
+import { caveatsOf } from '../../drivers/redis-caveats.ts'
+import type { ClientSettings } from '../../drivers/redis-clients.ts'
+import { hintClient, loadLibrary } from '../../drivers/redis-clients.ts'
+import { Connection } from '../../drivers/redis-connection.ts'
+import type { Troubles } from '../../drivers/redis-troubles.ts'
+import type { Target } from '../../drivers/redis-url.ts'
 import type { Hint, Selector } from '../../engine.ts'
 import { isDeferqError } from '../../errors.ts'
-import { sleep } from '../../time.ts'
-import type { ClientSettings } from './clients.ts'
-import { hintClient, loadLibrary } from './clients.ts'
-import { Connection } from './connection.ts'
+import { readHandOver } from './claim.ts'
 import { longId, readMalformed, readStanding } from './ids.ts'
 import type { ScriptName, Scripts } from './scripts.ts'
 import { shardTags } from './shards.ts'
-import { bindStore, caveatsOf } from './store.ts'
+import { bindStore } from './store.ts'
 import { Subscriber } from './subscriber.ts'
-import type { Troubles } from './troubles.ts'
 import { Turns } from './turns.ts'
-import type { Target } from './url.ts'
 
 const CLUSTER_SHARDS = 12
 /**
@@ -92,6 +94,7 @@ export class Session {
       shards,
       address,
       send: (shard, args, again) => this.run('settle', shard, args, again),
+      leave: (shard, args) => this.run('leave', shard, args),
       trouble: (message, error) => troubles.hear(message, error),
     })
     for (const warning of warnings) troubles.hear(warning)
@@ -113,17 +116,7 @@ export class Session {
   }
 
   async close(): Promise<void> {
-    const { scripts, address } = this.#options
-    if (this.connection.client.status === 'ready') {
-      const leaving = this.turns
-        .waiting()
-        .map(({ shard, name }) =>
-          this.connection.run(scripts.leave, this.tags[shard] as string, ['', address, name]),
-        )
-      const left = new AbortController()
-      await Promise.race([Promise.allSettled(leaving), sleep(LEAVE_MS, left.signal)])
-      left.abort()
-    }
+    if (this.connection.client.status === 'ready') await this.turns.leave(LEAVE_MS)
     this.#end()
   }
 
@@ -153,9 +146,12 @@ export class Session {
       again === args ? sent : again && [counted, ...again],
     )
     // Every script that reads runs ends its answer with what it had to set aside.
-    const malformed = name === 'count' ? undefined : (reply as unknown[]).at(-1)
+    const malformed = Array.isArray(reply) ? reply.at(-1) : undefined
     for (const { id, reason } of readMalformed(malformed)) {
       troubles.hear(`The entry ${id} can’t be read and was set aside. ${reason}`)
+    }
+    if (name === 'admit' || name === 'settle') {
+      for (const message of (reply as unknown[]).at(-2) as string[]) this.#hear(message)
     }
     return reply
   }
@@ -164,10 +160,17 @@ export class Session {
     const { tell } = this.#options
     const rest = message.slice(1)
     switch (message[0]) {
-      case 'w':
-        this.turns.heat(Number(rest))
+      case 'w': {
+        const [shard, member = ''] = rest.split(' ')
+        this.turns.heat(Number(shard), member)
         tell({ kind: 'work' })
         break
+      }
+      case 'h': {
+        const at = rest.indexOf(' ')
+        this.turns.hand(Number(rest.slice(0, at)), readHandOver(rest.slice(at + 1)))
+        break
+      }
       case 'i':
         tell({ kind: 'invalidated', selector: JSON.parse(rest) as Selector })
         break

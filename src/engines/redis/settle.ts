@@ -4,22 +4,20 @@ import type { Outcome } from '../../engine.ts'
 import { CLAIMING, KIND_AT } from './claim.ts'
 import { followText, shortId } from './ids.ts'
 import { INLINE, PLACE } from './lua/entries.ts'
-import { PRELUDE } from './lua/prelude.ts'
 
 /**
- * In: ARGV 2 the instance's address, 3 the number of outcomes, 4 the want as JSON {n: names, q: queues} or ''
- * for none, 5 the limit (0: only see whether something is ready), 6 the lease in ms, 7 the tokens' prefix, 8
- * the want's short name; 9 the want under which the instance is registered as idle here, or ''; then per
- * outcome how it ended (c, f, l, or r and the delay in ms; then + and the number of drafts, if any), the
+ * In: ARGV 2 how this instance is registered as waiting here, want's name and member in turn, 3 the number of outcomes, 4 the
+ * want as JSON {n: names, q: queues, l: the lease in ms, if runs may be handed over} or '' for none, 5 the limit (0: only see
+ * whether something is ready), 6 the lease in ms, 7 the tokens' prefix, which begins with the instance's address and is also what to register as, 8 the want's short
+ * name; then per outcome how it ended (c, f, l, or r and the delay in ms; then + and the number of drafts, if any), the
  * key's and the run's part of the id, the token and a ';', the value, the drafts.
  * Out: now; the answers, a letter each (s or l); of what was claimed text, key and what lies beside the text
  * (or null), in turn; in how many ms something wanted is due, or -1; 1 if something wanted may be ready
- * still; what was malformed.
+ * still; hints for the one who asks; what was malformed.
  */
-export const SETTLE = `${PRELUDE}
--- Nothing, but a write that is allowed when the memory is full: with it the whole script is, and a full store
--- can be drained.
-call('DEL', T .. 'none')
+export const SETTLE = `
+own = sub(ARGV[7], 1, 8)
+for name, member in string.gmatch(ARGV[2], '(%S+) (%S+)') do call('SREM', IDLE .. name, member) end
 ${KIND_AT}
 local ended = {}
 
@@ -34,15 +32,16 @@ local function complete(k, key, run, token, value)
   end
   local kind = kindAt(text, ${PLACE.token} + #token)
   if not kind then return false end
-  if not kind.ends then
+  if kind.endsAt ~= NOW then
     local fresh = now + kind.policy[2]
     local usable = fresh + kind.policy[3]
+    kind.endsAt = NOW
     kind.ends = NOW .. moment(fresh) .. moment(usable)
-    kind.expires = whole(max(usable, now + kind.policy[5], now + 1))
+    kind.lasts = whole(max(fresh + kind.policy[3], now + kind.policy[5], now + 1) - now)
   end
   local until_, from = sub(text, ${PLACE.created}, ${PLACE.finished - 1}), sub(text, ${PLACE.token})
   local attempts = sub(text, ${PLACE.attempt}, ${PLACE.answer - 1})
-  put(k, run .. 'c' .. until_ .. kind.ends .. attempts .. place4(#value) .. from .. value, kind.expires)
+  put(k, run .. 'c' .. until_ .. kind.ends .. attempts .. place4(#value) .. from .. value, kind.lasts)
   ended[#ended + 1] = key .. sub(run, 1, 2)
   bump(kind.running, -1)
   bump('tcompleted', 1)
@@ -78,8 +77,6 @@ local function settle(how, id, token, value, thens)
       r@attempt = place4(r@attempt - 1)
       save(r)
       place(laneOf(r), r@ticket, tonumber(r@due))
-      -- Whoever gives back is not the one to be woken for it.
-      if ARGV[9] ~= '' then call('SREM', IDLE .. ARGV[9], ARGV[2]) end
     end
   end
   for _, draft in ipairs(thens) do admitFollow(draft) end
@@ -88,7 +85,7 @@ end
 
 ${CLAIMING}
 local starts, keys, answers = {}, {}, {}
-local at = 10
+local at = 9
 for index = 1, tonumber(ARGV[3]) do
   local how = ARGV[at]
   starts[index], keys[index] = at, E .. ARGV[at + 1]
@@ -116,16 +113,11 @@ if want then
   if limit == 0 then look(want) else claim(want, limit, tonumber(ARGV[6]), ARGV[7]) end
 end
 finish()
-if want then
-  local registered, sig = ARGV[9], ARGV[8]
-  if registered ~= '' and (more == 1 or registered ~= sig) then call('SREM', IDLE .. registered, ARGV[2]) end
-  if more == 0 then
-    call('HSET', WANTS, sig, ARGV[4])
-    call('SADD', IDLE .. sig, ARGV[2])
-    findNextDue(want)
-  end
+if want and more == 0 then
+  register(ARGV[8], ARGV[4], ARGV[7])
+  findNextDue(want)
 end
-return { now, table.concat(answers), rows, nextDue, more, malformed }
+return { now, table.concat(answers), rows, nextDue, more, mine, malformed }
 `
 
 export function outcomeArgs(outcomes: readonly Outcome[]): string[] {

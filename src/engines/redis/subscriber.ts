@@ -1,6 +1,6 @@
 // The connection that hears hints: subscribes, notices when it has gone deaf, and replaces itself.
 import type { Redis } from 'ioredis'
-import { retryMs } from './clients.ts'
+import { retryMs } from '../../drivers/redis-clients.ts'
 
 /** A half-open connection looks alive: it is asked this often, and given this long to answer. */
 const CHECK_MS = 5_000

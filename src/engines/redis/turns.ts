@@ -1,5 +1,7 @@
 // Takes turns with the shards: which of them a claim asks, for how much, and in how many rounds.
 import type { Claimed, Outcome, SettleAnswer, Settled, Want } from '../../engine.ts'
+import { sleep } from '../../time.ts'
+import type { Wait } from './admit.ts'
 import type { SettleReply, SpelledWant } from './claim.ts'
 import { settleReply, spellWant } from './claim.ts'
 import { readMalformed } from './ids.ts'
@@ -16,37 +18,101 @@ export interface TurnsOptions {
   address: string
   /** Sends the script SETTLE; `again` instead, when that may have been done already. */
   send(shard: number, args: readonly string[], again: readonly string[] | null): Promise<unknown>
+  /** Sends the script LEAVE. */
+  leave(shard: number, args: readonly string[]): Promise<unknown>
   trouble(message: string, error?: unknown): void
 }
 
 interface ShardState {
   /** It had more than was asked for, or said that something is ready. */
   hot: boolean
-  /** The want under which this instance waits there. */
-  waiting: string
+  waiting: Waiting[]
 }
+
+/** As whom this instance waits at a shard, and for which want. */
+interface Waiting {
+  name: string
+  member: string
+  want: Want
+}
+
+/** News of a wait may arrive before the answer that it began, and after it was taken back: so many are remembered. */
+const MAX_TAKERS = 64
 
 export class Turns {
   readonly #options: TurnsOptions
   readonly #states: ShardState[]
+  /** By member: whoever takes what is handed over to it. */
+  readonly #takers = new Map<string, Want['take']>()
+  readonly #givingBack = new Set<Promise<unknown>>()
   #lookedAt = Number.NEGATIVE_INFINITY
+  #left = false
   #turn = 0
   #random = ''
 
   constructor(options: TurnsOptions) {
     this.#options = options
-    this.#states = Array.from({ length: options.shards }, () => ({ hot: false, waiting: '' }))
+    this.#states = Array.from({ length: options.shards }, () => ({ hot: false, waiting: [] }))
   }
 
-  /** News that a shard has work, and that this instance is no longer waiting there. */
-  heat(shard: number): void {
+  /** News that a shard has work, and that this instance is no longer waiting there as `member`. */
+  heat(shard: number, member: string): void {
     const state = this.#states[shard]
-    if (state !== undefined) Object.assign(state, { hot: true, waiting: '' })
+    if (state === undefined) return
+    state.hot = true
+    this.#told(state, member)
   }
 
-  /** The wants under which this instance waits, per shard. */
-  waiting(): { shard: number; name: string }[] {
-    return this.#states.flatMap(({ waiting }, shard) => (waiting === '' ? [] : [{ shard, name: waiting }]))
+  /** A run came instead of that news. */
+  hand(shard: number, claimed: Claimed): void {
+    const member = claimed.token.slice(0, claimed.token.lastIndexOf('.'))
+    const take = this.#takers.get(member)
+    const state = this.#states[shard]
+    if (state !== undefined) this.#told(state, member)
+    if (take === undefined || this.#left) this.#giveBack([claimed])
+    else take(claimed)
+  }
+
+  /** How this instance waits at a shard for a run of this name and queue, if it takes what is handed over. */
+  waitFor(shard: number, { name, queue }: { name: string; queue: string }): Wait | undefined {
+    const waiting = this.#states[shard]?.waiting.find(
+      ({ want }) =>
+        want.take !== undefined && want.names.includes(name) && (want.queues?.includes(queue) ?? true),
+    )
+    return waiting && { want: spellWant(waiting.want).text, name: waiting.name, member: waiting.member }
+  }
+
+  #told(state: ShardState, member: string): void {
+    this.#takers.delete(member)
+    state.waiting = state.waiting.filter((waiting) => waiting.member !== member)
+  }
+
+  /** For good: what has been handed to this instance just now is given back, if it arrives in time. */
+  async leave(withinMs: number): Promise<void> {
+    this.#left = true
+    const end = performance.now() + withinMs
+    const left = new AbortController()
+    const before = this.#takers.size
+    const underWay = await Promise.race([this.#withdraw(), sleep(withinMs, left.signal).then(() => 0)])
+    while (this.#takers.size > before - underWay && performance.now() < end) await sleep(5)
+    await Promise.race([
+      Promise.all(this.#givingBack),
+      sleep(Math.max(0, end - performance.now()), left.signal),
+    ])
+    left.abort()
+  }
+
+  /** Takes back this instance's waits, or those for one want; answers for how many of them news is under way. */
+  async #withdraw(work?: string): Promise<number> {
+    const counts = this.#states.map(async (state, shard) => {
+      const waiting = state.waiting.filter(({ want }) => work === undefined || spellWant(want).work === work)
+      if (waiting.length === 0) return 0
+      state.waiting = state.waiting.filter((one) => !waiting.includes(one))
+      const args = waiting.flatMap(({ name, member }) => [name, member])
+      // Whoever can't be reached notices by itself that nobody hears.
+      return Number(await this.#options.leave(shard, args).catch(() => 0))
+    })
+    return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0)
   }
 
   /** Lost hints, or a store that may have been emptied: nothing is known any more. */
@@ -55,6 +121,10 @@ export class Turns {
   }
 
   async take(outcomes: readonly Outcome[], want?: Want): Promise<Settled> {
+    if (want?.limit === 0) {
+      await this.#withdraw(spellWant(want).work)
+      return outcomes.length === 0 ? { answers: [], claimed: [] } : this.take(outcomes)
+    }
     const shares = spread(outcomes, this.#states.length, ({ id }) => id)
     const answers: SettleAnswer[] = new Array(outcomes.length)
     const settled: Settled & { claimed: Claimed[] } = { answers, claimed: [] }
@@ -141,28 +211,34 @@ export class Turns {
   ): Promise<SettleReply> {
     const state = this.#states[shard] as ShardState
     const prefix = this.#token()
-    const head = [this.#options.address, String(share?.items.length ?? 0)]
+    // A release without a want: whoever gives back is not the one to be woken for it.
+    const released = share?.items.some(({ kind }) => kind === 'released')
+    const leaves = state.waiting.filter(({ want }) => released || spellWant(want).work === spelled?.work)
+    state.waiting = state.waiting.filter((waiting) => !leaves.includes(waiting))
+    const registered = leaves.map(({ name, member }) => `${name} ${member}`).join(' ')
     const outcomes = share === undefined ? [] : outcomeArgs(share.items)
-    const quiet = [...head, '', '0', '0', '', '', state.waiting, ...outcomes]
+    const head = [registered, String(share?.items.length ?? 0)]
+    const quiet = [...head, '', '0', '0', prefix, '', ...outcomes]
     let args = quiet
     let again: readonly string[] | null = quiet
     if (want !== undefined && spelled !== undefined) {
-      args = [
-        ...head,
-        spelled.text,
-        String(limit),
-        String(want.leaseMs),
-        prefix,
-        spelled.name,
-        state.waiting,
-      ].concat(outcomes)
+      args = [...head, spelled.text, String(limit), String(want.leaseMs), prefix, spelled.name, ...outcomes]
       // What a lost answer had claimed nobody would run, so a claim is not sent twice; outcomes are.
       if (outcomes.length === 0) again = limit === 0 ? args : null
+      this.#takers.set(prefix, want.take)
+      if (this.#takers.size > MAX_TAKERS) this.#takers.delete(this.#takers.keys().next().value as string)
     }
-    const reply = settleReply(await this.#options.send(shard, args, again), prefix)
+    let reply: SettleReply
+    try {
+      reply = settleReply(await this.#options.send(shard, args, again), prefix)
+    } catch (error) {
+      state.waiting.push(...leaves)
+      throw error
+    }
     if (want !== undefined && spelled !== undefined) {
       state.hot = reply.more
-      state.waiting = reply.more ? '' : spelled.name
+      if (!reply.more && this.#takers.has(prefix))
+        state.waiting.push({ name: spelled.name, member: prefix, want })
     }
     return reply
   }
@@ -174,9 +250,11 @@ export class Turns {
   #giveBack(claimed: readonly Claimed[]): void {
     if (claimed.length === 0) return
     const outcomes = claimed.map(({ entry, token }) => ({ id: entry.id, token, kind: 'released' }) as const)
-    this.take(outcomes).catch((error: unknown) => {
+    const done = this.take(outcomes).catch((error: unknown) => {
       this.#options.trouble('Claimed tasks could not be given back; they wait for their lease to end.', error)
     })
+    this.#givingBack.add(done)
+    void done.then(() => this.#givingBack.delete(done))
   }
 
   /** Begins with the address, by which a cancellation finds the worker; unguessable and new for each call. */

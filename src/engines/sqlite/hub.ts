@@ -2,12 +2,13 @@
 // processes did as soon as a look at the file shows it. All of it is hints.
 import { randomBytes } from 'node:crypto'
 import { statSync } from 'node:fs'
+import { MEMORY } from '../../drivers/sqlite-settings.ts'
 import type { Hint, Selector, Want } from '../../engine.ts'
+import { nameOfWant } from '../../engine.ts'
 import { firstDue } from './claim.ts'
 import type { Connection } from './connection.ts'
 import type { Run } from './rows.ts'
 import { CANCELLED, isLive, RUNNING } from './rows.ts'
-import { MEMORY } from './settings.ts'
 import type { News } from './step.ts'
 
 /** An engine, as the hub sees it. */
@@ -19,6 +20,7 @@ export interface Member {
 }
 
 interface Wait {
+  member: Member
   want: Want
   /** What it was told: it is woken for what is due sooner. */
   nextDueAt: number
@@ -51,7 +53,7 @@ export class Hub {
   readonly #members = new Set<Member>()
   readonly #watched = new Map<string, { seq: number; members: Set<Member> }>()
   readonly #leased = new Map<string, { seq: number; member: Member }>()
-  readonly #waits = new Map<Member, Wait>()
+  readonly #waits = new Set<Wait>()
   #timer: NodeJS.Timeout | undefined
   #lookAt = 0
   #looker: Member | undefined
@@ -70,7 +72,7 @@ export class Hub {
 
   leave(member: Member): void {
     this.#members.delete(member)
-    this.#waits.delete(member)
+    for (const wait of this.#waits) if (wait.member === member) this.#waits.delete(wait)
     for (const [id, { members }] of this.#watched) {
       if (members.delete(member) && members.size === 0) this.#watched.delete(id)
     }
@@ -91,7 +93,11 @@ export class Hub {
   }
 
   wait(member: Member, want: Want, nextDueAt = Number.POSITIVE_INFINITY): void {
-    this.#waits.set(member, { want, nextDueAt })
+    const name = nameOfWant(want)
+    for (const wait of this.#waits) {
+      if (wait.member === member && nameOfWant(wait.want) === name) this.#waits.delete(wait)
+    }
+    if (want.limit > 0) this.#waits.add({ member, want, nextDueAt })
     this.arm()
   }
 
@@ -144,10 +150,11 @@ export class Hub {
   }
 
   #wake({ lane, dueAt }: Run, now: number): void {
-    for (const [member, { want, nextDueAt }] of this.#waits) {
+    for (const wait of this.#waits) {
+      const { member, want, nextDueAt } = wait
       if (!want.names.includes(lane.name) || want.queues?.includes(lane.queue) === false) continue
       if (dueAt > now && dueAt >= nextDueAt) continue
-      this.#waits.delete(member)
+      this.#waits.delete(wait)
       member.hear({ kind: 'work' })
       return
     }
@@ -188,12 +195,12 @@ export class Hub {
     this.#readNews(looker.connection)
     this.#lookAtWatched(looker.connection)
     this.#lookAtLeased(looker.connection)
-    for (const member of listeners) {
-      const wait = this.#waits.get(member)
-      if (wait === undefined) continue
-      const due = firstDue(looker.connection, wait.want)
-      if (due === undefined || (due > member.now() && due >= wait.nextDueAt)) continue
-      this.#waits.delete(member)
+    for (const wait of this.#waits) {
+      const { member, want, nextDueAt } = wait
+      if (!listeners.includes(member)) continue
+      const due = firstDue(looker.connection, want)
+      if (due === undefined || (due > member.now() && due >= nextDueAt)) continue
+      this.#waits.delete(wait)
       member.hear({ kind: 'work' })
     }
   }

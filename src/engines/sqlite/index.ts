@@ -1,5 +1,8 @@
 // The SQLite engine: several processes on one machine share one file, and nothing else is needed.
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { loadDriver } from '../../drivers/sqlite.ts'
+import type { Settings, SqliteOptions } from '../../drivers/sqlite-settings.ts'
+import { MEMORY, settingsOf } from '../../drivers/sqlite-settings.ts'
 import type {
   CancelAnswer,
   Claims,
@@ -24,7 +27,6 @@ import { DeferqError } from '../../errors.ts'
 import { admit } from './admit.ts'
 import { claim, firstDue } from './claim.ts'
 import { Connection } from './connection.ts'
-import { loadDriver } from './driver.ts'
 import type { Pass } from './forget.ts'
 import { announce, cancel, invalidateKeys, invalidateName } from './forget.ts'
 import type { Member } from './hub.ts'
@@ -32,13 +34,11 @@ import { Hub } from './hub.ts'
 import { count, list, readRuns } from './overview.ts'
 import type { Broken } from './rows.ts'
 import { entryOf } from './rows.ts'
-import type { Settings, SqliteOptions } from './settings.ts'
-import { MEMORY, settingsOf } from './settings.ts'
 import { extend, isLittered, settle, sweep } from './settle.ts'
 import { Step } from './step.ts'
 import { placeOf } from './token.ts'
 
-export type { SqliteOptions } from './settings.ts'
+export type { SqliteOptions } from '../../drivers/sqlite-settings.ts'
 
 export class SqliteEngine implements Engine {
   readonly name = 'sqlite'
@@ -190,7 +190,7 @@ export class SqliteEngine implements Engine {
   async #claimed(claims: Claims, want: Want): Promise<Claims> {
     const { connection, hub, member } = await this.#open()
     for (const { entry, token } of claims.claimed) hub.lease(member, entry.id, placeOf(token).seq)
-    if (claims.claimed.length >= want.limit) return claims
+    if (claims.claimed.length >= want.limit && want.limit > 0) return claims
     return connection.read(() => {
       const due = firstDue(connection, want)
       hub.wait(member, want, due)

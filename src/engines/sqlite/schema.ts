@@ -1,9 +1,9 @@
 // The tables of the SQLite store, and how a file comes to have them.
-import { DeferqError } from '../../errors.ts'
-import type { Database } from './driver.ts'
 
-/** 'dfrq': tells our files from those of other programs. */
-export const APPLICATION_ID = 0x64667271
+import type { Database } from '../../drivers/sqlite.ts'
+import { APPLICATION_ID } from '../../drivers/sqlite-connection.ts'
+import { DeferqError } from '../../errors.ts'
+
 export const SCHEMA_VERSION = 1
 
 // `hash` is 52 bits of the key and `slot` the run's place under it: 0 stands there, 1 holds the accepted result while

@@ -6,8 +6,7 @@ import { INLINE } from './entries.ts'
 export const ENDS = `
 -- A follow-up travels as the JSON text of a list of texts; cjson reads those to the letter, and nothing is
 -- ever encoded here, where it would turn [] into {} and round large numbers. The list: s, f or b for success,
--- failure, both, then = for the same parent; id, name, queue, priority, policy, extra, delay, due, params,
--- and its own follow-ups.
+-- failure, both, then = for the same parent; id, kind, priority, delay, due, params, and its own follow-ups.
 local function readFollow(text)
   local list = cjson.decode(text)
   return { text = text, list = list, id = list[2] }
@@ -21,10 +20,9 @@ local function admitFollow(follow, parent)
   -- Its key belongs to it alone, so only what has ended can stand there.
   if text then rename(k, A .. sub(id, 1, 43) .. sub(text, 1, 16)) end
   local thens = {}
-  for index = 11, #list do thens[#thens + 1] = readFollow(list[index]) end
-  local due = max(now, tonumber(list[9]) or now + tonumber(list[8]))
-  local kind = draftKind(list[3], list[4], list[6], list[7])
-  create(kind, id, list[10], tonumber(list[5]), due, nil, nil, parent, thens)
+  for index = 8, #list do thens[#thens + 1] = readFollow(list[index]) end
+  local due = max(now, tonumber(list[6]) or now + tonumber(list[5]))
+  create(kindOf(list[3]), id, list[7], tonumber(list[4]), due, nil, nil, parent, thens)
 end
 
 -- Admits what follows an end of this kind.
@@ -110,14 +108,22 @@ local function conclude(r, status, value)
     follow(r, value)
     r@side = string.gsub(r@side, '%+', '')
   end
-  expires = whole(max(expires, now + 1))
+  local lasts = whole(max(expires, now + 1) - now)
   local text = compose(r) .. result
-  put(r@k, text, expires)
+  put(r@k, text, lasts)
   for address in string.gmatch(watchers, '%S+') do tell(address, 'e', r@id, r@side == '' and text or nil) end
-  if r@side ~= '' then call('PEXPIREAT', X .. r@id, expires) end
+  if r@side ~= '' then call('PEXPIRE', X .. r@id, lasts) end
 end
 
+-- What an instance would tell itself goes with the answer to it. It may be one who waits, too: for what, and as whom.
+local own, ownWant, ownName, ownMember
+local mine = {}
+
 local function publish(channel, message)
+  if channel == own then
+    mine[#mine + 1] = message
+    return true
+  end
   -- Hints are hints: a user who may not publish loses them and nothing else.
   local heard = redis.pcall('PUBLISH', prefix .. ':' .. channel, message)
   return not counted or heard ~= 0
@@ -128,47 +134,111 @@ local function wants(want, lane)
   return not want.queues or want.queues[lane.queue] == true
 end
 
+local wantsRead = {} -- once
+local howManyWants = 0 -- once
+-- When a want was last written down.
+local wantedAt = {} -- once
 local function readWant(text)
+  local want = wantsRead[text]
+  if want then return want end
   local list = cjson.decode(text)
-  local want = { names = {} }
+  want = { names = {}, leaseMs = list.l }
   for _, name in ipairs(list.n) do want.names[name] = true end
   if list.q then
     want.queues = {}
     for _, queue in ipairs(list.q) do want.queues[queue == 'default' and '' or queue] = true end
   end
+  howManyWants = howManyWants + 1
+  if howManyWants > 100 then wantsRead, wantedAt, howManyWants = {}, {}, 1 end
+  wantsRead[text] = want
   return want
 end
 
--- Tells as many of those who wait as runs became ready, not all: one run wakes one. Whoever does not hear is
--- gone, and the next one is told.
-local function wake()
-  if next(ready) == nil then return end
-  local waiting = call('HGETALL', WANTS)
+-- Those who wait, by want: how each is registered begins with its address, and is part of the token of what it is handed.
+local waiting
+local function eachWaiting(lane, handing, try)
+  waiting = waiting or call('HGETALL', WANTS)
   for index = 1, #waiting, 2 do
     local want = readWant(waiting[index + 1])
-    for lane, count in pairs(ready) do
-      if count > 0 and wants(want, spelled(lane)) then
-        while count > 0 do
-          local address = call('SPOP', IDLE .. waiting[index])
-          if not address then
-            call('HDEL', WANTS, waiting[index])
-            break
-          end
-          if publish(address, 'w' .. shard) then count = count - 1 end
+    if wants(want, lane) and (want.leaseMs or not handing) then
+      while true do
+        local member = call('SPOP', IDLE .. waiting[index])
+        if not member then
+          call('HDEL', WANTS, waiting[index])
+          wantedAt[T .. waiting[index]] = nil
+          break
         end
-        ready[lane] = count
+        -- Whoever does not hear is gone, and the next one is tried.
+        if try(want, sub(member, 1, 8), member) then return end
       end
     end
   end
 end
 
+local function give(r, want, address, member)
+  local token, expiry = member .. '.h', now + want.leaseMs
+  if r@token ~= '' then r@before = r@token end
+  r@status, r@attempt, r@begun, r@token = 'r', place4(r@attempt + 1), NOW, token
+  local text = compose(r)
+  if not publish(address, 'h' .. shard .. ' ' .. token .. ' ' .. r@id .. text) then return false end
+  if births[#births - 1] == r@k then births[#births] = text else put(r@k, text) end
+  lease(expiry, { r@ticket, whole(expiry) })
+  bump(r@kind.pending, -1)
+  bump(r@kind.running, 1)
+  pushed, pushedLanes = {}, {}
+  return true
+end
+
+-- A single run that became ready goes straight to one who waits for it, if nothing is ahead of it: claimed here, and sent instead
+-- of the hint. It is one round trip of three between a dispatch and its result. Only where PUBLISH tells whether it was heard.
+local function handOver()
+  local name = pushedLanes[1]
+  if not name or #pushedLanes > 1 or #pushed[name] > 1 or not (counted or ownWant) then return end
+  if not ownWant then
+    waiting = waiting or call('HGETALL', WANTS)
+    if #waiting == 0 then return end
+  end
+  local ticket, lane = pushed[name][1], spelled(name)
+  local r = redeem(ticket)
+  if not r or r@side ~= '' or r@attempt + 1 >= r@kind.policy[1] then return end
+  if call('EXISTS', lane.key) == 1 then return end
+  -- The one who asks first: it needs no message.
+  if ownWant and call('SREM', IDLE .. ownName, ownMember) == 1 and give(r, readWant(ownWant), own, ownMember) then return end
+  if not counted then return end
+  eachWaiting(lane, true, function(want, address, member) return give(r, want, address, member) end)
+end
+
+-- Tells as many of those who wait as runs became ready, not all: one run wakes one.
+local function wake()
+  for lane, count in pairs(ready) do
+    if count > 0 then
+      eachWaiting(spelled(lane), false, function(_, address, member)
+        if publish(address, 'w' .. shard .. ' ' .. member) then count = count - 1 end
+        return count == 0
+      end)
+    end
+  end
+end
+
+-- Hears of work from now on, or is handed some. For a second a want is known to be written down: long enough to spare a busy
+-- worker the command, and short enough where another version of these scripts took it away.
+local function register(name, text, member)
+  local since = now - (wantedAt[T .. name] or 0)
+  if since < 0 or since > 1000 then
+    call('HSET', WANTS, name, text)
+    wantedAt[T .. name] = now
+  end
+  call('SADD', IDLE .. name, member)
+end
+
 -- Every script that changes something ends with this.
 local function finish()
+  handOver()
   write()
   flush()
   wake()
   for field, by in pairs(counts) do
-    if by ~= 0 and call('HINCRBY', COUNTS, field, by) == 0 then call('HDEL', COUNTS, field) end
+    if by ~= 0 then call('HINCRBY', COUNTS, field, by) end
   end
   for _, address in ipairs(hearers) do
     local told = hints[address]

@@ -98,16 +98,23 @@ export function numbered(source: string): string {
 const MALFORMED_MS = 30 * 86_400_000
 
 export const ENTRIES = `
-local call, T = redis.call, KEYS[1]
+local sub, match, min, max = string.sub, string.match, math.min, math.max -- once
+local unpackText = struct.unpack -- once
+local call = redis.call
 local counted = ARGV[1] == '1'
-local prefix, shard = string.match(T, '^{(.*):(%d+)')
-local E, A, X, L, D = T .. 'e:', T .. 'a:', T .. 'x:', T .. 'l:', T .. 'delayed'
-local LANES, LEASES, COUNTS, WANTS, IDLE = T .. 'lanes', T .. 'leases', T .. 'counts', T .. 'wants', T .. 'idle:'
-local sub, match, min, max = string.sub, string.match, math.min, math.max
+local T, prefix, shard, E, A, X, L, D -- once
+local LANES, LEASES, COUNTS, WANTS, IDLE -- once
+if KEYS[1] ~= T then
+  T = KEYS[1]
+  prefix, shard = string.match(T, '^{(.*):(%d+)')
+  E, A, X, L, D = T .. 'e:', T .. 'a:', T .. 'x:', T .. 'l:', T .. 'delayed'
+  LANES, LEASES, COUNTS, WANTS, IDLE = T .. 'lanes', T .. 'leases', T .. 'counts', T .. 'wants', T .. 'idle:'
+end
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local function moment(ms) return string.format('%013d', ms) end
-local NOW, NEVER = moment(now), moment(0)
+local NOW = moment(now)
+local NEVER = moment(0) -- once
 -- A number as an argument costs 0.4 µs each time, because Redis prints it with 17 digits.
 local function whole(number) return string.format('%.0f', number) end
 
@@ -121,7 +128,7 @@ local function bump(field, by) counts[field] = (counts[field] or 0) + by end
 
 -- What was read, and what is to be written, by key. MGET answers nothing, and no error, for a key of another
 -- type.
-local cache, writes, expiries = {}, {}, {}
+local cache, births, writes, endings = {}, {}, {}, {}
 local function fetch(keys)
   add(function(list, from, to)
     for index, text in ipairs(call('MGET', unpack(list, from, to))) do
@@ -141,18 +148,52 @@ local function get(k)
   return text
 end
 
--- 'expires' only for what has ended: a run that lives has no time to live, and MSET takes away what its key
--- had.
-local function put(k, text, expires)
-  cache[k], expiries[k] = text, expires
-  local length = #writes
-  writes[length + 1], writes[length + 2] = k, text
+-- With a time to live, in ms as text, only what has ended: a run that lives has none, and MSET takes away what its key had.
+local function put(k, text, lasts)
+  cache[k] = text
+  local list = lasts and endings or writes
+  local length = #list
+  list[length + 1], list[length + 2] = k, text
+  if lasts then list[length + 3] = lasts end
+end
+
+local malformed = {}
+local function bury(k, reason)
+  local rest = sub(k, #T + 3)
+  call('RENAME', k, T .. 'malformed:' .. rest)
+  call('PEXPIRE', T .. 'malformed:' .. rest, ${MALFORMED_MS})
+  malformed[#malformed + 1] = rest
+  malformed[#malformed + 1] = reason
+end
+
+-- MGET is silent about keys of another type. What is born finds them, with no command more for the usual case.
+local function bear(list, from, to)
+  if call('MSETNX', unpack(list, from, to)) == 1 then return end
+  for index = from, to, 2 do
+    if call('EXISTS', list[index]) == 1 then bury(list[index], 'It is no text.') end
+  end
+  call('MSET', unpack(list, from, to))
+end
+
+-- Nothing stands there, or nothing did when it was read.
+local function bornAs(k, text)
+  cache[k] = text
+  local length = #births
+  births[length + 1], births[length + 2] = k, text
 end
 
 local function write()
-  add(function(list, from, to) call('MSET', unpack(list, from, to)) end, writes)
-  for k, expires in pairs(expiries) do call('PEXPIREAT', k, expires) end
-  writes, expiries = {}, {}
+  if #births > 0 then
+    add(bear, births)
+    births = {}
+  end
+  if #writes > 0 then
+    add(function(list, from, to) call('MSET', unpack(list, from, to)) end, writes)
+    writes = {}
+  end
+  if #endings == 0 then return end
+  for index = 1, #endings, 3 do call('SET', endings[index], endings[index + 1], 'PX', endings[index + 2]) end
+  endings = {}
 end
 
 local function rename(from, to)
@@ -161,16 +202,13 @@ local function rename(from, to)
   cache[to], cache[from] = cache[from], false
 end
 
-local malformed = {}
 local function setAside(k, reason)
-  local rest = sub(k, #T + 3)
-  rename(k, T .. 'malformed:' .. rest)
-  call('PEXPIRE', T .. 'malformed:' .. rest, ${MALFORMED_MS})
-  malformed[#malformed + 1] = rest
-  malformed[#malformed + 1] = reason
+  write()
+  bury(k, reason)
+  cache[k] = false
 end
 
-local policies = {}
+local policies = {} -- once
 -- maxAttempts, resultTtl, staleTtl, failureTtl, retention: in base 36, 0 as nothing; times in seconds, or in
 -- ms after a point.
 local function policyOf(packed)
@@ -187,7 +225,8 @@ local function policyOf(packed)
   return policy
 end
 
-local kinds = {}
+local kinds = {} -- once
+local howManyKinds = 0 -- once
 local function kindOf(text)
   local kind = kinds[text]
   if kind then return kind end
@@ -202,11 +241,14 @@ local function kindOf(text)
     text = text, length = string.format('%04x', #text), packed = packed, policy = policy, after = sub(text, #packed + 1),
     name = name, queue = queue, lane = lane, pending = 'p' .. lane, running = 'r' .. lane,
   }
+  -- They are kept from call to call; a store sees few of them, or as many as it likes.
+  howManyKinds = howManyKinds + 1
+  if howManyKinds > 1000 then kinds, policies, howManyKinds = {}, {}, 1 end
   kinds[text] = kind
   return kind
 end
 
-local places = {}
+local places = {} -- once
 -- Four places, for attempts and priorities.
 local function place4(number)
   local text = places[number]
@@ -217,8 +259,7 @@ local function place4(number)
   return text
 end
 
-local USUAL = place4(0)
-local unpackText = struct.unpack
+local USUAL = place4(0) -- once
 
 -- What a text says, or nil if it makes no sense.
 local function parse(text, k, ticket, id)

@@ -1,6 +1,8 @@
 // The server-side scripts' second part: lanes, tickets, and the birth of a run.
 import { INLINE } from './entries.ts'
 
+/** How many of the delayed are looked at for the one that is wanted next. */
+export const MAX_LOOK = 16
 /** How many of the delayed move to their lanes in one call: 2 ms at the most. */
 const MAX_MOVED = 500
 
@@ -83,8 +85,11 @@ local function drop(lane, ticket)
   end
 end
 
+-- The first of what is due later, as long as nothing was added since it was read.
+local soon
 local function delay(lane, ticket, due)
   call('ZADD', D, due, ticket)
+  soon = nil
   -- One who sleeps has to learn that something is due sooner than it was told.
   ready[lane] = max(ready[lane] or 0, 1)
 end
@@ -96,6 +101,9 @@ end
 -- What has become due moves to its lane, before anything else gets there, so that lanes stay in order of due
 -- time.
 local function moveDue()
+  soon = call('ZRANGE', D, 0, ${MAX_LOOK - 1}, 'WITHSCORES')
+  if not soon[1] or tonumber(soon[2]) > now then return end
+  soon = nil
   local due = call('ZRANGEBYSCORE', D, '-inf', now, 'LIMIT', 0, ${MAX_MOVED})
   if #due == 0 then return end
   local keys = {}
@@ -109,16 +117,18 @@ local function moveDue()
   flush()
 end
 
--- A draft's kind is what it has in common with others: name, queue, policy, extra.
-local function draftKind(name, queue, policy, extra)
-  if queue == 'default' then queue = '' end
-  if queue == '' and extra == '' then return kindOf(policy .. ':' .. name) end
-  return kindOf(policy .. ';' .. #queue .. ',' .. (extra == '' and '' or #extra - 1) .. ':' .. queue .. sub(extra, 2) .. name)
+-- A run's text up to its params.
+local function birth(kind, priority, due, watchers, accepted, side)
+  if due <= now and priority == 0 and not watchers and not accepted and side == '' then
+    return 'n' .. NOW .. kind.length .. kind.text
+  end
+  return 'p' .. NOW .. kind.length .. moment(due) .. NEVER .. NEVER .. NEVER .. NEVER .. USUAL .. place4(priority)
+    .. USUAL .. ',,,' .. (accepted or '') .. ',,' .. (watchers or '') .. ',' .. side .. ';' .. kind.text
 end
 
 -- A run from its birth: under its key, pending.
 local function create(kind, id, params, priority, due, watchers, accepted, parent, thens)
-  local k, ticket, side = E .. sub(id, 1, 43), sub(id, 1, 45), ''
+  local ticket, side = sub(id, 1, 45), ''
   bump(kind.pending, 1)
   enqueue(laneAt(kind, priority), ticket, due)
   if #params > ${INLINE} then
@@ -134,13 +144,7 @@ local function create(kind, id, params, priority, due, watchers, accepted, paren
     side = side .. '+'
     for _, follow in ipairs(thens) do call('HSET', X .. id, '+' .. follow.id, follow.text) end
   end
-  local status, head = 'n', ''
-  if due > now or priority ~= 0 or watchers or accepted or side ~= '' then
-    status = 'p'
-    head = moment(due) .. NEVER .. NEVER .. NEVER .. NEVER .. USUAL .. place4(priority) .. USUAL .. ',,,'
-      .. (accepted or '') .. ',,' .. (watchers or '') .. ',' .. side .. ';'
-  end
-  put(k, sub(id, 44) .. status .. NOW .. kind.length .. head .. kind.text .. params)
+  bornAs(E .. sub(id, 1, 43), sub(id, 44) .. birth(kind, priority, due, watchers, accepted, side) .. params)
 end
 
 -- Notes that a lease ends then, so that a sweep need not look before.

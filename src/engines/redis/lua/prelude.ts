@@ -8,4 +8,4 @@ import { LANES } from './lanes.ts'
  * cluster). A script that changes something ends with `finish()`, which writes what was gathered: entries,
  * tickets, counters, hints.
  */
-export const PRELUDE = ENTRIES + LANES + ENDS
+export const PRELUDE: readonly string[] = [ENTRIES, LANES, ENDS]

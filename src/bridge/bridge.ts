@@ -1,0 +1,357 @@
+// Takes messages from a broker into a deferq: each is admitted under its id, and acknowledged only then.
+import { EventEmitter } from 'node:events'
+import type { Engine } from '../engine.ts'
+import { DeferqError, isDeferqError } from '../errors.ts'
+import { unfailing } from '../log.ts'
+import type { Dispatched, Logger } from '../task.ts'
+import { sleep } from '../time.ts'
+import type { Delivery, Transport } from '../transports/transport.ts'
+import { Worker } from '../worker/worker.ts'
+import { Broker } from './broker.ts'
+import type { Burials } from './dead-letters.ts'
+import { withBurials } from './dead-letters.ts'
+import type { Leave } from './hand.ts'
+import { Hand } from './hand.ts'
+import type { About, Admission, Ending } from './judge.ts'
+import { Case, messageOf, nameOfError } from './judge.ts'
+import type { BridgeEvent, BridgeSummary } from './ledger.ts'
+import { Ledger } from './ledger.ts'
+import type { AnyDeferQ, BridgeOptions, Settings } from './options.ts'
+import { settingsOf } from './options.ts'
+
+export type BridgeEvents = {
+  settled: [event: BridgeEvent]
+  /** Something outside of any message went wrong, and is tried again. */
+  trouble: [error: unknown, message: string]
+}
+
+// Trying again helps where the store or the broker is away or full; the rest is the message's fault, or somebody's to put right.
+const AWAY = new Set(['STORE_UNAVAILABLE', 'STORE_FULL'])
+const OF_THE_MESSAGE = new Set([
+  'INVALID_PARAMS',
+  'INVALID_OPTION',
+  'UNHASHABLE_PARAMS',
+  'PARAMS_TOO_LARGE',
+  'SCOPE_REQUIRED',
+])
+const LOOK_MS = 1_000
+const PAUSE_MS = { first: 100, most: 5_000 }
+
+const isAway = (error: unknown): boolean => isDeferqError(error) && AWAY.has(error.code)
+
+/** The bridges that run, by deferq and name: two brokers must not take each other's dead letters. */
+const running = new WeakMap<AnyDeferQ, Map<string, Transport>>()
+
+export class Bridge extends EventEmitter<BridgeEvents> implements AsyncDisposable {
+  readonly deferq: AnyDeferQ
+  readonly #settings: Settings
+  readonly #name: string | undefined
+  readonly #logger: Logger
+  readonly #broker: Broker
+  readonly #stopping = new AbortController()
+  readonly #ledger: Ledger
+  #ran: Promise<BridgeSummary> | undefined
+  /** What dispatches: the deferq, with the tasks that set messages aside. */
+  #own: Burials | undefined
+  /** Admissions that wait for the store: while there are any, nothing more is reserved. */
+  #refused = 0
+  #lastTroubleAt = -Infinity
+
+  constructor(deferq: AnyDeferQ, options: BridgeOptions) {
+    super({ captureRejections: true })
+    this.deferq = deferq
+    this.#settings = settingsOf(deferq, options)
+    this.#name = options.name
+    this.#logger = unfailing(options.logger ?? deferq.logger)
+    this.#ledger = new Ledger(this.#logger)
+    this.#broker = new Broker(options, 'new Bridge()')
+  }
+
+  /** Until it is stopped or one of its limits is reached. A store or a broker that is away is waited for. */
+  run(): Promise<BridgeSummary> {
+    this.#ran ??= this.#run()
+    return this.#ran
+  }
+
+  /** No more messages; those in hand are admitted, or given back. */
+  async stop(): Promise<BridgeSummary | undefined> {
+    this.#stop('stopped')
+    return this.#ran
+  }
+
+  /** Stops, and lets go of the broker. */
+  async close(): Promise<void> {
+    await this.stop()?.catch(() => {})
+    await this.#broker.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  override [EventEmitter.captureRejectionSymbol](error: Error, ...[event]: unknown[]): void {
+    this.#logger.error({ error }, `a listener of the bridge's '${String(event)}' failed`)
+  }
+
+  /** Sets aside the messages whose runs have failed by now, and ends. A bridge that runs does so by itself, all the time. */
+  async bury(): Promise<void> {
+    const own = this.#with(await this.#broker.open(), await this.deferq.open())
+    await this.#bury(own, new AbortController().signal)
+  }
+
+  async #run(): Promise<BridgeSummary> {
+    const connected = await this.#connect()
+    if (connected === undefined) return this.#ledger.summary
+    const { transport, engine } = connected
+    this.#claimName(transport)
+    const own = this.#with(transport, engine)
+    const { visibilityMs, graceMs } = this.#settings
+    const trouble = (error: unknown, message: string): void => this.#trouble(error, message)
+    const hand = new Hand({ transport, visibilityMs, trouble })
+    const over = new AbortController()
+    const stopHearing = transport.onTrouble((error) => trouble(error, 'the broker is in trouble'))
+    const background = [hand.beat(over.signal), this.#watch(own, engine, over.signal)]
+    try {
+      await this.#reserve(transport, hand)
+    } finally {
+      this.#stop('stopped')
+      const until = performance.now() + graceMs
+      while (hand.size > 0 && performance.now() < until) await sleep(10)
+      const left = await hand.giveBack()
+      if (left > 0)
+        this.#logger.warn({}, `${left} messages were given back unfinished: the grace time was over`)
+      over.abort()
+      stopHearing()
+      await Promise.all(background)
+      running.get(this.deferq)?.delete(this.#nameOf(transport))
+    }
+    return this.#ledger.summary
+  }
+
+  async #reserve(transport: Transport, hand: Hand): Promise<void> {
+    const { queues, prefetch, visibilityMs, maxMessages, stopWhenEmpty } = this.#settings
+    const { signal } = this.#stopping
+    const waitMs = stopWhenEmpty ? Math.min(1_000, this.#settings.waitMs) : this.#settings.waitMs
+    // Not for every single place that is free: a look costs the same for one as for many.
+    const least = Math.ceil(prefetch / 4)
+    for (let pauseMs = PAUSE_MS.first; !signal.aborted; ) {
+      if (this.#refused > 0) {
+        await sleep(PAUSE_MS.first, signal)
+        continue
+      }
+      const left = maxMessages === 0 ? prefetch : maxMessages - this.#ledger.summary.reserved
+      if (left <= 0) return this.#stop('maxMessages')
+      if (prefetch - hand.size < least) {
+        await hand.room(signal)
+        continue
+      }
+      const limit = Math.min(prefetch - hand.size, left)
+      let deliveries: Delivery[]
+      try {
+        deliveries = await transport.reserve({ queues, limit, visibilityMs, waitMs, signal })
+        pauseMs = PAUSE_MS.first
+        // That nothing came may also mean that the broker was slow to hand it out.
+        if (stopWhenEmpty && deliveries.length === 0 && hand.size === 0) {
+          const depths = await transport.depth(queues)
+          if (depths.every(({ ready }) => ready === 0)) return this.#stop('empty')
+        }
+      } catch (error) {
+        if (isDeferqError(error) && !isAway(error)) throw error
+        this.#trouble(error, 'the broker could not be asked for messages; it is tried again')
+        await sleep(pauseMs, signal)
+        pauseMs = Math.min(PAUSE_MS.most, pauseMs * 2)
+        continue
+      }
+      this.#ledger.summary.reserved += deliveries.length
+      for (const delivery of deliveries) {
+        hand.take(delivery)
+        void this.#handle(delivery, hand)
+      }
+      if (stopWhenEmpty && deliveries.length === 0 && hand.size > 0) await hand.room(signal)
+    }
+  }
+
+  /**
+   * Sets aside what has failed. It looks at the counts, and claims only when there is something: an engine keeps one want for its
+   * instance, and one of these in place of the worker's would delay the worker's next task by a second.
+   */
+  async #watch(own: Burials, engine: Engine, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await sleep(LOOK_MS, signal)
+      if (signal.aborted) return
+      try {
+        const { lanes } = await engine.count()
+        if (lanes.some(({ name, pending }) => pending > 0 && own.names.includes(name)))
+          await this.#bury(own, signal)
+      } catch (error) {
+        this.#trouble(error, 'failed messages could not be looked for; it is tried again')
+      }
+    }
+  }
+
+  async #bury({ deferq, names }: Burials, signal: AbortSignal): Promise<void> {
+    // What another bridge held when it died is taken up no later than its messages are.
+    const lease = Math.min(30_000, this.#settings.visibilityMs)
+    const worker = new Worker(deferq, { names, lease, logger: this.#logger, stopWhenEmpty: true })
+    const stop = (): void => void worker.stop()
+    signal.addEventListener('abort', stop)
+    await worker.run().finally(() => signal.removeEventListener('abort', stop))
+  }
+
+  async #handle(delivery: Delivery, hand: Hand): Promise<void> {
+    const { notice } = this.#own as Burials
+    const each = new Case(delivery, this.#settings)
+    let ending: Ending
+    try {
+      const verdict = await each.judge(this.deferq, notice)
+      ending = verdict.kind === 'admit' ? await this.#admit(each, verdict) : verdict
+    } catch (error) {
+      // Nothing that is known: the broker hands it out again, and counts how often.
+      this.#trouble(error, 'a message could not be looked at, and is given back')
+      ending = { kind: 'release', error: messageOf(error), delayMs: PAUSE_MS.most }
+    }
+    const answer = await hand.leave(leaveOf(ending, delivery), this.#stopping.signal)
+    if (answer === 'done') this.#settled(each.about, ending)
+    else {
+      this.#ledger.lost(each.about, ending)
+    }
+  }
+
+  /** Answered means that it is stored: only then may the message go. */
+  async #admit(each: Case, { name, params, options }: Admission): Promise<Ending> {
+    const { signal } = this.#stopping
+    const { deliveries } = each.delivery
+    const deferq = this.deferq.tasks === undefined ? this.deferq : (this.#own as Burials).deferq
+    let refused = false
+    try {
+      for (let pauseMs = PAUSE_MS.first; ; pauseMs = Math.min(PAUSE_MS.most, pauseMs * 2)) {
+        try {
+          let run: Dispatched = await deferq.dispatch(name, params, options)
+          // A failed message that comes anew, and not because its consumer was gone, was sent back by somebody: it runs again.
+          if (run.outcome === 'negative' && deliveries === 0)
+            run = await deferq.dispatch(name, params, { ...options, refresh: true })
+          if (!run.sameParams && deliveries === 0 && this.#settings.params === undefined)
+            return each.aside('poison', 'A message with the same meta.id and other data came before it.')
+          return { kind: 'ack', taskId: run.taskId }
+        } catch (error) {
+          if (!isAway(error)) return this.#refusal(each, error)
+          if (!refused) this.#refused++
+          refused = true
+          this.#trouble(error, 'the store refuses messages; it is tried again')
+          if (signal.aborted) return { kind: 'release', error: messageOf(error), delayMs: 0 }
+          await sleep(pauseMs, signal)
+        }
+      }
+    } finally {
+      if (refused) this.#refused--
+    }
+  }
+
+  #refusal(each: Case, error: unknown): Ending {
+    const message = messageOf(error)
+    if (isDeferqError(error, 'CLOSED')) {
+      this.#logger.error({}, 'the bridge ends, because its deferq was closed: stop the bridge first')
+      this.#stop('stopped')
+      return { kind: 'release', error: message, delayMs: 0 }
+    }
+    if (!isDeferqError(error) || !OF_THE_MESSAGE.has(error.code))
+      return each.failed('failed', message, nameOfError(error))
+    return each.aside(
+      error.code === 'INVALID_PARAMS' ? 'failed' : 'poison',
+      `${error.code}: ${message}`,
+      error.name,
+    )
+  }
+
+  #settled(about: About, ending: Ending): void {
+    this.#tell('settled', this.#ledger.settled(about, ending))
+  }
+
+  #with(transport: Transport, engine: Engine): Burials {
+    this.#own ??= withBurials({
+      deferq: this.deferq,
+      engine,
+      name: this.#nameOf(transport),
+      logger: this.#logger,
+      rememberMs: this.#settings.rememberMs,
+      transport: () => this.#broker.open(),
+      buried: ({ queue, urn }, { reason, error }, { traceId }) => {
+        const about = { queue, urn, ...(traceId === undefined ? {} : { traceId }) }
+        this.#settled(about, { kind: 'dead_letter', reason, error: error ?? '', body: new Uint8Array() })
+      },
+    })
+    return this.#own
+  }
+
+  #claimName(transport: Transport): void {
+    const name = this.#nameOf(transport)
+    const names = running.get(this.deferq) ?? new Map<string, Transport>()
+    if ((names.get(name) ?? transport) !== transport) {
+      throw new DeferqError(
+        'INVALID_OPTION',
+        `new Bridge(): another bridge of this deferq is called '${name}' too, and has another transport. Give each a name: { name: … }.`,
+      )
+    }
+    running.set(this.deferq, names.set(name, transport))
+  }
+
+  #nameOf(transport: Transport): string {
+    return this.#name ?? transport.name
+  }
+
+  async #connect(): Promise<{ transport: Transport; engine: Engine } | undefined> {
+    for (let pauseMs = PAUSE_MS.first; !this.#stopping.signal.aborted; ) {
+      try {
+        return { transport: await this.#broker.open(), engine: await this.deferq.open() }
+      } catch (error) {
+        // Only what is away may come back by waiting; the rest is for somebody to put right.
+        if (!isAway(error)) throw error
+        this.#trouble(error, 'the broker or the store is away; it is tried again')
+        await sleep(pauseMs, this.#stopping.signal)
+        pauseMs = Math.min(PAUSE_MS.most, pauseMs * 2)
+      }
+    }
+    return undefined
+  }
+
+  #stop(reason: BridgeSummary['reason']): void {
+    if (this.#stopping.signal.aborted) return
+    this.#ledger.summary.reason = reason
+    this.#stopping.abort()
+  }
+
+  #tell<Event extends keyof BridgeEvents>(event: Event, ...about: BridgeEvents[Event]): void {
+    try {
+      ;(this.emit as (event: string, ...about: unknown[]) => boolean).call(this, event, ...about)
+    } catch (error) {
+      this.#logger.error({ error }, `a listener of the bridge's '${event}' failed`)
+    }
+  }
+
+  #trouble(error: unknown, message: string): void {
+    this.#tell('trouble', error, message)
+    // Once in five seconds: a broker that is away would fill the log.
+    const now = performance.now()
+    if (now - this.#lastTroubleAt < 5_000) return
+    this.#lastTroubleAt = now
+    this.#logger.warn({ error }, message)
+  }
+}
+
+function leaveOf(ending: Ending, delivery: Delivery): Leave {
+  switch (ending.kind) {
+    case 'ack':
+    case 'drop':
+      return { verb: 'ack', delivery }
+    case 'release':
+      return { verb: 'release', delivery, delayMs: ending.delayMs }
+    case 'retry': {
+      const { body, properties, delayMs } = ending
+      return { verb: 'release', delivery, delayMs, body, ...(properties === undefined ? {} : { properties }) }
+    }
+    case 'dead_letter': {
+      const { body, properties } = ending
+      return { verb: 'deadLetter', delivery, body, ...(properties === undefined ? {} : { properties }) }
+    }
+  }
+}

@@ -1,0 +1,346 @@
+// The composed engine: the contract over a Keyv store, a lock and a transport, none of which knows the others.
+import type {
+  CancelAnswer,
+  Claims,
+  Counts,
+  Draft,
+  Engine,
+  Entry,
+  Filter,
+  Hint,
+  Lease,
+  LeaseAnswer,
+  Outcome,
+  Page,
+  Selector,
+  SettleAnswer,
+  Settled,
+  Swept,
+  Verdict,
+  Want,
+} from '../../engine.ts'
+import { checkBatch, KEY_LENGTH } from '../../engine.ts'
+import { DeferqError } from '../../errors.ts'
+import type { Keyed } from '../../keyed.ts'
+import { release, retain } from '../../parts.ts'
+import { sleep } from '../../time.ts'
+import type { Transport } from '../../transports/transport.ts'
+import { Taking } from './claims.ts'
+import { entryOf, isLive, Names } from './documents.ts'
+import type { Hearing } from './hub.ts'
+import { hubOf } from './hub.ts'
+import { Lanes } from './lanes.ts'
+import type { Lock } from './lock.ts'
+import { keysOf, list } from './overview.ts'
+import { sweep } from './sweep.ts'
+import { SHARDS, Tallies } from './tally.ts'
+import type { Parts } from './transactions.ts'
+import { Transactions } from './transactions.ts'
+
+export interface ComposedParts {
+  tasks: Keyed
+  lock: Lock
+  queue: Transport
+  prefix: string
+  now: () => number
+}
+
+const FLUSH_MS = 1_000
+const KEYS_AT_ONCE = 200
+const MOSTLY_NEW = 0.95
+
+export class ComposedEngine implements Engine, Hearing {
+  readonly name = 'composed'
+  readonly caveats: readonly string[]
+  readonly #parts: Parts
+  readonly #transactions: Transactions
+  readonly #taking: Taking
+  readonly #listeners = new Set<(hint: Hint) => void>()
+  readonly #closing = new AbortController()
+  /** How many of the last drafts were created, and how often drafts came at all. */
+  #newShare = 0
+  #admissions = 0
+  #opening: Promise<void> | undefined
+  #closed: Promise<void> | undefined
+  #deaf: (() => void) | undefined
+
+  constructor({ tasks, lock, queue, prefix, now }: ComposedParts) {
+    const names = new Names(prefix)
+    this.#parts = {
+      tasks,
+      lock,
+      queue,
+      names,
+      lanes: new Lanes(tasks, names, lock, prefix),
+      tallies: new Tallies(names),
+      hub: hubOf(prefix),
+      timersQueue: `${prefix}.timers`,
+      now,
+      tell: (hint) => this.hear(hint),
+    }
+    retain(lock)
+    retain(queue)
+    this.caveats = caveatsOf(this.#parts)
+    this.#transactions = new Transactions(this.#parts)
+    this.#taking = new Taking(this.#parts, this.#transactions, this, () => this.#listeners.size > 0)
+  }
+
+  open(): Promise<void> {
+    this.#opening ??= this.#open().catch((error) => {
+      this.#opening = undefined
+      throw error
+    })
+    return this.#opening
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async admit(drafts: readonly Draft[]): Promise<Verdict[]> {
+    await this.#ready(drafts, 'admit')
+    const { hub } = this.#parts
+    const watching = drafts.filter(({ watch }) => watch)
+    for (const { id } of watching) hub.watch(id.slice(0, KEY_LENGTH), this)
+    try {
+      const verdicts = await this.#admit(drafts)
+      for (const [index, { watch }] of drafts.entries()) {
+        const { entry } = verdicts[index] as Verdict
+        if (watch && (entry.status === 'pending' || entry.status === 'running')) hub.watch(entry.id, this)
+      }
+      return verdicts
+    } finally {
+      for (const { id } of watching) hub.unwatch(id.slice(0, KEY_LENGTH), this)
+    }
+  }
+
+  async claim(want: Want): Promise<Claims> {
+    await this.#ready()
+    return this.#taking.claim(want)
+  }
+
+  async settle(outcomes: readonly Outcome[], want?: Want): Promise<Settled> {
+    await this.#ready(outcomes, 'settle')
+    // Other keys and other messages: neither waits for the other.
+    const claiming = want === undefined ? Promise.resolve<Claims>({ claimed: [] }) : this.#taking.claim(want)
+    const [settled, claims] = await Promise.allSettled([this.#settle(outcomes), claiming])
+    if (settled.status === 'fulfilled' && claims.status === 'fulfilled') {
+      const { answers, announced } = settled.value
+      const left = (want?.limit ?? 0) - claims.value.claimed.length
+      if (!announced || want === undefined || left <= 0) return { answers, ...claims.value }
+      // What the outcomes have made ready may have come too late for the claim beside them.
+      const more = await this.#taking.claim({ ...want, limit: left }).catch((): Claims => ({ claimed: [] }))
+      const malformed = [...(claims.value.malformed ?? []), ...(more.malformed ?? [])]
+      const all = { ...more, claimed: [...claims.value.claimed, ...more.claimed] }
+      return { answers, ...all, ...(malformed.length === 0 ? {} : { malformed }) }
+    }
+    // The caller hears of the failure and not of these claims; if they can't be given back, their leases run out.
+    if (claims.status === 'fulfilled' && claims.value.claimed.length > 0) {
+      const unheard = claims.value.claimed.map(
+        ({ entry: { id }, token }) => ({ id, token, kind: 'released' }) as const,
+      )
+      await this.#settle(unheard).catch(() => {})
+    }
+    // What was settled is settled: to settle it again is harmless.
+    throw settled.status === 'rejected' ? settled.reason : (claims as PromiseRejectedResult).reason
+  }
+
+  async extend(leases: readonly Lease[], leaseMs: number): Promise<LeaseAnswer[]> {
+    await this.#ready(leases, 'extend')
+    return this.#transactions.run({ of: keysOfAll(leases), counted: false }, (step) =>
+      leases.map((lease) => step.extend(lease, leaseMs)),
+    )
+  }
+
+  async sweep(limit: number): Promise<Swept> {
+    await this.#ready()
+    return sweep(this.#parts, this.#transactions, limit)
+  }
+
+  async read(ids: readonly string[], watch = false): Promise<(Entry | undefined)[]> {
+    await this.#ready(ids, 'read')
+    const { hub } = this.#parts
+    if (watch) for (const id of ids) hub.watch(id, this)
+    const { answer: runs } = await this.#transactions.look(keysOfAll(ids.map((id) => ({ id }))), (step) =>
+      ids.map((id) => step.read(id)),
+    )
+    if (watch)
+      for (const [index, run] of runs.entries())
+        if (run === undefined || !isLive(run)) hub.unwatch(ids[index] as string, this)
+    return runs.map((run) => run && entryOf(run))
+  }
+
+  async cancel(ids: readonly string[], reason?: string): Promise<CancelAnswer[]> {
+    await this.#ready(ids, 'cancel')
+    return this.#transactions.run({ of: keysOfAll(ids.map((id) => ({ id }))) }, (step) =>
+      ids.map((id) => step.cancel(id, reason)),
+    )
+  }
+
+  async invalidate(selector: Selector): Promise<number> {
+    await this.#ready('keys' in selector ? selector.keys : [], 'invalidate')
+    const { tasks, names, hub } = this.#parts
+    const keys = 'keys' in selector ? [...new Set(selector.keys)] : await keysOf(tasks, names, selector.name)
+    let changed = 0
+    for (let at = 0; at < keys.length; at += KEYS_AT_ONCE) {
+      const some = keys.slice(at, at + KEYS_AT_ONCE)
+      changed += await this.#transactions.run(
+        { of: some, counted: false },
+        (step) => some.filter((key) => step.invalidate(key)).length,
+      )
+    }
+    hub.invalidated(selector)
+    return changed
+  }
+
+  async list(filter: Filter, cursor?: string): Promise<Page> {
+    await this.#ready()
+    const { tasks, names, now } = this.#parts
+    return list(tasks, names, filter, cursor, now())
+  }
+
+  async count(): Promise<Counts> {
+    await this.#ready()
+    const { tasks, names } = this.#parts
+    await this.#flush()
+    return Tallies.sum(await tasks.read(Array.from({ length: SHARDS }, (_, shard) => names.tally(shard))))
+  }
+
+  listen(hear: (hint: Hint) => void): () => void {
+    this.#listeners.add(hear)
+    return () => this.#listeners.delete(hear)
+  }
+
+  /** Deferred, so that no listener runs in the middle of a step. */
+  hear(hint: Hint): void {
+    queueMicrotask(() => {
+      for (const hear of this.#listeners) hear(hint)
+    })
+  }
+
+  /** `announced`: something waits now that did not before. */
+  async #settle(outcomes: readonly Outcome[]): Promise<{ answers: SettleAnswer[]; announced: boolean }> {
+    if (outcomes.length === 0) return { answers: [], announced: false }
+    const settled = await this.#transactions.run({ of: keysOfAll(outcomes) }, (step) => ({
+      answers: outcomes.map((outcome) => step.settle(outcome)),
+      announced: step.announcements.size > 0,
+    }))
+    for (const { id } of outcomes) this.#parts.hub.settled(id)
+    return settled
+  }
+
+  /** What changes nothing (a hit, say) is answered after one read; the rest is decided under lock. */
+  async #admit(drafts: readonly Draft[]): Promise<Verdict[]> {
+    // A look is wasted where all is new: then it is left out, but for one time in eight, to learn of a change.
+    const looking = this.#newShare < MOSTLY_NEW || ++this.#admissions % 8 === 0
+    const verdicts = looking ? await this.#lookFirst(drafts) : await this.#decide(drafts)
+    const created = verdicts.filter(({ outcome }) => outcome === 'created').length
+    this.#newShare += 0.2 * (created / Math.max(1, drafts.length) - this.#newShare)
+    return verdicts
+  }
+
+  #decide(drafts: readonly Draft[]): Promise<Verdict[]> {
+    return this.#transactions.run({ of: drafts.map(({ id }) => id) }, (step) =>
+      drafts.map((draft) => step.admit(draft)),
+    )
+  }
+
+  async #lookFirst(drafts: readonly Draft[]): Promise<Verdict[]> {
+    const { tallies } = this.#parts
+    const { answer: seen } = await this.#transactions.look(
+      drafts.map(({ id }) => id),
+      (step) =>
+        drafts.map((draft) => {
+          const before = { changes: step.table.changes, counted: step.counted }
+          const verdict = step.admit(draft)
+          return {
+            verdict,
+            changed: step.table.changes > before.changes,
+            counted: step.counted > before.counted,
+          }
+        }),
+    )
+    // Drafts of one key are decided together, in their order.
+    const keyAt = (index: number): string => (drafts[index] as Draft).id.slice(0, KEY_LENGTH)
+    const changing = new Set(seen.flatMap(({ changed }, index) => (changed ? [keyAt(index)] : [])))
+    const verdicts = seen.map(({ verdict }) => verdict)
+    const again: number[] = []
+    for (const [index, { verdict, counted }] of seen.entries()) {
+      if (changing.has(keyAt(index))) again.push(index)
+      else if (counted) tallies.later({ [verdict.outcome]: 1 })
+    }
+    if (again.length === 0) return verdicts
+    const decided = await this.#decide(again.map((index) => drafts[index] as Draft))
+    for (const [at, index] of again.entries()) verdicts[index] = decided[at] as Verdict
+    return verdicts
+  }
+
+  async #ready(items: readonly unknown[] = [], method = ''): Promise<void> {
+    if (this.#closed !== undefined)
+      throw new DeferqError('CLOSED', 'This composed engine is closed: compose a new one.')
+    checkBatch(items, method)
+    await this.open()
+  }
+
+  async #open(): Promise<void> {
+    const { queue, lanes, hub, tell } = this.#parts
+    if (this.#closed !== undefined)
+      throw new DeferqError('CLOSED', 'This composed engine is closed: compose a new one.')
+    await Promise.all([queue.open(), lanes.read()])
+    hub.join(this)
+    this.#deaf = queue.onTrouble((error) => tell({ kind: 'trouble', message: error.message, error }))
+    void this.#flushing()
+  }
+
+  async #close(): Promise<void> {
+    await this.#opening?.catch(() => {})
+    this.#closing.abort()
+    this.#parts.hub.leave(this)
+    await this.#taking.close().catch(() => {})
+    // A store that is away has lost nothing but the count of some hits.
+    await this.#flush().catch(() => {})
+    await this.#transactions.close()
+    this.#deaf?.()
+    this.#listeners.clear()
+    const { queue, lock, tasks } = this.#parts
+    if (release(queue)) await queue.close()
+    if (release(lock)) await lock.close?.()
+    await tasks.close()
+  }
+
+  async #flushing(): Promise<void> {
+    const { signal } = this.#closing
+    for (;;) {
+      await sleep(FLUSH_MS, signal)
+      if (signal.aborted) return
+      await this.#flush().catch(() => {})
+    }
+  }
+
+  async #flush(): Promise<void> {
+    if (this.#parts.tallies.pending) await this.#transactions.run({ of: [] }, () => {})
+  }
+}
+
+/** A run is looked for under its key first; what stands aside is read when it is not there. */
+const keysOfAll = (items: readonly { id: string }[]): string[] =>
+  items.map(({ id }) => id.slice(0, KEY_LENGTH))
+
+function caveatsOf({ tasks, lock, queue }: Parts): string[] {
+  const caveats = [
+    'A Keyv store has no conditional write: what keeps a key to one live run, and a run to one result, is the lock. A process that stalls between its last look at the lock and its write can break both.',
+    'The clocks of the processes decide what is due and what has expired: keep them in step.',
+    'Hints of an end or a cancellation stay within a process; others learn of it when they look, after a second or with the next heartbeat.',
+    'The order holds within a priority of one queue and name; across them within what is claimed at once.',
+  ]
+  if (!tasks.atomic)
+    caveats.push(
+      'The store of tasks takes one document after the other: a crash in between leaves the counters wrong.',
+    )
+  if (!tasks.scannable)
+    caveats.push('The store of tasks can’t be gone through: no lists, and nothing is forgotten by name.')
+  if (!tasks.forgets)
+    caveats.push('The store of tasks keeps what has expired until somebody reads it, or clears it away.')
+  return [...caveats, ...lock.caveats, ...queue.caveats]
+}

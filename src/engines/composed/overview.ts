@@ -1,0 +1,53 @@
+// What goes through the whole store: lists, and forgetting a name.
+import type { Entry, Filter, Page } from '../../engine.ts'
+import { KEY_LENGTH, MAX_BATCH } from '../../engine.ts'
+import { DeferqError } from '../../errors.ts'
+import type { Keyed } from '../../keyed.ts'
+import type { Names, Run } from './documents.ts'
+import { entryOf, isLive, runsIn } from './documents.ts'
+
+/** Pages in the order of the ids. A store has no cursor of its own, so each page goes through all of it, and holds no more than the page. */
+export async function list(
+  tasks: Keyed,
+  names: Names,
+  filter: Filter,
+  cursor: string | undefined,
+  now: number,
+): Promise<Page> {
+  const limit = Math.min(filter.limit ?? 100, MAX_BATCH)
+  let first = new Map<string, Entry>()
+  for await (const run of runsOf(tasks, names)) {
+    if (cursor !== undefined && run.id <= cursor) continue
+    if (!isLive(run) && (run.expiresAt as number) <= now) continue
+    if (filter.status !== undefined && run.status !== filter.status) continue
+    if (filter.name !== undefined && run.name !== filter.name) continue
+    if (filter.queue !== undefined && run.queue !== filter.queue) continue
+    first.set(run.id, entryOf(run))
+    if (first.size > 2 * (limit + 1)) first = smallest(first, limit + 1)
+  }
+  const entries = [...smallest(first, limit + 1).values()]
+  if (entries.length <= limit) return { entries }
+  entries.pop()
+  return { entries, cursor: entries.at(-1)?.id as string }
+}
+
+/** Under which something of this name stands. */
+export async function keysOf(tasks: Keyed, names: Names, name: string): Promise<string[]> {
+  const keys = new Set<string>()
+  for await (const run of runsOf(tasks, names)) if (run.name === name) keys.add(run.id.slice(0, KEY_LENGTH))
+  return [...keys]
+}
+
+async function* runsOf(tasks: Keyed, names: Names): AsyncGenerator<Run> {
+  if (!tasks.scannable) {
+    throw new DeferqError(
+      'INVALID_OPTION',
+      'The Keyv store of tasks can’t be gone through, so nothing can be listed or forgotten by name: forget by key, or use an adapter with an iterator (Redis, PostgreSQL, SQLite, …).',
+    )
+  }
+  for await (const [key, text] of tasks.scan()) if (names.holdsRuns(key)) yield* runsIn(text)
+}
+
+function smallest(entries: Map<string, Entry>, count: number): Map<string, Entry> {
+  return new Map([...entries].sort(([a], [b]) => (a < b ? -1 : 1)).slice(0, count))
+}

@@ -1,0 +1,31 @@
+// What of the conformance suite asks most of a store, with @keyv/postgres as the store of tasks.
+import { KeyvPostgres } from '@keyv/postgres'
+import { Keyv } from 'keyv'
+import { afterAll, describe, test } from 'vitest'
+import { Keyed } from '../../src/keyed.ts'
+import { conformance } from '../../src/testing/index.ts'
+import { sharedUrl } from '../servers/shared.ts'
+import { redisLock, serverFactory } from './servers.ts'
+
+// @keyv/postgres has one pool a process, and whoever closes it closes it for all: held here, it is closed last.
+let held: { keyv: Keyv; last: Keyed } | undefined
+function tasks(): Keyv {
+  if (held === undefined) {
+    const store = new KeyvPostgres({ uri: sharedUrl('postgres'), table: 'composed', iterationLimit: 1_000 })
+    const keyv = new Keyv({ store })
+    held = { keyv, last: new Keyed(keyv, 'held') }
+  }
+  return held.keyv
+}
+
+const factory = serverFactory('composed of @keyv/postgres and redlock', () => ({
+  tasks,
+  lock: () => redisLock(sharedUrl('redis')),
+}))
+
+describe.concurrent('conformance', () => {
+  // The rest waits for the clock, and says nothing that the other stores don't.
+  for (const { name, run } of conformance(factory)) if (/: (admit|claim|races): /.test(name)) test(name, run)
+})
+
+afterAll(() => held?.last.close())

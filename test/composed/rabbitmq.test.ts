@@ -1,0 +1,29 @@
+// The conformance suite over @keyv/redis, redlock and RabbitMQ: every part a real server.
+import { beforeAll, describe, test } from 'vitest'
+import { conformance } from '../../src/testing/index.ts'
+import { RabbitmqTransport } from '../../src/transports/rabbitmq/index.ts'
+import { sharedUrl, sharedUrlOnDemand } from '../servers/shared.ts'
+import { redisKeyv, redisLock, serverFactory } from './servers.ts'
+
+let broker: string
+beforeAll(async () => {
+  broker = await sharedUrlOnDemand('rabbitmq')
+})
+
+const factory = serverFactory(
+  'composed of @keyv/redis, redlock and RabbitMQ',
+  () => {
+    const url = sharedUrl('redis')
+    return {
+      tasks: () => redisKeyv(url),
+      lock: () => redisLock(url),
+      queue: () => new RabbitmqTransport({ url: broker }),
+      lateMs: 60,
+    }
+  },
+  700,
+)
+
+describe.concurrent('conformance', () => {
+  for (const { name, run } of conformance(factory)) test(name, run)
+})

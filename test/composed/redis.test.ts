@@ -1,0 +1,20 @@
+// The conformance suite over @keyv/redis, redlock and the Redis transport on one real Redis.
+import { describe, test } from 'vitest'
+import { conformance } from '../../src/testing/index.ts'
+import { RedisTransport } from '../../src/transports/redis/index.ts'
+import { sharedUrl } from '../servers/shared.ts'
+import { redisKeyv, redisLock, serverFactory } from './servers.ts'
+
+const factory = serverFactory('composed of @keyv/redis, redlock and the Redis transport', () => {
+  const url = sharedUrl('redis')
+  return {
+    tasks: () => redisKeyv(url),
+    lock: () => redisLock(url),
+    queue: () => new RedisTransport({ url }),
+  }
+})
+
+// The cases wait for the clock more than they work, and each has keys of its own.
+describe.concurrent('conformance', () => {
+  for (const { name, run } of conformance(factory)) test(name, run)
+})
