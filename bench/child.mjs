@@ -2,12 +2,12 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Redis } from 'ioredis'
+import { administer } from './admin.mjs'
 
 const { name, contender, engine, url } = JSON.parse(process.argv[2])
 const played = await import(`./cases/${name}.mjs`)
 const open = played.contenders[contender] ?? played.alone[contender]
-const admin = url === undefined ? undefined : new Redis(url)
+const admin = await administer(engine, url)
 const dir = await mkdtemp(join(tmpdir(), 'deferq-bench-'))
 let round = 0
 
@@ -22,14 +22,14 @@ process.on('message', ({ size }) => {
     )
 })
 process.on('disconnect', async () => {
-  admin?.disconnect()
+  await admin?.close()
   await rm(dir, { recursive: true, force: true })
   process.exit()
 })
 process.send({ ready: true })
 
 async function play(size) {
-  await admin?.flushdb()
+  await admin?.clear()
   const contending = await open({ url: addressOf(engine) })
   try {
     await played.prepare?.(contending, size)
@@ -48,7 +48,7 @@ async function play(size) {
 }
 
 function addressOf(engine) {
-  if (engine === 'redis') return url
+  if (url !== undefined) return url
   return engine === 'sqlite' ? `sqlite:${join(dir, `${round++}.db`)}` : 'memory:'
 }
 
@@ -66,13 +66,11 @@ function others(before, after) {
 
 /** What has been spent so far, in microseconds: steadier than the clock on a machine that others use too. */
 async function cpu() {
-  const info = (await admin?.info('cpu')) ?? ''
-  const seconds = (field) => Number(new RegExp(`^${field}:([\\d.]+)`, 'm').exec(info)?.[1] ?? 0)
   const { user, system } = process.cpuUsage()
   return {
     at: performance.now(),
     client: user + system,
-    server: (seconds('used_cpu_user') + seconds('used_cpu_sys')) * 1e6,
+    server: (await admin?.cpuUs()) ?? 0,
     machine: cpus().reduce(
       (sum, { times }) => sum + (times.user + times.nice + times.sys + times.irq) * 1_000,
       0,

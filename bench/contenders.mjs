@@ -96,3 +96,57 @@ export async function openIoredis({ url }) {
   await client.connect()
   return { client, close: () => client.quit() }
 }
+
+/** The polling interval is the least it allows; whoever starts a worker may tell it to fetch again at once. */
+export async function openPgBoss({ url }) {
+  const { default: PgBoss } = await import('pg-boss')
+  const boss = new PgBoss({ connectionString: url, supervise: false, schedule: false })
+  await boss.start()
+  await boss.createQueue(QUEUE)
+  return {
+    boss,
+    queue: QUEUE,
+    fill: (indexes) => boss.insert(indexes.map((index) => ({ name: QUEUE, data: paramsOf(index) }))),
+    close: () => boss.stop({ graceful: false, wait: true }),
+  }
+}
+
+// With the local queue and the batched completion that its guide to performance names.
+export async function openGraphile({ url }, { run, concurrency = 1 } = {}) {
+  const { makeWorkerUtils, run: start } = await import('graphile-worker')
+  const silent = { logger: await quietLogger() }
+  const utils = await makeWorkerUtils({ connectionString: url, ...silent })
+  await utils.migrate()
+  let runner
+  return {
+    utils,
+    fill: (indexes) =>
+      utils.addJobs(indexes.map((index) => ({ identifier: NAME, payload: paramsOf(index) }))),
+    async start(events) {
+      runner = await start({
+        ...silent,
+        events,
+        taskList: { [NAME]: run },
+        preset: {
+          worker: {
+            connectionString: url,
+            concurrentJobs: concurrency,
+            maxPoolSize: 10,
+            localQueue: { size: 500 },
+            completeJobBatchDelay: 0,
+            failJobBatchDelay: 0,
+          },
+        },
+      })
+    },
+    async close() {
+      await runner?.stop()
+      await utils.release()
+    },
+  }
+}
+
+async function quietLogger() {
+  const { Logger } = await import('graphile-worker')
+  return new Logger(() => () => {})
+}

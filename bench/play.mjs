@@ -11,7 +11,7 @@ const CALM = { others: 0.15, tries: 3, waitMs: 10_000 }
 
 /** Answers per contender its figures, one a round, in the order in which they were played. */
 export async function play(played, { name, engine, url, pace, rounds, only, calm, profile }) {
-  const all = { ...played.contenders, ...(engine === 'redis' ? {} : played.alone) }
+  const all = { ...played.contenders, ...(url === undefined ? played.alone : {}) }
   const names = Object.keys(all).filter((each) => wanted(each, played, engine, only))
   const size = played.size[pace]
   const measured = rounds ?? played.rounds?.[pace] ?? ROUNDS[pace]
@@ -36,8 +36,8 @@ export async function play(played, { name, engine, url, pace, rounds, only, calm
 
 function wanted(contender, played, engine, only) {
   if (only !== undefined) return only.some((word) => contender.includes(word))
-  // Peers and their floors need Redis.
-  return engine === 'redis' || contender === 'deferq' || contender in (played.alone ?? {})
+  // Peers and their floors need their server.
+  return engine === (played.peersOn ?? 'redis') || contender === 'deferq' || contender in (played.alone ?? {})
 }
 
 async function calmly(calm, round) {

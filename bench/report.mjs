@@ -1,8 +1,7 @@
 // Turns figures into medians, spreads and ratios, and these into a table; tells what it was measured on.
 import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { cpus, totalmem } from 'node:os'
-import { Redis } from 'ioredis'
+import { administer } from './admin.mjs'
 
 /** Ratios are deferq's figure by the other's, taken round by round: neighbours in time shared the same machine. */
 export function summarise({ name, title, unit, size, rounds, figures }) {
@@ -66,33 +65,33 @@ export async function circumstances({ engine, url }) {
     date: new Date().toISOString(),
     machine: `${cpus().length} × ${cpu?.model.trim() ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GB`,
     node: process.version,
-    ...(url === undefined ? {} : { redis: await redisVersion(url) }),
+    ...(url === undefined ? {} : { server: await serverVersion(engine, url) }),
     engine,
     packages: {
       deferq: JSON.parse(readFileSync(new URL('../package.json', import.meta.url))).version,
-      ...versionsOf(['bullmq', 'bee-queue', 'ioredis']),
+      ...versionsOf(['bullmq', 'bee-queue', 'ioredis', 'pg-boss', 'graphile-worker', 'pg']),
     },
   }
 }
 
-export function heading({ date, machine, node, redis, engine, packages }) {
+export function heading({ date, machine, node, server, engine, packages }) {
   const versions = Object.entries(packages).map(([name, version]) => `${name} ${version}`)
   return [
-    `${date}, ${machine}, Node ${node}${redis === undefined ? '' : `, Redis ${redis}`}, engine ${engine}`,
+    `${date}, ${machine}, Node ${node}${server === undefined ? '' : `, ${server}`}, engine ${engine}`,
     `${versions.join(', ')}; CPU: time spent on each call`,
   ].join('\n')
 }
 
 function versionsOf(names) {
-  const require = createRequire(import.meta.url)
-  return Object.fromEntries(names.map((name) => [name, require(`${name}/package.json`).version]))
+  const manifest = (name) => new URL(`./node_modules/${name}/package.json`, import.meta.url)
+  return Object.fromEntries(names.map((name) => [name, JSON.parse(readFileSync(manifest(name))).version]))
 }
 
-async function redisVersion(url) {
-  const client = new Redis(url)
-  const info = await client.info('server')
-  await client.quit()
-  return /^redis_version:(\S+)/m.exec(info)?.[1] ?? 'unknown'
+async function serverVersion(engine, url) {
+  const admin = await administer(engine, url)
+  const version = await admin?.version()
+  await admin?.close()
+  return version ?? engine
 }
 
 function median(values) {

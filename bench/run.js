@@ -4,15 +4,29 @@ import { parseArgs } from 'node:util'
 import { DIST } from './contenders.mjs'
 import { play } from './play.mjs'
 import { circumstances, heading, summarise, table } from './report.mjs'
-import { startServer } from './server.mjs'
+import { startPostgres, startRabbitmq, startRedis } from './server.mjs'
 
 const KNOWN = readdirSync(new URL('./cases/', import.meta.url)).map((file) => file.replace('.mjs', ''))
-const ORDER = ['dispatch', 'join', 'process', 'latency', 'hit', 'memory', 'import']
-const ENGINES = ['redis', 'memory', 'sqlite']
+const ORDER = [
+  'dispatch',
+  'join',
+  'process',
+  'latency',
+  'hit',
+  'memory',
+  'import',
+  'postgres-dispatch',
+  'postgres-process',
+  'rabbitmq-publish',
+  'rabbitmq-consume',
+  'rabbitmq-composed',
+]
+const ENGINES = ['redis', 'memory', 'sqlite', 'postgres', 'rabbitmq']
 
 const USAGE = `npm run bench -- [options]
   --case=NAME,…      of ${ORDER.join(', ')}; all unless given
-  --engine=NAME      deferq on ${ENGINES.join(', ')}; peers are compared on redis only
+  --engine=NAME      deferq on ${ENGINES.join(', ')}; peers are compared on redis and postgres,
+                     and rabbitmq has cases of its own
   --quick            fewer and shorter rounds
   --rounds=N         measured rounds of each case
   --calm             waits until the machine is idle, and repeats rounds that others have disturbed
@@ -49,7 +63,8 @@ if (!existsSync(new URL('src/index.js', DIST)))
   throw new Error(`There is no build of deferq in ${DIST}: npm run build`)
 
 const { engine } = options
-const server = engine === 'redis' ? await startServer() : undefined
+const STARTS = { redis: startRedis, postgres: startPostgres, rabbitmq: startRabbitmq }
+const server = await STARTS[engine]?.()
 const results = []
 try {
   const on = await circumstances({ engine, url: server?.url })

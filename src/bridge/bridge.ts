@@ -150,6 +150,11 @@ export class Bridge extends EventEmitter<BridgeEvents> implements AsyncDisposabl
       try {
         deliveries = await transport.reserve({ queues, limit, visibilityMs, waitMs, signal })
         pauseMs = PAUSE_MS.first
+        // That nothing came may also mean that the broker was slow to hand it out.
+        if (stopWhenEmpty && deliveries.length === 0 && hand.size === 0) {
+          const depths = await transport.depth(queues)
+          if (depths.every(({ ready }) => ready === 0)) return this.#stop('empty')
+        }
       } catch (error) {
         if (isDeferqError(error) && !isAway(error)) throw error
         this.#trouble(error, 'the broker could not be asked for messages; it is tried again')
@@ -162,10 +167,7 @@ export class Bridge extends EventEmitter<BridgeEvents> implements AsyncDisposabl
         hand.take(delivery)
         void this.#handle(delivery, hand)
       }
-      if (stopWhenEmpty && deliveries.length === 0) {
-        if (hand.size === 0) return this.#stop('empty')
-        await hand.room(signal)
-      }
+      if (stopWhenEmpty && deliveries.length === 0 && hand.size > 0) await hand.room(signal)
     }
   }
 

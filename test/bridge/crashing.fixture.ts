@@ -13,10 +13,10 @@ const deferq = new DeferQ({
   url,
   logger: silent,
   tasks: [
-    task('urn:works', { run: ({ n }: { n: number }) => log('works', n) }),
+    task('urn:works', { run: ({ n }: { n: number }, { id }) => log('works', n, id) }),
     task('urn:fails', {
-      run: ({ n }: { n: number }) => {
-        log('fails', n)
+      run: ({ n }: { n: number }, { id }) => {
+        log('fails', n, id)
         throw new NoRetryError('broken')
       },
     }),
@@ -35,7 +35,7 @@ const transport = met(await openTransport(broker)(), (verb) => {
   log('dies', verb)
   process.kill(process.pid, 'SIGKILL')
 })
-const bridge = new Bridge(deferq, { transport, queues: [queue], visibility: '1s', wait: 100 })
+const bridge = new Bridge(deferq, { transport, queues: [queue], visibility: '3s', wait: 100 })
 const worker = new Worker(deferq, { lease: '1s', sleep: 100 })
 process.once('SIGTERM', async () => {
   const summary = await bridge.stop()

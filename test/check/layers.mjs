@@ -108,8 +108,8 @@ function layerOf(file) {
     return place('engine', `engines/${second.split(/[-.]/)[0]}`)
   }
   if (first === 'transports') {
-    // The contract, and the one way in which all of them wait.
-    if (second === 'transport.ts' || second === 'waiting.ts')
+    // The contract, and the one way in which all of them wait and part what is large.
+    if (['transport.ts', 'waiting.ts', 'parcels.ts'].includes(second))
       return place('contract', 'contract', `src/transports/${second}`)
     // open.ts names them all, lazily; the others are one each.
     if (second === 'open.ts') return place('open', 'src/transports/open.ts')

@@ -284,16 +284,7 @@ test('a worker needs handlers, and names only those it has', async () => {
 })
 
 test('a url that names no engine, or an empty one, is refused at once', async () => {
-  for (const url of [
-    '',
-    '  ',
-    'localhost:6379',
-    'postgres:x',
-    'mongodb://user:secret@host',
-    'redis',
-    null,
-    5,
-  ]) {
+  for (const url of ['', '  ', 'localhost:6379', 'mongodb://user:secret@host', 'redis', null, 5]) {
     expect(() => new DeferQ({ url: url as string })).toThrow(
       expect.objectContaining({ code: 'INVALID_URL', message: expect.not.stringContaining('secret') }),
     )

@@ -23,7 +23,7 @@ export function postgresFactory(
     async create() {
       const schema = newSchema()
       return {
-        unitMs: 250,
+        unitMs: 350,
         async connect() {
           const engine = new PostgresEngine({ connections: 2, ...options(), schema })
           engine.listen(() => undefined)

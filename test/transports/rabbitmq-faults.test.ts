@@ -13,14 +13,17 @@ const ends: (() => Promise<void>)[] = []
 // RabbitMQ 3.10 forgets a queue that was made within the second before it is killed, so these are made long before.
 const CRASHED = 'faults-crashed'
 const DELAYED = 'faults-delayed'
+const DELAY_MS = 1_500
 
 beforeAll(async () => {
   server = await startRabbitmq()
-  const transport = open()
-  await transport.publish([CRASHED, DELAYED].map((each) => ({ queue: each, body: new Uint8Array() })))
-  for (const each of [CRASHED, DELAYED]) {
-    await transport.ack(await transport.reserve({ queues: [each], limit: 1, visibilityMs: 60_000 }))
-  }
+  const transport = open(30_000)
+  const body = new Uint8Array()
+  await transport.publish([
+    { queue: CRASHED, body },
+    { queue: DELAYED, body, delayMs: DELAY_MS },
+  ])
+  for (const each of [CRASHED, DELAYED]) await transport.ack([await takeOne(transport, each)])
 })
 afterAll(() => server?.stop())
 beforeEach(() => {
@@ -31,7 +34,7 @@ afterEach(async () => {
   await Promise.all(opened.splice(0).map((transport) => transport.close()))
 })
 
-function open(timeoutMs = 1_000): RabbitmqTransport {
+function open(timeoutMs = 2_000): RabbitmqTransport {
   const transport = new RabbitmqTransport({ url: server.url, timeoutMs })
   opened.push(transport)
   return transport
@@ -40,14 +43,14 @@ function open(timeoutMs = 1_000): RabbitmqTransport {
 const message = (body: string) => ({ queue, body: new TextEncoder().encode(body) })
 const text = ({ body }: Delivery): string => new TextDecoder().decode(body)
 
-async function takeOne(transport: RabbitmqTransport, visibilityMs = 60_000): Promise<Delivery> {
+async function takeOne(transport: RabbitmqTransport, from = queue): Promise<Delivery> {
   let taken: Delivery[] = []
   await eventually(
     'a message comes',
     async () => {
       // Refused while there is no broker, which is what these tests are about.
       taken = await transport
-        .reserve({ queues: [queue], limit: 1, visibilityMs, waitMs: 500 })
+        .reserve({ queues: [from], limit: 1, visibilityMs: 60_000, waitMs: 500 })
         .catch((error: { code?: string }) => {
           if (error.code !== 'STORE_UNAVAILABLE') throw error
           return []
@@ -74,7 +77,7 @@ test('a frozen broker: every call ends within its bound, what was held is lost, 
       transport.extend([c], 60_000),
       transport.reserve({ queues: [queue], limit: 1, visibilityMs: 1_000, waitMs: 100 }),
     ])
-    expect(performance.now() - began).toBeLessThan(5_000)
+    expect(performance.now() - began).toBeLessThan(8_000)
     expect(published).toMatchObject({ reason: unavailable })
     expect(acked).toMatchObject({ value: ['lost'] })
     expect(released).toMatchObject({ reason: unavailable })
@@ -86,7 +89,7 @@ test('a frozen broker: every call ends within its bound, what was held is lost, 
     const closing = performance.now()
     await open().close()
     await transport.close()
-    expect(performance.now() - closing).toBeLessThan(3_000)
+    expect(performance.now() - closing).toBeLessThan(5_000)
   } finally {
     server.continue()
   }
@@ -111,7 +114,7 @@ test('a broker with an alarm: STORE_FULL within the bound, acks go on, and publi
     for (const _ of [1, 2]) {
       const began = performance.now()
       await expect(transport.publish([message('refused')])).rejects.toMatchObject(troubled)
-      expect(performance.now() - began).toBeLessThan(2_000)
+      expect(performance.now() - began).toBeLessThan(4_000)
     }
     expect(await transport.ack([held])).toEqual(['done'])
     await expect(transport.release([{ delivery: other }])).rejects.toMatchObject(troubled)
@@ -182,6 +185,7 @@ test('a crash under load: nothing confirmed is lost, and everybody goes on witho
   }
   ends.push(stop)
   await eventually('work is under way', () => confirmed.size > 200 && seen.size > 50)
+  await producer.publish([{ ...message('later'), queue: DELAYED, delayMs: DELAY_MS }])
   await server.kill9()
   const before = confirmed.size
   await server.restart()
@@ -196,16 +200,5 @@ test('a crash under load: nothing confirmed is lost, and everybody goes on witho
   consuming = false
   await Promise.all(reading)
   expect(hastyRefused).toBeGreaterThan(0)
-}, 60_000)
-
-test('a delayed message outlives a crash of the broker', async () => {
-  queue = DELAYED
-  const transport = open(30_000)
-  const delayMs = 1_500
-  await transport.publish([{ ...message('the first makes the queues of its delay'), delayMs }])
-  await transport.ack([await takeOne(transport)])
-  await transport.publish([{ ...message('later'), delayMs }])
-  await server.kill9()
-  await server.restart()
-  expect(text(await takeOne(transport))).toBe('later')
+  expect(text(await takeOne(producer, DELAYED)), 'delayed when the broker crashed').toBe('later')
 }, 60_000)

@@ -5,6 +5,7 @@ import type { Channel, ConsumeMessage, Options } from 'amqplib'
 import { connect } from 'amqplib'
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { eventually } from '../../src/testing/scene.ts'
+import { judge } from '../../src/transports/rabbitmq/faults.ts'
 import { RabbitmqTransport } from '../../src/transports/rabbitmq/index.ts'
 import { readUrl } from '../../src/transports/rabbitmq/url.ts'
 import type { Delivery, Reservation } from '../../src/transports/transport.ts'
@@ -22,7 +23,7 @@ beforeAll(async () => {
 beforeEach(async () => {
   queue = `rabbit-${Math.random().toString(36).slice(2)}`
   transport = open()
-  const client = await connect(url)
+  const client = await connect(url, { noDelay: true })
   ends.push(() => client.close())
   bare = await client.createChannel()
 })
@@ -302,6 +303,15 @@ describe('refusals', () => {
     await expect(absent.publish([{ queue, body: bytes('x') }])).rejects.toMatchObject(refused)
     await expect(takeOne({}, absent)).rejects.toMatchObject(refused)
     expect(performance.now() - began).toBeLessThan(2_000)
+  })
+
+  test('what the broker took back after its consumer_timeout is told as that', () => {
+    const text =
+      'Channel closed by server: 406 (PRECONDITION-FAILED) with message "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. Timeout value used: 1800000 ms."'
+    expect(judge(Object.assign(new Error(text), { code: 406 }), 'here')).toMatchObject({
+      code: 'STORE_UNAVAILABLE',
+      message: expect.stringContaining('consumer_timeout'),
+    })
   })
 
   test('URLs', () => {

@@ -38,12 +38,14 @@ test('an answer that is lost is asked for again, and nothing is done twice', asy
   await transport.publish(['a', 'b', 'c'].map((text) => ({ queue, body: bytes(text) })))
   expect(await redis.lrange(queue, 0, -1)).toEqual(['a', 'b', 'c'])
 
+  await redis.rpush(queue, 'd')
   proxy.loseNextAnswer()
   const taken = await take(transport, queue, { limit: 3 })
   expect(texts(taken)).toEqual(['a', 'b', 'c'])
   expect(taken.map(({ deliveries }) => deliveries)).toEqual([0, 0, 0])
   expect(await redis.lrange(`${queue}:processing`, 0, -1)).toEqual(['a', 'b', 'c'])
   expect(await redis.hlen(`${queue}:held`)).toBe(3)
+  expect(await redis.lpop(queue)).toBe('d')
 
   const [a, b, c] = taken
   expect(a && b && c).toBeDefined()

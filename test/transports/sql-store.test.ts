@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { expect, onTestFinished, test } from 'vitest'
 import { loadDriver } from '../../src/drivers/sqlite.ts'
@@ -10,7 +11,7 @@ import { SqliteEngine } from '../../src/engines/sqlite/index.ts'
 import { SqlTransport } from '../../src/transports/sql/index.ts'
 import { statementsFor } from '../../src/transports/sql/statements.ts'
 import { eventually } from '../facade/places.ts'
-import { startPostgres } from '../servers/postgres.ts'
+import { startPgbouncer, startPostgres } from '../servers/postgres.ts'
 import { sharedUrl } from '../servers/shared.ts'
 import { bytes, newQueue, opened, take, texts } from './places.ts'
 
@@ -178,6 +179,31 @@ test('a PostgreSQL wait goes on when its connections are ended, and when the ser
     ),
   )
   expect(texts(await second)).toEqual(['b'])
+})
+
+test('a pooler that shares sessions will do, with a way of its own for what is listened to', async () => {
+  const direct = sharedUrl('postgres')
+  const pooler = await startPgbouncer(direct)
+  onTestFinished(() => pooler.stop())
+  const schema = newSchema()
+  const [one, two] = [
+    await opened(new SqlTransport({ url: pooler.url, listenUrl: direct, schema })),
+    await opened(new SqlTransport({ url: pooler.url, schema })),
+  ]
+  const queue = newQueue()
+  const waiting = take(one, queue, { waitMs: 8_000 })
+  await sleep(200)
+  const began = performance.now()
+  await two.publish([{ queue, body: bytes('a') }])
+  const taken = await waiting
+  expect(texts(taken)).toEqual(['a'])
+  // Less than the second after which a wait looks by itself.
+  expect(performance.now() - began).toBeLessThan(800)
+  expect(await one.release(taken.map((delivery) => ({ delivery, body: bytes('b') })))).toEqual(['done'])
+  // The one that hears nothing looks by itself.
+  const again = await take(two, queue, { waitMs: 8_000 })
+  expect(texts(again)).toEqual(['b'])
+  expect(await two.ack(again)).toEqual(['done'])
 })
 
 test('while PostgreSQL is away, calls fail in bounded time', async () => {

@@ -32,6 +32,18 @@ export const BYTES: TransportCases = {
     }
   },
 
+  async 'a batch of large messages is taken whole, in order'(s) {
+    const bodies = Array.from({ length: 12 }, (_, index) => Buffer.alloc(700_000, index))
+    await s.publish(bodies)
+    const taken = await s.take(bodies.length)
+    assert.ok(taken.every(({ body }, index) => body.length === 700_000 && body[699_999] === index))
+    const changed = taken.map((delivery) => ({ delivery, body: delivery.body.fill(99) }))
+    assert.deepEqual([...new Set(await s.transport.release(changed))], ['done'])
+    const again = await s.take(bodies.length)
+    assert.ok(again.every(({ body }) => body.length === 700_000 && body[699_999] === 99))
+    assert.deepEqual([...new Set(await s.transport.ack(again))], ['done'])
+  },
+
   async 'what the publisher or a consumer does to its bytes afterwards changes nothing'(s) {
     const body = bytes('mine')
     await s.publish([body])

@@ -36,6 +36,15 @@ export const WAITS: TransportCases = {
     }
   },
 
+  async 'a wait that a batch ends leaves its order as it is'(s) {
+    const consumer = await s.connect()
+    const waiting = s.reserve({ waitMs: 8_000 }, consumer)
+    await asleep(s.units(0.4))
+    await s.publish(['a', 'b', 'c', 'd'])
+    assert.deepEqual(texts(await waiting), ['a'])
+    assert.deepEqual(texts(await s.take(3)), ['b', 'c', 'd'])
+  },
+
   async 'a wait ends with a message in any of its queues'(s) {
     const consumer = await s.connect()
     for (const queue of [s.other, s.queue]) {

@@ -31,6 +31,12 @@ export function judge(error: unknown, where: string): DeferqError {
         `keeps a queue for another connection alone (${message}). Use another name.`,
       )
     case PRECONDITION_FAILED:
+      if (/delivery acknowledgement/.test(message)) {
+        return say(
+          'STORE_UNAVAILABLE',
+          `has taken back what was held for too long (${message}). Raise consumer_timeout in its rabbitmq.conf.`,
+        )
+      }
       return say(
         'STORE_MISMATCH',
         `has something of this name that differs from what is needed (${message}).`,

@@ -1,8 +1,5 @@
-// Parts a batch by what one script can do: by the place of the keys, and by size.
+// Parts a batch by what one script can reach: the place of the keys.
 import type { Keys } from './keys.ts'
-
-/** One script handles about this much, so that it blocks the server for a few milliseconds. */
-const PARCEL_BYTES = 4_000_000
 
 /** The keys of one script call, each named once; items name them by their place, from 1. */
 export class KeyList {
@@ -53,20 +50,6 @@ export async function inPlaces<Item, Result>(
     }),
   )
   return results
-}
-
-export function parcels<Item>(items: readonly Item[], bytes: (item: Item) => number): Item[][] {
-  const all: Item[][] = []
-  let size = Number.POSITIVE_INFINITY
-  for (const item of items) {
-    if (size + bytes(item) > PARCEL_BYTES) {
-      all.push([])
-      size = 0
-    }
-    all.at(-1)?.push(item)
-    size += bytes(item)
-  }
-  return all
 }
 
 export const bufferOf = (body: Uint8Array): Buffer =>

@@ -2,6 +2,7 @@
 import type { PostgresOptions, Rows } from '../../drivers/postgres.ts'
 import { PostgresDriver, quoted } from '../../drivers/postgres.ts'
 import { DeferqError } from '../../errors.ts'
+import { parcels } from '../parcels.ts'
 import type { Delivery, Depth, Message, Outgoing, Reservation } from '../transport.ts'
 import type { Look } from '../waiting.ts'
 import type { Dialect, Move } from './dialect.ts'
@@ -62,11 +63,13 @@ export class PostgresMessages implements Dialect {
   }
 
   async publish(messages: readonly Outgoing[]): Promise<void> {
-    await this.#driver.query(this.#sql.publish, [
-      messages.map(({ queue }) => queue),
-      messages.map(({ delayMs = 0 }) => delayMs),
-      messages.map(({ body }) => bufferOf(body)),
-    ])
+    for (const parcel of parcels(messages, ({ body }) => body.length)) {
+      await this.#driver.query(this.#sql.publish, [
+        parcel.map(({ queue }) => queue),
+        parcel.map(({ delayMs = 0 }) => delayMs),
+        parcel.map(({ body }) => bufferOf(body)),
+      ])
+    }
   }
 
   async take({ queues, limit, visibilityMs }: Reservation, secret: string): Promise<Look> {
@@ -99,15 +102,18 @@ export class PostgresMessages implements Dialect {
   }
 
   async move(moves: readonly Move[]): Promise<string[]> {
-    return tokensOf(
-      await this.#driver.query(this.#sql.move, [
-        moves.map(({ delivery }) => rowOf(delivery.token)),
-        moves.map(({ delivery }) => delivery.token),
-        moves.map(({ queue }) => queue),
-        moves.map(({ delayMs }) => delayMs),
-        moves.map(({ body }) => (body === undefined ? null : bufferOf(body))),
-      ]),
-    )
+    const moved: string[] = []
+    for (const parcel of parcels(moves, ({ body }) => body?.length ?? 0)) {
+      const rows = await this.#driver.query(this.#sql.move, [
+        parcel.map(({ delivery }) => rowOf(delivery.token)),
+        parcel.map(({ delivery }) => delivery.token),
+        parcel.map(({ queue }) => queue),
+        parcel.map(({ delayMs }) => delayMs),
+        parcel.map(({ body }) => (body === undefined ? null : bufferOf(body))),
+      ])
+      moved.push(...tokensOf(rows))
+    }
+    return moved
   }
 
   async extend(tokens: readonly string[], visibilityMs: number): Promise<string[]> {

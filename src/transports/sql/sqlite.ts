@@ -117,10 +117,7 @@ export class SqliteMessages implements Dialect {
   }
 
   listen(_queues: readonly string[], ring: () => void): () => void {
-    if (this.#rings.size === 0) {
-      this.#version = this.#connection.dataVersion()
-      this.#poll = setInterval(() => void this.#look(), POLL_MS).unref()
-    }
+    if (this.#rings.size === 0) this.#poll = setInterval(() => void this.#look(), POLL_MS).unref()
     this.#rings.add(ring)
     return () => {
       this.#rings.delete(ring)

@@ -5,15 +5,17 @@ import { SETTINGS } from './rules.ts'
 
 const MEET = `
 create function verdict(d ask, outcome text, r runs, same boolean default true, refresh_id text default null)
-returns json language sql stable as $$
-  select json_build_array(d.ord, outcome, same, refresh_id, standing(r, l)) from lanes l where l.id = r.lane
-$$;
+returns json language plpgsql as $$
+begin
+  return (select json_build_array(d.ord, outcome, same, refresh_id, standing(r, l)) from lanes l where l.id = r.lane);
+end $$;
 
-create function watch_run(r runs, address text) returns void language sql volatile as $$
+create function watch_run(r runs, address text) returns void language plpgsql as $$
+begin
   update runs set watchers = watchers || address
   where key = r.key and place = r.place and status < 2 and address is not null
-    and not coalesce(address = any(watchers), false)
-$$;
+    and not coalesce(address = any(watchers), false);
+end $$;
 
 create function join_run(r runs, d ask, address text, t bigint, tx boolean) returns runs language plpgsql as $$
 declare
@@ -153,9 +155,10 @@ end $$;
 // In: the drafts in order of their keys, so that two batches never wait for each other; `first` marks the first of each key.
 // Out: the time, and an answer for each draft that is not newly created: of those the caller knows all there is.
 const ADMIT = `
-create function make_lanes(wanted json) returns void language sql volatile ${SETTINGS} as $$
-  select lane_of(l->>0, l->>1, (l->>2)::integer) from json_array_elements(wanted) l
-$$;
+create function make_lanes(wanted json) returns void language plpgsql ${SETTINGS} as $$
+begin
+  perform lane_of(l->>0, l->>1, (l->>2)::integer) from json_array_elements(wanted) l;
+end $$;
 
 create function admit(drafts json, address text, tx boolean) returns json language plpgsql ${SETTINGS} as $$
 declare
@@ -196,12 +199,18 @@ begin
   end if;
   perform store_follow_ups(key, tail, "then") from unnest(ds) where "then" is not null and first and key = any(made);
 
-  select array_agg(json_build_array(h.ord, 'hit', h.mismatch is null or r.params = h.params, null, standing(r, l)))
+  select array_agg(json_build_array(h.ord, 'hit', h.mismatch is null or r.params = h.params, null, standing(r::runs, l)))
   into hits
-  from unnest(ds) h join runs r on r.key = h.key and r.place in (0, 1) join lanes l on l.id = r.lane
+  from unnest(ds) h
+  -- By its key and nothing else: an index of what has ended may look cheaper to the planner, and is not.
+  cross join lateral (select * from runs where runs.key = h.key and runs.place in (0, 1) offset 0) r
+  join lanes l on l.id = r.lane
   where r.status = 2 and r.fresh_until > t and r.expires_at > t and h."then" is null and not coalesce(h.refresh, false)
     and (h.mismatch is distinct from 'reject' or r.params = h.params)
-    and not exists (select from runs own where own.key = h.key and own.place in (0, 1, h.aside) and own.tail = h.tail);
+    and not exists (
+      select from (select tail from runs where runs.key = h.key and runs.place in (0, 1, h.aside) offset 0) own
+      where own.tail = h.tail
+    );
   if hits is not null then
     perform tally(0, 'hit', cardinality(hits));
     answers := hits;

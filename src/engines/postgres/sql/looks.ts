@@ -10,9 +10,9 @@ declare
   answers text[] := '{}';
 begin
   -- In order of the keys first, so that two batches never wait for each other.
-  perform from json_populate_recordset(null::named, named) n join runs on runs.key = n.key and runs.place in (0, n.aside)
-    and runs.tail = n.tail
-  order by n.key for update of runs;
+  perform from (select * from json_populate_recordset(null::named, named) order by key) n cross join lateral (
+    select from runs where runs.key = n.key and runs.place in (0, n.aside) for update
+  ) locked;
   t := now_ms();
   -- Then as they were given: what one end has called for may be the next to be cancelled.
   for each in select * from json_populate_recordset(null::named, named) order by ord loop
@@ -106,24 +106,27 @@ end $$;
 const LOOKS = `
 create function read_runs(named json, address text) returns json language plpgsql ${SETTINGS} as $$
 declare
+  n named;
   answers json;
 begin
   if address is not null then
-    update runs r set watchers = r.watchers || address
-    from (select * from json_populate_recordset(null::named, named) order by key) n
-    where r.key = n.key and r.place in (0, n.aside) and r.tail = n.tail and r.status < 2
-      and not coalesce(address = any(r.watchers), false);
+    for n in select * from json_populate_recordset(null::named, named) order by key loop
+      update runs r set watchers = r.watchers || address
+      where r.key = n.key and r.place in (0, n.aside) and r.tail = n.tail and r.status < 2
+        and not coalesce(address = any(r.watchers), false);
+    end loop;
   end if;
-  select json_agg(entry(r, l)) into answers
-  from json_populate_recordset(null::named, named) n
-  join runs r on r.key = n.key and r.place in (0, 1, n.aside) and r.tail = n.tail
+  select json_agg(entry(r::runs, l)) into answers
+  from json_populate_recordset(null::named, named) a
+  cross join lateral (select * from runs where runs.key = a.key and runs.place in (0, 1, a.aside) offset 0) r
   join lanes l on l.id = r.lane
-  where r.expires_at is null or r.expires_at > now_ms();
+  where r.tail = a.tail and (r.expires_at is null or r.expires_at > now_ms());
   return answers;
 end $$;
 
 create function list_runs(filter json, after_key bytea, after_place bigint, most integer, looked_at integer) returns json
-language sql stable ${SETTINGS} as $$
+language plpgsql stable ${SETTINGS} as $$
+begin return (
   with page as materialized (
     select * from runs where (key, place) > (after_key, after_place) order by key, place limit looked_at
   ), matching as materialized (
@@ -141,9 +144,10 @@ language sql stable ${SETTINGS} as $$
   )
   select json_build_object('entries', coalesce((select json_agg(entry) from matching), '[]'),
     'cursor', (select encode(key, 'hex') || ':' || place from last))
-$$;
+); end $$;
 
-create function counts() returns json language sql stable ${SETTINGS} as $$
+create function counts() returns json language plpgsql stable ${SETTINGS} as $$
+begin return (
   with sums as (select lane, kind, sum(count) as count from tallies group by lane, kind)
   select json_build_object(
     'lanes', (
@@ -156,7 +160,7 @@ create function counts() returns json language sql stable ${SETTINGS} as $$
     ),
     'totals', (select coalesce(json_object_agg(kind, count), '{}') from sums where lane = 0)
   )
-$$;
+); end $$;
 `
 
 export const LOOK_AND_FORGET = CANCEL + INVALIDATE + LOOKS

@@ -1,4 +1,5 @@
-// What all verbs share on the server: how a run is shown, created, moved aside and ended, and who is told.
+// What all verbs share on the server: how a run is shown, created, moved aside and ended, and who is told. In PL/pgSQL,
+// because it keeps its plans: a function in SQL that can't be inlined is parsed and planned at each call.
 
 // No plan may depend on statistics that were taken while the store was empty, or the first hour would be read row by row.
 /** What stands behind the functions that are called from outside; those within inherit it. */
@@ -39,9 +40,10 @@ begin
   end loop;
 end $$;
 
-create function tally(lane integer, kind text, count bigint default 1) returns void language sql volatile as $$
-  insert into tallies (lane, kind, count) values ($1, $2, $3)
-$$;
+create function tally(lane integer, kind text, count bigint default 1) returns void language plpgsql as $$
+begin
+  insert into tallies values ($1, $2, $3);
+end $$;
 `
 
 // Whoever waits is told by one of those who bring work, in the order in which they come: the others pass by the row that is
@@ -70,19 +72,21 @@ begin
   select count(pg_notify(channel(address), 'work')) into count from woken;
 end $$;
 
-create function tell_ended(watchers text[], ids text[]) returns void language sql volatile as $$
-  select pg_notify(channel(who), 'ended ' || string_agg(ids[at], ' '))
+create function tell_ended(watchers text[], ids text[]) returns void language plpgsql as $$
+begin
+  perform pg_notify(channel(who), 'ended ' || string_agg(ids[at], ' '))
   from unnest(watchers) who cross join generate_subscripts(ids, 1) at
-  group by who, at / 80
-$$;
+  group by who, at / 80;
+end $$;
 `
 
 const LIVED = `
-create function store_follow_ups(a_key bytea, a_tail bytea, follows json) returns void language sql volatile as $$
+create function store_follow_ups(a_key bytea, a_tail bytea, follows json) returns void language plpgsql as $$
+begin
   insert into follow_ups (key, tail, id, body)
-  select a_key, a_tail, (body->'draft'->>'key') || (body->'draft'->>'tail'), body from json_array_elements(follows) body
-  on conflict do nothing
-$$;
+  select a_key, a_tail, (b->'draft'->>'key') || (b->'draft'->>'tail'), b from json_array_elements(follows) b
+  on conflict do nothing;
+end $$;
 
 -- Null where another stands in its place, or where it has been created before.
 create function create_run(d ask, a_lane integer, a_parent json, has_older boolean, address text, t bigint) returns runs
@@ -114,11 +118,12 @@ begin
   if r.key is not null then perform wake(r.lane, r.due_at, 1, tx); end if;
 end $$;
 
-create function parent_from(r runs, value text) returns json language sql stable as $$
-  select json_strip_nulls(json_build_object('id', encode(r.key || r.tail, 'hex'), 'name', l.name,
-    'status', case r.status when 2 then 'completed' when 3 then 'failed' else 'cancelled' end, 'value', value))
-  from lanes l where l.id = r.lane
-$$;
+create function parent_from(r runs, value text) returns json language plpgsql as $$
+begin
+  return json_strip_nulls(json_build_object('id', encode(r.key || r.tail, 'hex'),
+    'name', (select name from lanes where id = r.lane),
+    'status', case r.status when 2 then 'completed' when 3 then 'failed' else 'cancelled' end, 'value', value));
+end $$;
 
 create function follow_if(body json, r runs, value text, t bigint, tx boolean default false) returns void language plpgsql as $$
 begin

@@ -60,9 +60,10 @@ begin
     case when began then 10 when next_due is not null then greatest(next_due - t, 20) end);
 end $$;
 
-create function claim(want json, address text, prefix text) returns json language sql volatile ${SETTINGS} as $$
-  select take(want, address, prefix)
-$$;
+create function claim(want json, address text, prefix text) returns json language plpgsql ${SETTINGS} as $$
+begin
+  return take(want, address, prefix);
+end $$;
 `
 
 // Most attempts complete, and change nothing but their own row: those are one update for the whole batch.
@@ -115,8 +116,10 @@ begin
   -- Where some will have to be looked at one by one, all are locked in the order of their keys before any is changed. That
   -- something was tied to a run when it was claimed, its token tells; what was tied to it since is worth a rare deadlock.
   if exists (select from unnest(os) n where n.kind <> 'completed' or n."then" is not null or n.token like '%+') then
-    perform from unnest(os) n join runs on runs.key = n.key and runs.place in (0, 1, n.aside)
-    order by runs.key, runs.created_at, runs.place desc for update of runs;
+    perform from unnest(os) n cross join lateral (
+      select from runs where runs.key = n.key and runs.place in (0, 1, n.aside)
+      order by runs.created_at, runs.place desc for update
+    ) locked;
   end if;
   with settled as (
     update runs r set status = 2, token = null, done = n.token, lease_until = null, finished_at = t, result = n.value,
@@ -124,7 +127,7 @@ begin
       expires_at = t + greatest(r.result_ttl + r.stale_ttl, r.retention)
     from unnest(os) n
     where n.first and n.kind = 'completed' and n."then" is null
-      and r.key = n.key and r.place = 0 and r.tail = n.tail and r.status = 1 and r.token = n.token
+      and r.key = n.key and r.place = 0 and r.tail = n.tail and r.token = n.token
       and not r.followed and not r.older
     returning n.ord, r.lane, r.watchers, n.key || n.tail as id
   ), counted as (
@@ -151,22 +154,29 @@ end $$;
 const LEASES = `
 create function extend(leases json, lease_ms bigint) returns json language plpgsql ${SETTINGS} as $$
 declare
+  asked named[];
+  held integer[];
   answers json;
 begin
-  with asked as materialized (
-    select * from json_populate_recordset(null::named, leases)
-  ), held as (
+  select array_agg(each) into asked from json_populate_recordset(null::named, leases) each;
+  -- Under its key first, and what is not there aside: each is one row of the index.
+  with here as (
     update runs r set lease_until = now_ms() + lease_ms, progress = coalesce(a.progress, r.progress)
-    from asked a
-    where r.key = a.key and r.place in (0, a.aside) and r.tail = a.tail and r.status = 1 and r.token = a.token
+    from unnest(asked) a where r.key = a.key and r.place = 0 and r.tail = a.tail and r.token = a.token
+    returning a.ord
+  ), aside as (
+    update runs r set lease_until = now_ms() + lease_ms, progress = coalesce(a.progress, r.progress)
+    from unnest(asked) a where r.key = a.key and r.place = a.aside and r.tail = a.tail and r.token = a.token
     returning a.ord
   )
+  select array_agg(ord) into held from (select ord from here union all select ord from aside) both_of_them;
   select json_agg(json_build_array(a.ord, case
-    when a.ord in (select ord from held) then 'held'
+    when a.ord = any(held) then 'held'
     when exists (
-      select from runs r where r.key = a.key and r.place in (0, 1, a.aside) and r.tail = a.tail and r.status = 4
+      select from (select * from runs where key = a.key and place in (0, 1, a.aside) offset 0) r
+      where r.tail = a.tail and r.status = 4
     ) then 'cancelled' else 'lost' end))
-  into answers from asked a;
+  into answers from unnest(asked) a;
   return answers;
 end $$;
 
