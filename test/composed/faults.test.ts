@@ -200,6 +200,19 @@ function memoryPlaceOn({ map, prefix }: { map: Map<string, unknown>; prefix: str
   return place
 }
 
+test('a look deletes nothing: what it finds expired may be another’s to write anew', async () => {
+  const place = memoryPlace()
+  const engine = kept(await place.connect())
+  const first = draft()
+  await engine.admit([first])
+  const name = `keyv:${place.prefix}.k.${keyOf(first)}`
+  const row = JSON.parse(place.map.get(name) as string)
+  place.map.set(name, JSON.stringify({ ...row, expires: Date.now() - 1 }))
+  expect((await engine.read([first.id]))[0]?.status).toBe('pending')
+  expect((await engine.admit([draft(keyOf(first))]))[0]?.outcome).toBe('joined')
+  expect(place.map.has(name)).toBe(true)
+})
+
 test('documents that can’t be read harm no other, and are kept for whoever wants to look', async () => {
   const place = memoryPlace()
   const engine = kept(await place.connect())

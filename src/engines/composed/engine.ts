@@ -341,6 +341,8 @@ function caveatsOf({ tasks, lock, queue }: Parts): string[] {
   if (!tasks.scannable)
     caveats.push('The store of tasks can’t be gone through: no lists, and nothing is forgotten by name.')
   if (!tasks.forgets)
-    caveats.push('The store of tasks keeps what has expired until somebody reads it, or clears it away.')
+    caveats.push(
+      'The store of tasks does not clear away what has expired: it grows until somebody deletes it.',
+    )
   return [...caveats, ...lock.caveats, ...queue.caveats]
 }
