@@ -112,7 +112,7 @@ export class Keyed {
   }
 
   /** Every key (as the store has it, with Keyv's own prefixes) and its value, in no order; what is changed meanwhile may come as it was or as it is. */
-  async *scan(): AsyncGenerator<[key: string, value: string]> {
+  async *scan(): AsyncGenerator<[key: string, value: string, expires: number | undefined]> {
     const { store, namespace } = this.#keyv
     const faults = this.#faults
     // Keyv's own iterator ends at the first value that it can't read, or that is deleted under its hands.
@@ -126,8 +126,7 @@ export class Keyed {
       if (typeof raw !== 'string') continue
       const row = await this.#keyv.deserializeData(raw).catch(() => undefined)
       if (typeof row?.value !== 'string') continue
-      if (typeof row.expires === 'number' && row.expires < Date.now()) continue
-      yield [String(key), row.value]
+      yield [String(key), row.value, row.expires]
     }
   }
 
