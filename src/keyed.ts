@@ -4,7 +4,6 @@ import { release, retain } from './parts.ts'
 
 /** What deferq uses of a `Keyv`; the class of the package of that name fits. */
 export interface KeyvLike {
-  get(key: string): Promise<unknown>
   getMany(keys: string[]): Promise<unknown[]>
   set(key: string, value: string, ttlMs?: number): Promise<boolean>
   setMany(entries: { key: string; value: string; ttl?: number }[]): Promise<unknown>
@@ -16,6 +15,8 @@ export interface KeyvLike {
   readonly store: any
   readonly namespace?: string | undefined
   throwOnErrors: boolean
+  /** The key as the adapter knows it. */
+  _getKeyPrefix(key: string): string
   deserializeData(data: string): Promise<{ value?: unknown; expires?: number | undefined } | undefined>
 }
 
@@ -111,7 +112,7 @@ export class Keyed {
   }
 
   /** Every key (as the store has it, with Keyv's own prefixes) and its value, in no order; what is changed meanwhile may come as it was or as it is. */
-  async *scan(): AsyncGenerator<[key: string, value: string]> {
+  async *scan(): AsyncGenerator<[key: string, value: string, expires: number | undefined]> {
     const { store, namespace } = this.#keyv
     const faults = this.#faults
     // Keyv's own iterator ends at the first value that it can't read, or that is deleted under its hands.
@@ -125,8 +126,7 @@ export class Keyed {
       if (typeof raw !== 'string') continue
       const row = await this.#keyv.deserializeData(raw).catch(() => undefined)
       if (typeof row?.value !== 'string') continue
-      if (typeof row.expires === 'number' && row.expires < Date.now()) continue
-      yield [String(key), row.value]
+      yield [String(key), row.value, row.expires]
     }
   }
 
@@ -139,23 +139,27 @@ export class Keyed {
     await this.#call('close', () => this.#keyv.disconnect()).catch(() => {})
   }
 
+  /**
+   * Past Keyv's own reading, which deletes what it finds expired: under no lock, that could be what another has just
+   * written. It also takes a failed read for an absent value where the adapter has no getMany.
+   */
   async #load(keys: string[]): Promise<Read[]> {
-    // Without getMany of its own, Keyv reads one by one and takes each failed read for an absent value.
-    if (typeof this.#keyv.store.getMany === 'function' && keys.length > 1) {
-      try {
-        return (await this.#keyv.getMany(keys)).map(readOf)
-      } catch (error) {
-        // One that can't be read must not hide the others.
-        if (!(error instanceof SyntaxError)) throw error
-      }
-    }
+    const { store } = this.#keyv
+    const named = keys.map((key) => this.#keyv._getKeyPrefix(key))
+    const rows: unknown[] =
+      typeof store.getMany === 'function'
+        ? await store.getMany(named)
+        : await Promise.all(named.map(async (name) => store.get(name)))
     return Promise.all(
-      keys.map(async (key) => {
+      rows.map(async (raw) => {
+        if (raw === undefined || raw === null) return undefined
         try {
-          return readOf(await this.#keyv.get(key))
-        } catch (error) {
-          if (error instanceof SyntaxError) return DAMAGED
-          throw error
+          const row =
+            typeof raw === 'string' ? await this.#keyv.deserializeData(raw) : (raw as { value?: unknown })
+          return typeof row?.value === 'string' ? row.value : DAMAGED
+        } catch {
+          // One that can't be read must not hide the others.
+          return DAMAGED
         }
       }),
     )
@@ -197,6 +201,3 @@ export class Keyed {
     )
   }
 }
-
-const readOf = (value: unknown): Read =>
-  value === undefined || value === null ? undefined : typeof value === 'string' ? value : DAMAGED

@@ -39,6 +39,7 @@ type Completed = Outcome & { kind: 'completed' }
 // The engine decides how long a result counts; clocks differ, and joining can lengthen the retention in the last moment.
 const GRACE_MS = 600_000
 const READ_AT_ONCE = 100
+const CLEAR_MS = 600_000
 
 /** A run whose value has gone from the store has gone as well: it reads as unknown, and is run anew when it is dispatched. */
 export class Offload implements Engine {
@@ -48,6 +49,7 @@ export class Offload implements Engine {
   readonly #store: Keyed
   readonly #above: number
   readonly #prefix: string
+  #clearAt = Date.now() + CLEAR_MS
   #closed: Promise<void> | undefined
 
   constructor(engine: Engine, { store, above, prefix = 'deferq' }: OffloadOptions) {
@@ -113,8 +115,10 @@ export class Offload implements Engine {
     return this.#engine.extend(leases, leaseMs)
   }
 
-  sweep(limit: number): Promise<Swept> {
-    return this.#engine.sweep(limit)
+  async sweep(limit: number): Promise<Swept> {
+    const swept = await this.#engine.sweep(limit)
+    await this.#clear()
+    return swept
   }
 
   async read(ids: readonly string[], watch?: boolean): Promise<(Entry | undefined)[]> {
@@ -150,6 +154,19 @@ export class Offload implements Engine {
       // Whoever waits reads the run, and its value with it.
       hear({ kind: 'ended', id: hint.id })
     })
+  }
+
+  /** A store that does not clear away by itself is gone through every now and then; no value is ever written anew. */
+  async #clear(): Promise<void> {
+    if (this.#store.forgets || !this.#store.scannable || Date.now() < this.#clearAt) return
+    this.#clearAt = Date.now() + CLEAR_MS
+    const expired: string[] = []
+    for await (const [key, , expires] of this.#store.scan()) {
+      const at = key.indexOf(keyOf(this.#prefix))
+      if (at >= 0 && expires !== undefined && expires < Date.now()) expired.push(key.slice(at))
+    }
+    for (let at = 0; at < expired.length; at += READ_AT_ONCE)
+      await this.#store.remove(expired.slice(at, at + READ_AT_ONCE))
   }
 
   async #close(): Promise<void> {

@@ -200,6 +200,36 @@ function memoryPlaceOn({ map, prefix }: { map: Map<string, unknown>; prefix: str
   return place
 }
 
+test('a store that does not clear away by itself is cleared of what has expired, and of nothing else', async () => {
+  const place = memoryPlace()
+  const engine = kept(await place.connect())
+  const [ended, replaced, waiting] = [draft(), draft(), draft(undefined, { name: 'other' })]
+  await engine.admit([ended, replaced, waiting])
+  await engine.settle((await engine.claim(want)).claimed.map(completed))
+  const live = draft(keyOf(replaced), { refresh: true })
+  await engine.admit([live])
+  await engine.invalidate({ keys: [keyOf(replaced)] })
+  place.advance(601_000)
+  expect((await engine.sweep(100)).expired).toBe(2)
+  expect((await engine.sweep(100)).expired).toBe(0)
+  const runs = [...place.map.keys()].filter((key) => /\.[kr]\.[0-9a-f]+$/.test(key))
+  expect(runs.sort()).toEqual([live, waiting].map((each) => `keyv:${place.prefix}.k.${keyOf(each)}`).sort())
+  expect((await engine.read([live.id, waiting.id])).map((run) => run?.status)).toEqual(['pending', 'pending'])
+})
+
+test('a look deletes nothing: what it finds expired may be another’s to write anew', async () => {
+  const place = memoryPlace()
+  const engine = kept(await place.connect())
+  const first = draft()
+  await engine.admit([first])
+  const name = `keyv:${place.prefix}.k.${keyOf(first)}`
+  const row = JSON.parse(place.map.get(name) as string)
+  place.map.set(name, JSON.stringify({ ...row, expires: Date.now() - 1 }))
+  expect((await engine.read([first.id]))[0]?.status).toBe('pending')
+  expect((await engine.admit([draft(keyOf(first))]))[0]?.outcome).toBe('joined')
+  expect(place.map.has(name)).toBe(true)
+})
+
 test('documents that can’t be read harm no other, and are kept for whoever wants to look', async () => {
   const place = memoryPlace()
   const engine = kept(await place.connect())

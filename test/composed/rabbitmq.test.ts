@@ -18,7 +18,7 @@ const factory = serverFactory(
       tasks: () => redisKeyv(url),
       lock: () => redisLock(url),
       queue: () => new RabbitmqTransport({ url: broker }),
-      lateMs: 60,
+      lateMs: 200,
     }
   },
   700,

@@ -113,6 +113,28 @@ test('a refused result leaves nothing behind, and takes nothing away from the ac
   expect((await engine.read([id]))[0]?.result).toBe(completed.result)
 })
 
+test('values that have expired are cleared from a store that does not do so by itself', async () => {
+  vi.useFakeTimers({ toFake: ['Date'] })
+  onTestFinished(() => void vi.useRealTimers())
+  const map = new Map<string, string>()
+  const engine = new Offload(new MemoryEngine(), { store: new Keyv({ store: map }), above: 10 })
+  onTestFinished(() => engine.close())
+  const id = `${'a'.repeat(64)}${'b'.repeat(24)}`
+  const policy = { maxAttempts: 3, resultTtlMs: 60_000, staleTtlMs: 0, failureTtlMs: 0, retentionMs: 60_000 }
+  await engine.admit([{ id, name: 'n', queue: 'q', params: '{}', priority: 0, delayMs: 0, policy }])
+  const { claimed } = await engine.claim({ names: ['n'], limit: 1, leaseMs: 1_000 })
+  await engine.settle(
+    claimed.map(({ token }) => ({ id, token, kind: 'completed', result: JSON.stringify(LARGE) }) as const),
+  )
+  map.set('keyv:foreign', JSON.stringify({ value: 'x', expires: 1 }))
+  vi.setSystemTime(Date.now() + 610_000)
+  await engine.sweep(10)
+  expect(map.size).toBe(2)
+  vi.setSystemTime(Date.now() + 1_000_000)
+  await engine.sweep(10)
+  expect([...map.keys()]).toEqual(['keyv:foreign'])
+})
+
 test('malformed options are refused', () => {
   const store = new Keyv()
   for (const results of [

@@ -69,11 +69,14 @@ export class Taking {
     let deliveries = reserved
     // A message may name what is no more to be done: there may be more behind it.
     for (let round = 0; round < MOST_ROUNDS && deliveries.length > 0; round++) {
-      await this.#decide(want, deliveries, claims)
+      if (!(await this.#decided(want, deliveries, claims))) break
       const left = want.limit - claims.claimed.length
       if (left === 0 || (deliveries.length < asked && claims.claimed.length > 0)) break
       asked = left
-      deliveries = await this.#ask(want, left)
+      deliveries = await this.#ask(want, left).catch((error) => {
+        if (claims.claimed.length === 0) throw error
+        return []
+      })
     }
     claims.claimed.sort(({ entry: a }, { entry: b }) => b.priority - a.priority || a.dueAt - b.dueAt)
     const nextDueMs = this.#transactions.nextDueMs()
@@ -106,6 +109,17 @@ export class Taking {
     const queues = lanes.wanted(want)
     if (queues.length === 0) return []
     return queue.reserve({ queues, limit, visibilityMs: VISIBILITY_MS })
+  }
+
+  /** False when it failed after others were claimed, which have to reach the caller. */
+  async #decided(want: Want, deliveries: readonly Delivery[], claims: Claims): Promise<boolean> {
+    try {
+      await this.#decide(want, deliveries, claims)
+      return true
+    } catch (error) {
+      if (claims.claimed.length === 0) throw error
+      return false
+    }
   }
 
   async #decide(want: Want, deliveries: readonly Delivery[], claims: Claims): Promise<void> {

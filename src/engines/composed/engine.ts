@@ -31,7 +31,7 @@ import type { Hearing } from './hub.ts'
 import { hubOf } from './hub.ts'
 import { Lanes } from './lanes.ts'
 import type { Lock } from './lock.ts'
-import { keysOf, list } from './overview.ts'
+import { expiredIn, keysOf, list } from './overview.ts'
 import { sweep } from './sweep.ts'
 import { SHARDS, Tallies } from './tally.ts'
 import type { Parts } from './transactions.ts'
@@ -48,6 +48,7 @@ export interface ComposedParts {
 const FLUSH_MS = 1_000
 const KEYS_AT_ONCE = 200
 const MOSTLY_NEW = 0.95
+const CLEAR_MS = 600_000
 
 export class ComposedEngine implements Engine, Hearing {
   readonly name = 'composed'
@@ -59,6 +60,7 @@ export class ComposedEngine implements Engine, Hearing {
   readonly #closing = new AbortController()
   /** How many of the last drafts were created, and how often drafts came at all. */
   #newShare = 0
+  #clearAt: number
   #admissions = 0
   #opening: Promise<void> | undefined
   #closed: Promise<void> | undefined
@@ -78,6 +80,7 @@ export class ComposedEngine implements Engine, Hearing {
       now,
       tell: (hint) => this.hear(hint),
     }
+    this.#clearAt = now() + CLEAR_MS
     retain(lock)
     retain(queue)
     this.caveats = caveatsOf(this.#parts)
@@ -155,7 +158,8 @@ export class ComposedEngine implements Engine, Hearing {
 
   async sweep(limit: number): Promise<Swept> {
     await this.#ready()
-    return sweep(this.#parts, this.#transactions, limit)
+    const swept = await sweep(this.#parts, this.#transactions, limit)
+    return { ...swept, expired: await this.#clear() }
   }
 
   async read(ids: readonly string[], watch = false): Promise<(Entry | undefined)[]> {
@@ -276,6 +280,23 @@ export class ComposedEngine implements Engine, Hearing {
     return verdicts
   }
 
+  /** A store that does not clear away by itself is gone through every now and then. */
+  async #clear(): Promise<number> {
+    const { tasks, names, now } = this.#parts
+    if (tasks.forgets || !tasks.scannable || now() < this.#clearAt) return 0
+    this.#clearAt = now() + CLEAR_MS
+    const ids = await expiredIn(tasks, names, now())
+    let cleared = 0
+    for (let at = 0; at < ids.length; at += KEYS_AT_ONCE) {
+      const some = ids.slice(at, at + KEYS_AT_ONCE)
+      cleared += await this.#transactions.run(
+        { of: some, counted: false },
+        (step) => some.filter((id) => step.forget(id)).length,
+      )
+    }
+    return cleared
+  }
+
   async #ready(items: readonly unknown[] = [], method = ''): Promise<void> {
     if (this.#closed !== undefined)
       throw new DeferqError('CLOSED', 'This composed engine is closed: compose a new one.')
@@ -340,7 +361,9 @@ function caveatsOf({ tasks, lock, queue }: Parts): string[] {
     )
   if (!tasks.scannable)
     caveats.push('The store of tasks can’t be gone through: no lists, and nothing is forgotten by name.')
-  if (!tasks.forgets)
-    caveats.push('The store of tasks keeps what has expired until somebody reads it, or clears it away.')
+  if (!tasks.forgets && !tasks.scannable)
+    caveats.push(
+      'The store of tasks does not clear away what has expired: it grows until somebody deletes it.',
+    )
   return [...caveats, ...lock.caveats, ...queue.caveats]
 }

@@ -1,4 +1,4 @@
-// What goes through the whole store: lists, and forgetting a name.
+// What goes through the whole store: lists, forgetting a name, and finding what has expired.
 import type { Entry, Filter, Page } from '../../engine.ts'
 import { KEY_LENGTH, MAX_BATCH } from '../../engine.ts'
 import { DeferqError } from '../../errors.ts'
@@ -36,6 +36,14 @@ export async function keysOf(tasks: Keyed, names: Names, name: string): Promise<
   const keys = new Set<string>()
   for await (const run of runsOf(tasks, names)) if (run.name === name) keys.add(run.id.slice(0, KEY_LENGTH))
   return [...keys]
+}
+
+/** Runs that have outlived their time. */
+export async function expiredIn(tasks: Keyed, names: Names, now: number): Promise<string[]> {
+  const ids = new Set<string>()
+  for await (const run of runsOf(tasks, names))
+    if (!isLive(run) && (run.expiresAt as number) <= now) ids.add(run.id)
+  return [...ids]
 }
 
 async function* runsOf(tasks: Keyed, names: Names): AsyncGenerator<Run> {

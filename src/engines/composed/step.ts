@@ -223,6 +223,14 @@ export class Step {
     return changed
   }
 
+  /** Whether it has outlived its time, and is cleared away. */
+  forget(id: string): boolean {
+    const run = this.table.find(id)
+    if (run === undefined || this.read(id) !== undefined) return false
+    this.table.forget(run)
+    return true
+  }
+
   /** Until it has ended and outlived its time. */
   read(id: string): Run | undefined {
     const run = this.table.find(id)

@@ -73,6 +73,15 @@ export class Table {
     this.#mark(this.#names.slot(run.id.slice(0, KEY_LENGTH)))
   }
 
+  /** Nobody asks for it any more. */
+  forget(run: Run): void {
+    const slot = this.slot(run.id.slice(0, KEY_LENGTH))
+    if (this.#asides.has(run.id)) this.#asides.set(run.id, undefined)
+    this.touch(run)
+    if (slot.run === run) delete slot.run
+    if (slot.accepted === run) delete slot.accepted
+  }
+
   touch(run: Run): void {
     const key = run.id.slice(0, KEY_LENGTH)
     const slot = this.slot(key)
@@ -90,7 +99,9 @@ export class Table {
     }
     for (const [id, run] of this.#asides) {
       const name = this.#names.aside(id)
-      if (run !== undefined && this.#changed.has(name)) writes.push(writeAside(name, run, now))
+      if (!this.#changed.has(name)) continue
+      if (run === undefined) removals.push(name)
+      else writes.push(writeAside(name, run, now))
     }
     for (const [key, slot] of this.#slots) {
       const name = this.#names.slot(key)
