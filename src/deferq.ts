@@ -325,9 +325,13 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     return admitted.then((verdict) => {
       if (verdict.outcome === 'rejected') throw mismatch(draft, verdict)
       if (options?.callback !== undefined) this.#callbacks.attach(options.callback, verdict.entry)
-      const { outcome, sameParams, refreshId } = verdict
-      const dispatched: object = Object.assign(receiptOf(verdict.entry), { outcome, sameParams })
-      return (refreshId === undefined ? dispatched : Object.assign(dispatched, { refreshId })) as Dispatched
+      const dispatched = receiptOf(verdict.entry) as {
+        -readonly [Field in keyof Dispatched]: Dispatched[Field]
+      }
+      dispatched.outcome = verdict.outcome
+      dispatched.sameParams = verdict.sameParams
+      if (verdict.refreshId !== undefined) dispatched.refreshId = verdict.refreshId
+      return dispatched as Dispatched
     })
   }
 
