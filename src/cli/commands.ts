@@ -92,9 +92,10 @@ export function misfit(command: Command, positionals: readonly string[]): string
   const extra = positionals[most] as string
   if ('wait' in command.flags && /^\d+(ms|s|m|h|d|w)?$/.test(extra))
     return `The time to wait is written with an equals sign: --wait=${extra}.`
-  const json = positionals.some((each) => /^[{[]/.test(each))
+  const json =
+    command.takes.includes('params') && (most === 2 || positionals.some((each) => /^[{[]/.test(each)))
   return (
     `${command.name} does not know what to do with '${extra}'. ${usage}` +
-    (json || most === 2 ? `, the params as one argument in single quotes: '{"year":2024}'` : '')
+    (json ? `, the params as one argument in single quotes: '{"year":2024}'` : '')
   )
 }

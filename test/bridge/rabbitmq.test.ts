@@ -125,6 +125,10 @@ test('messages of others are handled; ours lie there with exactly these bytes, p
 
   // Back as it was, and run again although it failed before.
   broken = false
+  await eventually(
+    'the look has put it back',
+    async () => (await setup.depth([`${queue}.dlq`]))[0]?.ready === 1,
+  )
   expect(await redrive(setup, queue)).toMatchObject({ count: 1, sent: { [queue]: 1 } })
   await eventually('it has run', () => ran.length === 3)
   expect(ran[2]).toEqual([{ fails: true }, 'php-trace'])
