@@ -20,12 +20,11 @@ if ARGV[3] ~= '' then ownWant, ownName, ownMember = ARGV[3], ARGV[4], ARGV[5] en
 local shapes, answers = {}, {}
 local at = 7
 for index = 1, tonumber(ARGV[6]) do
-  local flags = ARGV[at + 3]
-  local function flag(letter) return string.find(flags, letter, 1, true) ~= nil end
+  local flags = flagsOf(ARGV[at + 3])
   local shape = {
     kind = kindOf(ARGV[at]), priority = tonumber(ARGV[at + 1]), delay = tonumber(ARGV[at + 2]),
-    refresh = flag('r'), reject = flag('m'), compare = flag('m') or flag('j'), watcher = flag('w') and own or nil,
-    hasDue = flag('d'), hasThen = flag('t'),
+    refresh = flags.r, reject = flags.m, compare = flags.m or flags.j, watcher = flags.w and own or nil,
+    hasDue = flags.d, hasThen = flags.t,
   }
   -- Where drafts differ in id and params alone, so do the texts of their runs.
   if shape.delay == 0 and not shape.hasDue and not shape.hasThen then

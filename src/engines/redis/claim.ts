@@ -106,7 +106,7 @@ end
 
 -- In order of priority; several lanes of one priority are merged by due time.
 local function claim(want, limit, leaseMs, tokens)
-  local lanes = call('ZRANGE', LANES, 0, -1)
+  local lanes = call('ZRANGE', LANES, '0', '-1')
   local at, expiry = 1, whole(now + leaseMs)
   while at <= #lanes and claimed < limit and stale < ${MAX_STALE} do
     local group, priority = {}, nil
@@ -155,7 +155,7 @@ end
 
 -- Whether something wanted is ready, with nothing taken.
 local function look(want)
-  for _, lane in ipairs(call('ZRANGE', LANES, 0, -1)) do
+  for _, lane in ipairs(call('ZRANGE', LANES, '0', '-1')) do
     if wants(want, spelled(lane)) then
       more = 1
       return
@@ -165,7 +165,7 @@ end
 
 -- When something wanted is due next; if that lies behind many others, then when the last of those is.
 local function findNextDue(want)
-  local delayed = soon or call('ZRANGE', D, 0, ${MAX_LOOK - 1}, 'WITHSCORES')
+  local delayed = soon or call('ZRANGE', D, '0', '${MAX_LOOK - 1}', 'WITHSCORES')
   for index = 1, #delayed, 2 do
     nextDue = max(0, tonumber(delayed[index + 1]) - now)
     local r = redeem(delayed[index])

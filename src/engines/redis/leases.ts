@@ -112,7 +112,7 @@ flush()
 
 -- Stale tickets are dropped when they are taken, but where nothing is taken they would gather without bound:
 -- such a lane is gone through in steps. Their places are marked first and then taken out in one pass.
-for _, name in ipairs(call('ZRANGE', LANES, 0, -1)) do
+for _, name in ipairs(call('ZRANGE', LANES, '0', '-1')) do
   local lane = spelled(name)
   local length = call('LLEN', lane.key)
   local pending = tonumber(call('HGET', COUNTS, 'p' .. lane.lane) or 0)

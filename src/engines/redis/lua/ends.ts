@@ -231,6 +231,7 @@ local function register(name, text, member)
   call('SADD', IDLE .. name, member)
 end
 
+local STEPS = { [1] = '1', [-1] = '-1' } -- once
 -- Every script that changes something ends with this.
 local function finish()
   handOver()
@@ -238,7 +239,7 @@ local function finish()
   flush()
   wake()
   for field, by in pairs(counts) do
-    if by ~= 0 then call('HINCRBY', COUNTS, field, by) end
+    if by ~= 0 then call('HINCRBY', COUNTS, field, STEPS[by] or by) end
   end
   for _, address in ipairs(hearers) do
     local told = hints[address]

@@ -101,7 +101,7 @@ end
 -- What has become due moves to its lane, before anything else gets there, so that lanes stay in order of due
 -- time.
 local function moveDue()
-  soon = call('ZRANGE', D, 0, ${MAX_LOOK - 1}, 'WITHSCORES')
+  soon = call('ZRANGE', D, '0', '${MAX_LOOK - 1}', 'WITHSCORES')
   if not soon[1] or tonumber(soon[2]) > now then return end
   soon = nil
   local due = call('ZRANGEBYSCORE', D, '-inf', now, 'LIMIT', 0, ${MAX_MOVED})
@@ -115,6 +115,18 @@ local function moveDue()
   end
   call('ZREM', D, unpack(due))
   flush()
+end
+
+-- What is said of a draft by letters.
+local flagsRead = {} -- once
+local function flagsOf(text)
+  local flags = flagsRead[text]
+  if not flags then
+    flags = {}
+    for letter in string.gmatch(text, '%l') do flags[letter] = true end
+    flagsRead[text] = flags
+  end
+  return flags
 end
 
 -- A run's text up to its params.
