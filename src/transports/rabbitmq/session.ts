@@ -23,7 +23,10 @@ export class Session {
   readonly #tags: string
   /** What was delivered and neither acked nor given back. */
   readonly #held = new Set<number>()
+  /** A consumer keeps the limit that its channel has when it begins; these need another, and each begins behind a sync that sets it. */
+  readonly #beginning: Subscription[] = []
   #count = 0
+  /** As the broker was told last. */
   #prefetch = 0
   /** Why the broker closed it, as far as it has. */
   #fault: unknown
@@ -65,17 +68,12 @@ export class Session {
 
   /** Takes up to `limit` that are ready, and those that become ready until it is ended. */
   async subscribe(limit: number, deadline: number): Promise<Subscription> {
-    // A consumer keeps the limit that its channel has when it begins; the library would send a limit later while an answer is due.
-    while (limit !== this.#prefetch && this.#syncing !== undefined) await this.#syncing.catch(() => undefined)
     const subscription = new Subscription(`${this.#tags}-${++this.#count}`, limit)
     this.#subscriptions.set(subscription.tag, subscription)
     try {
-      if (limit !== this.#prefetch) {
-        this.#prefetch = limit
-        // It fails together with what follows it.
-        this.sync(deadline).catch(() => undefined)
-      }
-      this.#send(CONSUME, { queue: this.queue, consumerTag: subscription.tag, nowait: true, arguments: {} })
+      if (limit === this.#prefetch) this.#consume(subscription)
+      else this.#beginning.push(subscription)
+      while (this.#beginning.includes(subscription)) await this.sync(deadline)
       // With all it may have there is nothing to wait for.
       await Promise.race([subscription.full, this.sync(deadline)])
       return subscription
@@ -122,9 +120,12 @@ export class Session {
     const begin = async (): Promise<void> => {
       this.#nextSync = undefined
       let syncing: Promise<unknown> | undefined
+      const next = this.#beginning.shift()
+      if (next !== undefined) this.#prefetch = next.limit
       try {
         syncing = this.#channel.prefetch(this.#prefetch)
         this.#syncing = syncing
+        if (next !== undefined) this.#consume(next)
         await this.#link.answer(syncing, deadline)
       } catch (error) {
         // Closed, or about to be: the link cuts a connection that does not answer.
@@ -141,6 +142,10 @@ export class Session {
 
   async close(): Promise<void> {
     if (this.alive) await this.#channel.close().catch(() => undefined)
+  }
+
+  #consume({ tag: consumerTag }: Subscription): void {
+    this.#send(CONSUME, { queue: this.queue, consumerTag, nowait: true, arguments: {} })
   }
 
   /** Without an answer, so that several take one way to the broker together. A closed channel says so at the next sync. */
