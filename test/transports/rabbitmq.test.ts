@@ -258,6 +258,42 @@ describe('delays', () => {
   })
 })
 
+test('an ack of some ends none of the others that are still held, whatever came first', async () => {
+  const sent = Array.from({ length: 9 }, (_, index) => `m${index}`)
+  await transport.publish(sent.map((body) => ({ queue, body: bytes(body) })))
+  const [first, second, third] = [await take(3), await take(3), await take(3)]
+  // Later ones before earlier ones, then some around one that is given back, then nothing of the rest.
+  expect(await transport.ack([...second].reverse())).toEqual(['done', 'done', 'done'])
+  expect(await transport.release([{ delivery: first[1] as Delivery }])).toEqual(['done'])
+  expect(await transport.ack([first[0], third[2]] as Delivery[])).toEqual(['done', 'done'])
+  await transport.close()
+  const left = await take(4, {}, open())
+  expect(left.map((each) => [text(each), each.deliveries]).sort()).toEqual([
+    ['m1', 0],
+    ['m2', 1],
+    ['m6', 1],
+    ['m7', 1],
+  ])
+})
+
+test('reserves side by side get no more than each has asked for, and acks bring nothing unasked', async () => {
+  const sent = Array.from({ length: 40 }, (_, index) => `m${index}`)
+  await transport.publish(sent.map((body) => ({ queue, body: bytes(body) })))
+  const limits = [1, 7, 3, 5, 2]
+  const found = await Promise.all(
+    limits.map((limit) => transport.reserve({ queues: [queue], limit, visibilityMs: 60_000 })),
+  )
+  for (const [index, limit] of limits.entries())
+    expect((found[index] as Delivery[]).length).toBeLessThanOrEqual(limit)
+  const taken = found.flat()
+  expect(taken.length).toBeGreaterThan(0)
+  await transport.ack(taken)
+  // Whatever had come here unasked would be missing there, or counted.
+  const others = await take(40 - taken.length, {}, open())
+  expect(others.every(({ deliveries }) => deliveries === 0)).toBe(true)
+  expect([...taken, ...others].map(text).sort()).toEqual([...sent].sort())
+})
+
 test('a look leaves everything in its place, though it counts', async () => {
   await transport.publish(['a', 'b', 'c'].map((body) => ({ queue, body: bytes(body) })))
   expect((await transport.peek(queue, 2)).map(text)).toEqual(['a', 'b'])

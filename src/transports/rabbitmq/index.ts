@@ -30,6 +30,7 @@ import { optionsAsCame, optionsOf } from './messages.ts'
 import type { Sending } from './publisher.ts'
 import { Publisher } from './publisher.ts'
 import { Queues } from './queues.ts'
+import type { Session } from './session.ts'
 import { readUrl } from './url.ts'
 
 export interface RabbitmqOptions {
@@ -214,7 +215,14 @@ export class RabbitmqTransport implements Transport {
   }
 
   async #ack(ended: readonly (Holding | undefined)[]): Promise<void> {
-    for (const holding of ended) holding?.session.ack(holding.tag)
+    const bySession = new Map<Session, number[]>()
+    for (const holding of ended) {
+      if (holding === undefined) continue
+      const tags = bySession.get(holding.session)
+      if (tags === undefined) bySession.set(holding.session, [holding.tag])
+      else tags.push(holding.tag)
+    }
+    for (const [session, tags] of bySession) session.ack(tags)
     await this.#sync(ended)
   }
 

@@ -5,19 +5,35 @@
 import type { Channel, ConsumeMessage } from 'amqplib'
 import type { Link } from './link.ts'
 
+/** What the library sends its own calls with, and does not tell of. */
+interface Wire extends Channel {
+  sendImmediately(method: number, fields: object): void
+}
+
+// As AMQP numbers its methods: class 60, `basic`.
+const CONSUME = (60 << 16) | 20
+const CANCEL = (60 << 16) | 30
+
 export class Session {
   readonly queue: string
   alive = true
   readonly #link: Link
-  readonly #channel: Channel
+  readonly #channel: Wire
   readonly #subscriptions = new Map<string, Subscription>()
   readonly #tags: string
+  /** What was delivered and neither acked nor given back. */
+  readonly #held = new Set<number>()
+  /** A consumer keeps the limit that its channel has when it begins; these need another, and each begins behind a sync that sets it. */
+  readonly #beginning: Subscription[] = []
   #count = 0
+  /** As the broker was told last. */
   #prefetch = 0
+  /** Why the broker closed it, as far as it has. */
+  #fault: unknown
   #syncing: Promise<unknown> | undefined
   #nextSync: Promise<void> | undefined
 
-  private constructor(queue: string, link: Link, channel: Channel) {
+  private constructor(queue: string, link: Link, channel: Wire) {
     this.queue = queue
     this.#link = link
     this.#channel = channel
@@ -33,15 +49,14 @@ export class Session {
   ): Promise<Session> {
     const model = await link.model(deadline)
     const channel = await link.answer(model.createChannel(), deadline)
-    const session = new Session(queue, link, channel)
-    let reason: unknown
+    const session = new Session(queue, link, channel as Wire)
     channel.on('error', (error) => {
-      reason = error
+      session.#fault = error
     })
     channel.once('close', () => {
       session.alive = false
       for (const subscription of session.#subscriptions.values()) subscription.end()
-      ended(session, reason)
+      ended(session, session.#fault)
     })
     // The library's own way to the consumer breaks the channel when one comes after a cancel.
     channel.removeAllListeners('delivery').on('delivery', (message) => session.#deliver(message))
@@ -53,42 +68,50 @@ export class Session {
 
   /** Takes up to `limit` that are ready, and those that become ready until it is ended. */
   async subscribe(limit: number, deadline: number): Promise<Subscription> {
-    const tag = `${this.#tags}-${++this.#count}`
-    const subscription = new Subscription(tag)
-    this.#subscriptions.set(tag, subscription)
+    const subscription = new Subscription(`${this.#tags}-${++this.#count}`, limit)
+    this.#subscriptions.set(subscription.tag, subscription)
     try {
-      if (limit !== this.#prefetch) {
-        this.#prefetch = limit
-        // It fails together with what follows it.
-        this.#channel.prefetch(limit).catch(() => undefined)
-      }
-      const consuming = this.#channel.consume(this.queue, () => undefined, { consumerTag: tag })
-      await this.#link.answer(consuming, deadline)
+      if (limit === this.#prefetch) this.#consume(subscription)
+      else this.#beginning.push(subscription)
+      while (this.#beginning.includes(subscription)) await this.sync(deadline)
+      // With all it may have there is nothing to wait for.
+      await Promise.race([subscription.full, this.sync(deadline)])
       return subscription
     } catch (error) {
-      this.#subscriptions.delete(tag)
+      this.#subscriptions.delete(subscription.tag)
       throw error
     }
   }
 
   /** After it, the subscription gets nothing more. */
   async unsubscribe(subscription: Subscription, deadline: number): Promise<void> {
+    this.#send(CANCEL, { consumerTag: subscription.tag, nowait: true })
     try {
-      await this.#link.answer(this.#channel.cancel(subscription.tag), deadline)
-      // What was on its way comes in front of this answer.
-      if (subscription.messages.length < this.#prefetch) await this.sync(deadline)
+      // One that is full gets nothing more until it acks, which comes behind this. Else the first answer says that the broker has
+      // ended it, and what was on its way then comes in front of the second.
+      for (let answers = 0; answers < 2 && !subscription.isFull; answers++) {
+        await Promise.race([subscription.full, this.sync(deadline)])
+      }
     } finally {
       this.#subscriptions.delete(subscription.tag)
       subscription.end()
     }
   }
 
-  ack(tag: number): void {
-    if (this.alive) this.#channel.ack(messageOf(tag))
+  /** One frame for as many as come before all that is still held: for a quorum queue, each frame is an entry of its log. */
+  ack(tags: readonly number[]): void {
+    for (const tag of tags) this.#held.delete(tag)
+    if (!this.alive) return
+    // They came in the order of their tags.
+    const [oldest = Number.POSITIVE_INFINITY] = this.#held
+    const upTo = Math.max(0, ...tags.filter((tag) => tag < oldest))
+    if (upTo > 0) this.#channel.ack(messageOf(upTo), true)
+    for (const tag of tags) if (tag > oldest) this.#channel.ack(messageOf(tag))
   }
 
   /** To its old place in the queue, and counted. */
   giveBack(tag: number): void {
+    this.#held.delete(tag)
     if (this.alive) this.#channel.nack(messageOf(tag), false, true)
   }
 
@@ -96,14 +119,18 @@ export class Session {
   sync(deadline: number): Promise<void> {
     const begin = async (): Promise<void> => {
       this.#nextSync = undefined
-      const syncing = this.#channel.prefetch(this.#prefetch)
-      this.#syncing = syncing
+      let syncing: Promise<unknown> | undefined
+      const next = this.#beginning.shift()
+      if (next !== undefined) this.#prefetch = next.limit
       try {
+        syncing = this.#channel.prefetch(this.#prefetch)
+        this.#syncing = syncing
+        if (next !== undefined) this.#consume(next)
         await this.#link.answer(syncing, deadline)
       } catch (error) {
         // Closed, or about to be: the link cuts a connection that does not answer.
         this.alive = false
-        throw error
+        throw this.#fault ?? error
       } finally {
         if (this.#syncing === syncing) this.#syncing = undefined
       }
@@ -117,7 +144,17 @@ export class Session {
     if (this.alive) await this.#channel.close().catch(() => undefined)
   }
 
+  #consume({ tag: consumerTag }: Subscription): void {
+    this.#send(CONSUME, { queue: this.queue, consumerTag, nowait: true, arguments: {} })
+  }
+
+  /** Without an answer, so that several take one way to the broker together. A closed channel says so at the next sync. */
+  #send(method: number, fields: object): void {
+    if (this.alive) this.#channel.sendImmediately(method, fields)
+  }
+
   #deliver(message: ConsumeMessage): void {
+    this.#held.add(message.fields.deliveryTag)
     const subscription = this.#subscriptions.get(message.fields.consumerTag)
     if (subscription !== undefined) subscription.add(message)
     // In a cluster, one may come from another node after all.
@@ -127,25 +164,38 @@ export class Session {
 
 export class Subscription {
   readonly tag: string
+  readonly limit: number
   readonly messages: ConsumeMessage[] = []
   /** Settles when there is a message, or never will be. */
   readonly first: Promise<void>
-  #settle!: () => void
+  /** Settles when there are as many as asked for; never otherwise. */
+  readonly full: Promise<void>
+  #begin!: () => void
+  #fill!: () => void
 
-  constructor(tag: string) {
+  constructor(tag: string, limit: number) {
     this.tag = tag
+    this.limit = limit
     this.first = new Promise((resolve) => {
-      this.#settle = resolve
+      this.#begin = resolve
     })
+    this.full = new Promise((resolve) => {
+      this.#fill = resolve
+    })
+  }
+
+  get isFull(): boolean {
+    return this.messages.length >= this.limit
   }
 
   add(message: ConsumeMessage): void {
     this.messages.push(message)
-    this.#settle()
+    this.#begin()
+    if (this.isFull) this.#fill()
   }
 
   end(): void {
-    this.#settle()
+    this.#begin()
   }
 }
 
