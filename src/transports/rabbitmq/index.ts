@@ -42,6 +42,8 @@ export interface RabbitmqOptions {
   tls?: ConnectionOptions
 }
 
+/** How long a delivery may lag behind its queue's own count. */
+const LAG_MS = 100
 const QUIET_MS = 10_000
 
 export class RabbitmqTransport implements Transport {
@@ -128,7 +130,7 @@ export class RabbitmqTransport implements Transport {
       if (each?.aborted) abort()
       else each?.addEventListener('abort', abort)
     }
-    const reserved = this.#consumer.reserve(want, stop.signal)
+    const reserved = this.#reserve(want, stop.signal)
     this.#reserving.add(reserved)
     try {
       return await reserved
@@ -136,6 +138,15 @@ export class RabbitmqTransport implements Transport {
       this.#reserving.delete(reserved)
       for (const each of [signal, this.#stop.signal]) each?.removeEventListener('abort', abort)
     }
+  }
+
+  /** A queue counts what was just published, or came back, a little before it hands it out: an empty answer is checked. */
+  async #reserve(want: Reservation, stop: AbortSignal): Promise<Delivery[]> {
+    const found = await this.#consumer.reserve(want, stop)
+    if (found.length > 0 || (want.waitMs ?? 0) > 0 || stop.aborted) return found
+    const counts = await Promise.all(want.queues.map((queue) => this.#count(queue)))
+    const queues = want.queues.filter((_queue, at) => counts[at])
+    return queues.length === 0 ? found : this.#consumer.reserve({ ...want, queues, waitMs: LAG_MS }, stop)
   }
 
   async ack(deliveries: readonly Delivery[]): Promise<Answer[]> {
