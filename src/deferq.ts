@@ -318,10 +318,9 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
   }
 
   #admit(draft: Draft, options: DispatchOptions | undefined): Promise<Dispatched> {
+    const { tx } = options ?? {}
     const admitted =
-      options?.tx === undefined
-        ? this.#dispatcher.admit(draft)
-        : this.#dispatcher.admitWithin(draft, options.tx)
+      tx === undefined ? this.#dispatcher.admit(draft) : this.#dispatcher.admitWithin(draft, tx)
     return admitted.then((verdict) => {
       if (verdict.outcome === 'rejected') throw mismatch(draft, verdict)
       if (options?.callback !== undefined) this.#callbacks.attach(options.callback, verdict.entry)

@@ -5,7 +5,7 @@ import { afterAll, describe, test } from 'vitest'
 import { Keyed } from '../../src/keyed.ts'
 import { conformance } from '../../src/testing/index.ts'
 import { sharedUrl } from '../servers/shared.ts'
-import { redisLock, serverFactory } from './servers.ts'
+import { redisApart, redisLock, serverFactory } from './servers.ts'
 
 // @keyv/postgres has one pool a process, and whoever closes it closes it for all: held here, it is closed last.
 let held: { keyv: Keyv; last: Keyed } | undefined
@@ -20,7 +20,7 @@ function tasks(): Keyv {
 
 const factory = serverFactory('composed of @keyv/postgres and redlock', () => ({
   tasks,
-  lock: () => redisLock(sharedUrl('redis')),
+  lock: () => redisLock(redisApart()),
 }))
 
 describe.concurrent('conformance', () => {

@@ -2,8 +2,8 @@
 import { beforeAll, describe, test } from 'vitest'
 import { conformance } from '../../src/testing/index.ts'
 import { RabbitmqTransport } from '../../src/transports/rabbitmq/index.ts'
-import { sharedUrl, sharedUrlOnDemand } from '../servers/shared.ts'
-import { redisKeyv, redisLock, serverFactory } from './servers.ts'
+import { sharedUrlOnDemand } from '../servers/shared.ts'
+import { redisApart, redisKeyv, redisLock, serverFactory } from './servers.ts'
 
 let broker: string
 beforeAll(async () => {
@@ -13,7 +13,7 @@ beforeAll(async () => {
 const factory = serverFactory(
   'composed of @keyv/redis, redlock and RabbitMQ',
   () => {
-    const url = sharedUrl('redis')
+    const url = redisApart()
     return {
       tasks: () => redisKeyv(url),
       lock: () => redisLock(url),

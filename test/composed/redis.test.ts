@@ -2,11 +2,10 @@
 import { describe, test } from 'vitest'
 import { conformance } from '../../src/testing/index.ts'
 import { RedisTransport } from '../../src/transports/redis/index.ts'
-import { sharedUrl } from '../servers/shared.ts'
-import { redisKeyv, redisLock, serverFactory } from './servers.ts'
+import { redisApart, redisKeyv, redisLock, serverFactory } from './servers.ts'
 
 const factory = serverFactory('composed of @keyv/redis, redlock and the Redis transport', () => {
-  const url = sharedUrl('redis')
+  const url = redisApart()
   return {
     tasks: () => redisKeyv(url),
     lock: () => redisLock(url),

@@ -7,7 +7,15 @@ import type { ComposedOptions } from '../../src/engines/composed/index.ts'
 import { composed, redlockLock } from '../../src/engines/composed/index.ts'
 import type { Factory } from '../../src/testing/index.ts'
 import { MemoryBroker, MemoryTransport } from '../../src/transports/memory.ts'
+import { sharedUrl } from '../servers/shared.ts'
 import { newPrefix } from './memory.ts'
+
+/** A database of its own: a list goes through all that there is, and the other tests leave a hundred thousand keys. */
+export function redisApart(): string {
+  const url = new URL(sharedUrl('redis'))
+  url.pathname = '/5'
+  return url.href
+}
 
 /** Without a queue of commands: what was not sent in time must not be sent later. */
 export function redisKeyv(url: string): Keyv {

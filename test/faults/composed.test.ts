@@ -2,9 +2,10 @@
 import { beforeAll, onTestFinished } from 'vitest'
 import { DeferQ } from '../../src/index.ts'
 import { newPrefix } from '../composed/memory.ts'
+import { redisApart } from '../composed/servers.ts'
 import type { Place } from '../facade/places.ts'
 import { SILENT } from '../facade/places.ts'
-import { sharedUrl, sharedUrlOnDemand } from '../servers/shared.ts'
+import { sharedUrlOnDemand } from '../servers/shared.ts'
 import { faults } from './faults.ts'
 import { composedUrl, where } from './where.ts'
 
@@ -14,7 +15,7 @@ beforeAll(async () => {
 })
 
 faults(async (): Promise<Place> => {
-  const url = composedUrl({ redis: sharedUrl('redis'), broker, prefix: newPrefix() })
+  const url = composedUrl({ redis: redisApart(), broker, prefix: newPrefix() })
   const there = await where(url)
   return {
     name: 'composed',
