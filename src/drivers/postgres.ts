@@ -22,7 +22,7 @@ export interface PostgresOptions {
 export type Rows = Record<string, unknown>[]
 export type Query = (text: string, values?: readonly unknown[]) => Promise<Rows>
 
-// Four keep two cores of a server busy: each is one process there. More only wait for each other's locks.
+// Each is a process on the server: enough for two cores, and few where many clients share one server. Batches carry the load.
 const CONNECTIONS = 4
 // Opening a connection costs the server a new process, some milliseconds.
 const IDLE_MS = 30_000

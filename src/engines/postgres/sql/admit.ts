@@ -191,7 +191,7 @@ begin
     select lane, 'pending', count from sums
     union all select 0, 'created', sum(count) from sums having count(*) > 0
   )
-  select array_agg(key), (select count(wake(lane, due, count::integer, tx)) from sums) into made from fresh;
+  select array_agg(key order by key), (select count(wake(lane, due, count::integer, tx)) from sums) into made from fresh;
 
   if cardinality(made) = cardinality(ds) then
     perform store_follow_ups(key, tail, "then") from unnest(ds) where "then" is not null;
@@ -199,7 +199,7 @@ begin
   end if;
   perform store_follow_ups(key, tail, "then") from unnest(ds) where "then" is not null and first and key = any(made);
 
-  select array_agg(json_build_array(h.ord, 'hit', h.mismatch is null or r.params = h.params, null, standing(r::runs, l)))
+  select array_agg(json_build_array(h.ord, 'hit', h.mismatch is null or r.params = h.params, null, standing(r::runs, l)) order by h.key, h.ord)
   into hits
   from unnest(ds) h
   -- By its key and nothing else: an index of what has ended may look cheaper to the planner, and is not.
@@ -216,6 +216,7 @@ begin
     answers := hits;
   end if;
 
+  -- All three are in order of their keys, so one pass tells what is left to be looked at more closely.
   foreach d in array ds loop
     if d.first and made[next_made] = d.key then next_made := next_made + 1;
     elsif (hits[next_hit]->>0)::integer = d.ord then next_hit := next_hit + 1;
