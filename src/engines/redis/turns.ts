@@ -36,7 +36,7 @@ interface Waiting {
   want: Want
 }
 
-/** News of a wait may arrive before the answer that it began, and after it was taken back: so many are remembered. */
+/** News of a wait may arrive before the answer that it began, and after it was taken back: so many are remembered for each shard. */
 const MAX_TAKERS = 64
 
 export class Turns {
@@ -226,7 +226,8 @@ export class Turns {
       // What a lost answer had claimed nobody would run, so a claim is not sent twice; outcomes are.
       if (outcomes.length === 0) again = limit === 0 ? args : null
       this.#takers.set(prefix, want.take)
-      if (this.#takers.size > MAX_TAKERS) this.#takers.delete(this.#takers.keys().next().value as string)
+      if (this.#takers.size > MAX_TAKERS * this.#states.length)
+        this.#takers.delete(this.#takers.keys().next().value as string)
     }
     let reply: SettleReply
     try {
