@@ -238,8 +238,8 @@ export class Turns {
     }
     if (want !== undefined && spelled !== undefined) {
       state.hot = reply.more
-      if (!reply.more && this.#takers.has(prefix))
-        state.waiting.push({ name: spelled.name, member: prefix, want })
+      if (reply.more) this.#takers.delete(prefix)
+      else if (this.#takers.has(prefix)) state.waiting.push({ name: spelled.name, member: prefix, want })
     }
     return reply
   }
