@@ -55,6 +55,9 @@ begin
         where not w.waiting or w.next_due <> excluded.next_due or w.names <> wanted or w.queues is distinct from from_queues;
       began := found;
     end if;
+  elsif (want->>'limit')::integer = 0 then
+    update waits w set waiting = false
+    where w.address = take.address and w.names = wanted and w.queues is not distinct from from_queues;
   end if;
   return json_build_object('claimed', claimed, 'nextDueMs',
     case when began then 10 when next_due is not null then greatest(next_due - t, 20) end);
