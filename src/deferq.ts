@@ -1,9 +1,10 @@
 // The facade: dispatch work, ask for its status, wait for its result, cancel it and forget it.
 import { Callbacks } from './callbacks.ts'
+import { Connection } from './connection.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { Drafter } from './draft.ts'
-import type { CancelAnswer, Counts, Draft, Engine, Entry, Filter, Hint, Verdict } from './engine.ts'
-import { isEnded, MAX_BATCH } from './engine.ts'
+import type { CancelAnswer, Counts, Draft, Engine, Entry, Filter, Hint } from './engine.ts'
+import { MAX_BATCH } from './engine.ts'
 import { openEngine } from './engines/open.ts'
 import { DeferqError, errorToJson } from './errors.ts'
 import { isId, keyOf, newRun } from './fingerprint.ts'
@@ -19,6 +20,7 @@ import type {
 } from './options.ts'
 import { checkKnown, checkLimits, checkLogger, checkWait } from './options.ts'
 import { failureText, outcomeOf, receiptOf } from './receipt.ts'
+import { abortedDispatch, byName, checkId, mismatch, unlessAborted } from './refusals.ts'
 import type { ResultsOptions } from './results.ts'
 import { resultsApart } from './results.ts'
 import type { AnyTask, Dispatched, Logger, Receipt, SharedOptions } from './task.ts'
@@ -69,10 +71,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
   readonly #dispatcher: Dispatcher
   readonly #waiters: Waiters
   readonly #callbacks: Callbacks
-  readonly #make: () => Promise<Engine>
-  readonly #own: boolean
-  readonly #ears = new Set<(hint: Hint) => void>()
-  #opening: Promise<Engine> | undefined
+  readonly #connection: Connection
   #closing: Promise<void> | undefined
 
   constructor(options: DeferQOptions<Tasks> = {}) {
@@ -89,8 +88,11 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     this.limits = limits
     this.logger = logger
     this.#log = unfailing(logger)
-    this.#make = resultsApart(engine === undefined ? openEngine(url) : async () => engine, results)
-    this.#own = engine === undefined
+    this.#connection = new Connection({
+      make: resultsApart(engine === undefined ? openEngine(url) : async () => engine, results),
+      own: engine === undefined,
+      hear: (hint) => this.#hear(hint),
+    })
     this.#drafter = new Drafter(this.tasks, this.defaults, limits)
     const opened = (): Promise<Engine> => this.open()
     this.#dispatcher = new Dispatcher(opened)
@@ -100,14 +102,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
 
   /** Connects now rather than with the first call, so that a wrong address is found at the start. */
   open(): Promise<Engine> {
-    if (this.#closing !== undefined)
-      return Promise.reject(new DeferqError('CLOSED', 'This deferq is closed: make a new one.'))
-    this.#opening ??= this.#open().catch((error) => {
-      // The store may be back at the next call.
-      this.#opening = undefined
-      throw error
-    })
-    return this.#opening
+    return this.#connection.open()
   }
 
   /** Asks for the work: it is run unless its result is there or on its way, and the receipt tells which. */
@@ -252,13 +247,15 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
 
   /** For workers: the engine's hints, also across a reconnect. Answers a function that stops listening. */
   listen(hear: (hint: Hint) => void): () => void {
-    this.#ears.add(hear)
-    return () => this.#ears.delete(hear)
+    return this.#connection.listen(hear)
   }
 
   /** Fails what is waited for with CLOSED, gives callbacks under way a moment to end, and lets go of the store. */
   close(): Promise<void> {
-    this.#closing ??= this.#close(this.#opening)
+    this.#closing ??= this.#connection.close(async () => {
+      this.#waiters.close()
+      await this.#callbacks.close()
+    })
     return this.#closing
   }
 
@@ -266,33 +263,11 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     await this.close()
   }
 
-  async #open(): Promise<Engine> {
-    const engine = await this.#make()
-    const stop = engine.listen((hint) => this.#hear(hint))
-    try {
-      await engine.open()
-    } catch (error) {
-      stop()
-      // The next try makes another one; this one would keep its connections.
-      if (this.#own) await engine.close().catch(() => {})
-      throw error
-    }
-    return engine
-  }
-
-  async #close(opening: Promise<Engine> | undefined): Promise<void> {
-    this.#waiters.close()
-    await this.#callbacks.close()
-    const engine = await opening?.catch(() => undefined)
-    await engine?.close()
-  }
-
   #hear(hint: Hint): void {
     if (hint.kind === 'trouble') {
       this.#log.warn(hint.error === undefined ? {} : { error: hint.error }, hint.message)
     }
     this.#waiters.hear(hint)
-    for (const hear of this.#ears) hear(hint)
   }
 
   /** No layer of promises more than it needs: each costs a dispatch 0.3 µs. What it throws becomes its callers' rejection. */
@@ -340,61 +315,4 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     if (entry === undefined) throw notFound(taskId)
     return entry
   }
-}
-
-function byName(tasks: readonly AnyTask[]): ReadonlyMap<string, AnyTask> {
-  if (!Array.isArray(tasks))
-    throw new DeferqError('INVALID_OPTION', 'new DeferQ(): tasks must be a list: { tasks: [report, …] }.')
-  const named = new Map<string, AnyTask>()
-  for (const [index, each] of tasks.entries()) {
-    if (typeof each?.name !== 'string' || typeof each.options !== 'object') {
-      throw new DeferqError(
-        'INVALID_OPTION',
-        `new DeferQ(): tasks[${index}] is no task. Define it with task('name', { run }).`,
-      )
-    }
-    if (named.has(each.name)) {
-      throw new DeferqError('INVALID_OPTION', `new DeferQ(): there are two tasks called '${each.name}'.`)
-    }
-    named.set(each.name, each)
-  }
-  return named
-}
-
-function checkId(taskId: unknown): asserts taskId is string {
-  if (isId(taskId)) return
-  const shown =
-    typeof taskId === 'string'
-      ? `'${taskId.slice(0, 30)}${taskId.length > 30 ? '…' : ''}' (${taskId.length} characters)`
-      : String(taskId)
-  throw new DeferqError(
-    'INVALID_ID',
-    `${shown} is no task id: one is 88 hexadecimal characters, as a receipt’s taskId has them.`,
-  )
-}
-
-function mismatch(draft: Draft, { entry }: Verdict): DeferqError {
-  return new DeferqError(
-    'PARAMS_MISMATCH',
-    `dispatch('${draft.name}'): another caller's ${isEnded(entry.status) ? 'result' : 'run'} stands under the same key with other params ` +
-      "(onMismatch: 'reject'). Widen the key, or use onMismatch: 'join' to share it.",
-    { details: { taskId: entry.id } },
-  )
-}
-
-function abortedDispatch(name: string, signal: AbortSignal): DeferqError {
-  return new DeferqError('ABORTED', `dispatch('${name}') was aborted before it was answered.`, {
-    cause: signal.reason,
-  })
-}
-
-/** What is on its way to the store may arrive there nevertheless. */
-function unlessAborted<T>(answer: Promise<T>, name: string, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return answer
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(abortedDispatch(name, signal))
-    signal.addEventListener('abort', abort, { once: true })
-    const settled = (): void => signal.removeEventListener('abort', abort)
-    answer.finally(settled).then(resolve, reject)
-  })
 }

@@ -1,0 +1,67 @@
+// What the facade refuses, and how it says so.
+import type { Draft, Verdict } from './engine.ts'
+import { isEnded } from './engine.ts'
+import { DeferqError } from './errors.ts'
+import { isId } from './fingerprint.ts'
+import type { AnyTask } from './task.ts'
+
+export function byName(tasks: readonly AnyTask[]): ReadonlyMap<string, AnyTask> {
+  if (!Array.isArray(tasks))
+    throw new DeferqError('INVALID_OPTION', 'new DeferQ(): tasks must be a list: { tasks: [report, …] }.')
+  const named = new Map<string, AnyTask>()
+  for (const [index, each] of tasks.entries()) {
+    if (typeof each?.name !== 'string' || typeof each.options !== 'object') {
+      throw new DeferqError(
+        'INVALID_OPTION',
+        `new DeferQ(): tasks[${index}] is no task. Define it with task('name', { run }).`,
+      )
+    }
+    if (named.has(each.name)) {
+      throw new DeferqError('INVALID_OPTION', `new DeferQ(): there are two tasks called '${each.name}'.`)
+    }
+    named.set(each.name, each)
+  }
+  return named
+}
+
+export function checkId(taskId: unknown): asserts taskId is string {
+  if (isId(taskId)) return
+  const shown =
+    typeof taskId === 'string'
+      ? `'${taskId.slice(0, 30)}${taskId.length > 30 ? '…' : ''}' (${taskId.length} characters)`
+      : String(taskId)
+  throw new DeferqError(
+    'INVALID_ID',
+    `${shown} is no task id: one is 88 hexadecimal characters, as a receipt’s taskId has them.`,
+  )
+}
+
+export function mismatch(draft: Draft, { entry }: Verdict): DeferqError {
+  return new DeferqError(
+    'PARAMS_MISMATCH',
+    `dispatch('${draft.name}'): another caller's ${isEnded(entry.status) ? 'result' : 'run'} stands under the same key with other params ` +
+      "(onMismatch: 'reject'). Widen the key, or use onMismatch: 'join' to share it.",
+    { details: { taskId: entry.id } },
+  )
+}
+
+export function abortedDispatch(name: string, signal: AbortSignal): DeferqError {
+  return new DeferqError('ABORTED', `dispatch('${name}') was aborted before it was answered.`, {
+    cause: signal.reason,
+  })
+}
+
+/** What is on its way to the store may arrive there nevertheless. */
+export function unlessAborted<T>(
+  answer: Promise<T>,
+  name: string,
+  signal: AbortSignal | undefined,
+): Promise<T> {
+  if (signal === undefined) return answer
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(abortedDispatch(name, signal))
+    signal.addEventListener('abort', abort, { once: true })
+    const settled = (): void => signal.removeEventListener('abort', abort)
+    answer.finally(settled).then(resolve, reject)
+  })
+}
