@@ -1,5 +1,6 @@
 // The facade: dispatch work, ask for its status, wait for its result, cancel it and forget it.
 import { Callbacks } from './callbacks.ts'
+import { checkOptions, checkWhole, SHARED_OPTIONS } from './checks.ts'
 import { Connection } from './connection.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { Drafter } from './draft.ts'
@@ -24,7 +25,6 @@ import { abortedDispatch, byName, checkId, mismatch, unlessAborted } from './ref
 import type { ResultsOptions } from './results.ts'
 import { resultsApart } from './results.ts'
 import type { AnyTask, Dispatched, Logger, Receipt, SharedOptions } from './task.ts'
-import { checkOptions, checkWhole, SHARED_OPTIONS } from './task.ts'
 import type { Limits } from './value.ts'
 import { notFound, Waiters } from './waiters.ts'
 

@@ -1,11 +1,12 @@
 // From a dispatch (name, params, options) to the draft that an engine admits.
+
+import { checkName, checkOptions, SHARED_OPTIONS } from './checks.ts'
 import type { Draft, FollowUp, Policy } from './engine.ts'
 import { DeferqError } from './errors.ts'
 import { fingerprint, followUpKey, idOf, keyOf, newRun } from './fingerprint.ts'
 import type { DispatchOptions, NamedCallback } from './options.ts'
 import { isNamed, isOn } from './options.ts'
 import type { AnyTask, SharedOptions, StandardSchema } from './task.ts'
-import { checkName, checkOptions, SHARED_OPTIONS } from './task.ts'
 import type { Backoff, Duration } from './time.ts'
 import { durationMs, momentMs } from './time.ts'
 import { traceIdHere } from './trace.ts'

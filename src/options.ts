@@ -1,7 +1,8 @@
 // What may be said with one dispatch, and the types that lead from a list of tasks to params and results.
+
+import { checkSignal, checkWhole } from './checks.ts'
 import { DeferqError } from './errors.ts'
 import type { AnyTask, Logger, Receipt, SharedOptions, Task } from './task.ts'
-import { checkSignal, checkWhole } from './task.ts'
 import type { Duration } from './time.ts'
 import { durationMs } from './time.ts'
 

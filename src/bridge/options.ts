@@ -1,10 +1,11 @@
 // What a bridge may be told, with its defaults; mistakes are refused when it is made.
+
+import { checkName, checkWhole } from '../checks.ts'
 import type { DeferQ } from '../deferq.ts'
 import { MAX_BATCH } from '../engine.ts'
 import { DeferqError } from '../errors.ts'
 import { checkKnown, checkLogger } from '../options.ts'
 import type { AnyTask, Logger } from '../task.ts'
-import { checkName, checkWhole } from '../task.ts'
 import type { Backoff, Duration } from '../time.ts'
 import { checkBackoff, DEFAULT_BACKOFF, durationMs } from '../time.ts'
 import type { Envelope } from '../transports/envelope.ts'

@@ -1,8 +1,8 @@
 // Sends messages that a consumer in any language can read: an envelope, and beside it what its broker has a place for.
 import { Batcher } from '../batcher.ts'
+import { checkName } from '../checks.ts'
 import { DeferqError, isDeferqError } from '../errors.ts'
 import { checkKnown } from '../options.ts'
-import { checkName } from '../task.ts'
 import type { Duration } from '../time.ts'
 import { durationMs } from '../time.ts'
 import { traceIdHere } from '../trace.ts'

@@ -1,7 +1,8 @@
 // Looks at messages that were set aside, and sends them back to where they came from, as they were.
+
+import { checkName, checkWhole } from '../checks.ts'
 import { DeferqError } from '../errors.ts'
 import { checkKnown } from '../options.ts'
-import { checkName, checkWhole } from '../task.ts'
 import { decodeEnvelope, restored } from '../transports/envelope.ts'
 import { isObject } from '../transports/envelope-text.ts'
 import type { Message, Properties, Release, Transport } from '../transports/transport.ts'

@@ -1,7 +1,8 @@
 // What a worker may be told, with its defaults.
+
+import { checkName, checkWhole } from '../checks.ts'
 import { DeferqError } from '../errors.ts'
 import type { AnyTask, Logger } from '../task.ts'
-import { checkName, checkWhole } from '../task.ts'
 import type { Duration } from '../time.ts'
 import { durationMs } from '../time.ts'
 
