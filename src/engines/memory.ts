@@ -8,6 +8,7 @@ import type {
   Entry,
   Filter,
   Hint,
+  Lanes,
   Lease,
   LeaseAnswer,
   Outcome,
@@ -86,6 +87,11 @@ export class MemoryEngine implements Engine {
   async invalidate(selector: Selector): Promise<number> {
     this.#check('keys' in selector ? selector.keys : [], 'invalidate')
     return this.#store.invalidate(selector)
+  }
+
+  async pause(lanes: Lanes, paused: boolean): Promise<void> {
+    this.#check()
+    this.#store.pause(lanes, paused)
   }
 
   async list(filter: Filter, cursor?: string): Promise<Page> {

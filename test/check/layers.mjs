@@ -25,7 +25,7 @@ const LAYERS = {
 }
 const BASE = ['task', 'checks', 'errors', 'fingerprint', 'time', 'value', 'decode', 'heap']
 // Besides the contract itself, what wraps any engine.
-const CONTRACT = ['engine', 'offload', 'keyed', 'parts']
+const CONTRACT = ['engine', 'endings', 'offload', 'keyed', 'parts']
 const FOLDERS = {
   worker: 'core',
   http: 'around',

@@ -1,8 +1,8 @@
 // How attempts end and last: outcomes and heartbeats against the lease's token, and the sweep of what was left behind.
 
 import { textValue } from '../../drivers/sqlite.ts'
+import { leaseLostError } from '../../endings.ts'
 import type { Lease, LeaseAnswer, Outcome, SettleAnswer, Swept } from '../../engine.ts'
-import { leaseLostError } from '../../engine.ts'
 import type { Connection } from './connection.ts'
 import type { Row } from './rows.ts'
 import { CANCELLED, COMPLETED, FAILED, LIGHT_ROW, RUNNING } from './rows.ts'
