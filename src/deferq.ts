@@ -4,7 +4,8 @@ import { checkOptions, checkWhole, SHARED_OPTIONS } from './checks.ts'
 import { Connection } from './connection.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { Drafter } from './draft.ts'
-import type { CancelAnswer, Counts, Draft, Engine, Entry, Filter, Hint } from './engine.ts'
+import { drained } from './drain.ts'
+import type { CancelAnswer, Counts, Draft, Engine, Entry, Filter, Hint, Lanes } from './engine.ts'
 import { MAX_BATCH } from './engine.ts'
 import { openEngine } from './engines/open.ts'
 import { DeferqError, errorToJson } from './errors.ts'
@@ -21,7 +22,7 @@ import type {
 } from './options.ts'
 import { checkKnown, checkLimits, checkLogger, checkWait } from './options.ts'
 import { failureText, outcomeOf, receiptOf } from './receipt.ts'
-import { abortedDispatch, byName, checkId, mismatch, unlessAborted } from './refusals.ts'
+import { abortedDispatch, byName, checkId, checkLanes, rejected, unlessAborted } from './refusals.ts'
 import type { ResultsOptions } from './results.ts'
 import { resultsApart } from './results.ts'
 import type { AnyTask, Dispatched, Logger, Receipt, SharedOptions } from './task.ts'
@@ -218,7 +219,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
         `The run ${taskId.slice(0, 12)}… is ${run.status}: only what failed or was cancelled can be retried.`,
       )
     }
-    const { name, queue, params, priority, policy, extra } = run
+    const { name, queue, params, priority, policy, extra, group } = run
     const draft: Draft = {
       id: keyOf(taskId) + newRun(),
       name,
@@ -229,7 +230,9 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
       delayMs: 0,
       refresh: true,
     }
-    return this.#admit(extra === undefined ? draft : { ...draft, extra }, undefined)
+    if (extra !== undefined) draft.extra = extra
+    if (group !== undefined) draft.group = group
+    return this.#admit(draft, undefined)
   }
 
   /** Runs that match, a page at a time. */
@@ -238,6 +241,23 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     const page = await (await this.open()).list(filter, cursor)
     const receipts = page.entries.map(receiptOf)
     return page.cursor === undefined ? { receipts } : { receipts, cursor: page.cursor }
+  }
+
+  /** Nothing of a queue, or of a task's name, is begun until it is resumed; what runs goes on, and dispatches are taken in as ever. */
+  async pause(lanes: Lanes): Promise<void> {
+    checkLanes(lanes, 'pause()')
+    await (await this.open()).pause(lanes, true)
+  }
+
+  async resume(lanes: Lanes): Promise<void> {
+    checkLanes(lanes, 'resume()')
+    await (await this.open()).pause(lanes, false)
+  }
+
+  /** Pauses, and waits until nothing of it runs any more: before maintenance, say. WAIT_TIMEOUT leaves it paused. */
+  async drain(lanes: Lanes, options: WaitOptions = {}): Promise<void> {
+    checkLanes(lanes, 'drain()')
+    await drained(await this.open(), lanes, options)
   }
 
   /** What waits and runs, by queue and name, and what has happened since the store began. */
@@ -297,7 +317,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     const admitted =
       tx === undefined ? this.#dispatcher.admit(draft) : this.#dispatcher.admitWithin(draft, tx)
     return admitted.then((verdict) => {
-      if (verdict.outcome === 'rejected') throw mismatch(draft, verdict)
+      if (verdict.outcome === 'rejected') throw rejected(draft, verdict)
       if (options?.callback !== undefined) this.#callbacks.attach(options.callback, verdict.entry)
       const dispatched = receiptOf(verdict.entry) as {
         -readonly [Field in keyof Dispatched]: Dispatched[Field]

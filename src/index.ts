@@ -6,6 +6,7 @@ export { fingerprint } from './fingerprint.ts'
 export type { Callback, CallbackFunction, DispatchOptions, NamedCallback, WaitOptions } from './options.ts'
 export type { ResultsOptions } from './results.ts'
 export {
+  type Abandonment,
   type AnyTask,
   type Context,
   type Dispatched,

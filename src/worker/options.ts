@@ -1,6 +1,8 @@
 // What a worker may be told, with its defaults.
 
 import { checkName, checkWhole } from '../checks.ts'
+import { limitOf } from '../contention.ts'
+import type { Limit } from '../engine.ts'
 import { DeferqError } from '../errors.ts'
 import type { AnyTask, Logger } from '../task.ts'
 import type { Duration } from '../time.ts'
@@ -147,4 +149,14 @@ export function handlersOf(
     )
   }
   return handlers
+}
+
+/** What the store is to keep to, by name; undefined where no task has a limit. */
+export function limitsOf(tasks: ReadonlyMap<string, AnyTask>): Record<string, Limit> | undefined {
+  const limits: Record<string, Limit> = {}
+  for (const [name, { options }] of tasks) {
+    const limit = limitOf(options)
+    if (limit !== undefined) limits[name] = limit
+  }
+  return Object.keys(limits).length === 0 ? undefined : limits
 }

@@ -19,7 +19,12 @@ export async function sweepUntil(
     try {
       const found = await engine.sweep(LIMIT)
       swept(found)
-      if (found.requeued.length + found.failed.length >= LIMIT || found.expired >= LIMIT) continue
+      if (
+        found.requeued.length + found.failed.length >= LIMIT ||
+        found.abandoned.length >= LIMIT ||
+        found.expired >= LIMIT
+      )
+        continue
     } catch (error) {
       trouble(error, 'a sweep failed; it is tried again')
     }

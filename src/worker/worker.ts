@@ -11,7 +11,7 @@ import type { About } from './attempt.ts'
 import { Attempt, aboutOf } from './attempt.ts'
 import { Heartbeat } from './heartbeat.ts'
 import type { Settings, WorkerOptions } from './options.ts'
-import { handlersOf, settingsOf } from './options.ts'
+import { handlersOf, limitsOf, settingsOf } from './options.ts'
 import { reportOrphans } from './orphans.ts'
 import { Poller } from './poller.ts'
 import { sweepUntil } from './sweeper.ts'
@@ -50,6 +50,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
   readonly #logger: Logger
   readonly #handlersLogger: Logger
   readonly #tasks: ReadonlyMap<string, AnyTask>
+  readonly #limits: Want['limits']
   readonly #held = new Map<string, Attempt>()
   readonly #ending = new AbortController()
   readonly #summary: WorkerSummary = {
@@ -80,6 +81,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
     checkLogger(this.#handlersLogger, 'new Worker()')
     this.#logger = unfailing(this.#handlersLogger)
     this.#tasks = handlersOf(deferq.tasks, this.#settings.names)
+    this.#limits = limitsOf(this.#tasks)
   }
 
   /** Works until it is stopped or one of its limits is reached. A store that is away is waited for. */
@@ -204,8 +206,10 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
     const left = maxJobs === 0 ? concurrency : maxJobs - this.#summary.claimed - reserved
     const limit = Math.min(concurrency - this.#running - reserved, left)
     if (limit <= 0) return undefined
-    const want = { names: [...this.#tasks.keys()], limit, leaseMs }
-    return queues === undefined ? want : { ...want, queues }
+    const want: Want = { names: [...this.#tasks.keys()], limit, leaseMs }
+    if (queues !== undefined) want.queues = queues
+    if (this.#limits !== undefined) want.limits = this.#limits
+    return want
   }
 
   /** Measured at most four times a second, and not before the first task: a limit below what the program needs anyway must not end every worker at its start. */
@@ -309,11 +313,16 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
     if (this.#settings.stopWhenEmpty && this.#held.size === 0) this.#stop('empty')
   }
 
-  #swept({ requeued, failed }: Swept): void {
+  #swept({ requeued, failed, abandoned }: Swept): void {
     if (requeued.length > 0)
       this.#logger.warn({ requeued }, `${requeued.length} abandoned tasks went back to their queue`)
     if (failed.length > 0)
       this.#logger.error({ failed }, `${failed.length} tasks failed: their attempts died with their workers`)
+    if (abandoned.length > 0)
+      this.#logger.info(
+        { abandoned },
+        `${abandoned.length} runs were cancelled: nobody asked for them any more`,
+      )
     if (requeued.length > 0) this.#poller?.nudge()
   }
 
