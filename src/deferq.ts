@@ -1,4 +1,5 @@
 // The facade: dispatch work, ask for its status, wait for its result, cancel it and forget it.
+import { Batcher } from './batcher.ts'
 import { Callbacks } from './callbacks.ts'
 import { checkOptions, checkWhole, SHARED_OPTIONS } from './checks.ts'
 import { Connection } from './connection.ts'
@@ -70,6 +71,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
   readonly #log: Logger
   readonly #drafter: Drafter
   readonly #dispatcher: Dispatcher
+  readonly #reads: Batcher<string, Entry | undefined>
   readonly #waiters: Waiters
   readonly #callbacks: Callbacks
   readonly #connection: Connection
@@ -97,6 +99,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     this.#drafter = new Drafter(this.tasks, this.defaults, limits)
     const opened = (): Promise<Engine> => this.open()
     this.#dispatcher = new Dispatcher(opened)
+    this.#reads = new Batcher(async (ids) => (await opened()).read(ids))
     this.#waiters = new Waiters(opened)
     this.#callbacks = new Callbacks(this.#waiters, logger)
   }
@@ -331,7 +334,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
 
   async #read(taskId: string): Promise<Entry> {
     checkId(taskId)
-    const [entry] = await (await this.open()).read([taskId])
+    const entry = await this.#reads.add(taskId)
     if (entry === undefined) throw notFound(taskId)
     return entry
   }
