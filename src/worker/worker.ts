@@ -7,39 +7,19 @@ import { unfailing } from '../log.ts'
 import { checkLogger } from '../options.ts'
 import type { AnyTask, Logger } from '../task.ts'
 import { durationMs, sleep } from '../time.ts'
-import type { About } from './attempt.ts'
 import { Attempt, aboutOf } from './attempt.ts'
+import { CHORES } from './chores.ts'
+import type { WorkerEvents, WorkerSummary } from './events.ts'
 import { Heartbeat } from './heartbeat.ts'
 import type { Settings, WorkerOptions } from './options.ts'
 import { handlersOf, limitsOf, settingsOf } from './options.ts'
 import { reportOrphans } from './orphans.ts'
 import { Poller } from './poller.ts'
-import { sweepUntil } from './sweeper.ts'
+import { reportSwept, sweepUntil } from './sweeper.ts'
+import { Upkeep } from './upkeep.ts'
 
+export type { WorkerEvents, WorkerSummary } from './events.ts'
 export type { WorkerOptions } from './options.ts'
-
-/** Why `run()` came to its end, and what was done until then. */
-export interface WorkerSummary {
-  reason: 'stopped' | 'aborted' | 'maxJobs' | 'maxMemory' | 'maxRuntime' | 'empty'
-  claimed: number
-  completed: number
-  failed: number
-  retried: number
-  released: number
-  /** Attempts that were interrupted, or whose outcome was refused, because the lease was lost or the run cancelled. */
-  lost: number
-}
-
-export type WorkerEvents = {
-  started: [about: About]
-  completed: [about: About]
-  failed: [about: About & { error: unknown }]
-  retried: [about: About & { error: unknown; delayMs: number }]
-  released: [about: About]
-  lost: [about: About]
-  /** Something outside of any handler went wrong, and is tried again. */
-  trouble: [error: unknown, message: string]
-}
 
 // biome-ignore lint/suspicious/noExplicitAny: a worker runs any deferq's tasks, whatever their types
 type AnyDeferQ = DeferQ<any>
@@ -65,6 +45,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
   #running = 0
   #poller: Poller | undefined
   #heartbeat: Heartbeat | undefined
+  #upkeep: Upkeep | undefined
   #ran: Promise<WorkerSummary> | undefined
   #stopping = false
   #releasing = false
@@ -150,19 +131,23 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
       },
       trouble,
     })
+    const { upkeep } = this.#settings
+    const worked = (): void => poller.nudge()
+    if (upkeep) this.#upkeep = new Upkeep({ engine, leaseMs, sleepMs, logger: this.#logger, worked, trouble })
     this.#poller = poller
     this.#heartbeat = heartbeat
     const stopListening = this.deferq.listen((hint) => this.#hear(hint))
     const roles = new AbortController()
     const background = [
       heartbeat.run(roles.signal),
+      this.#upkeep?.run(roles.signal),
       sweepUntil(roles.signal, { engine, sweepMs, swept: (swept) => this.#swept(swept), trouble }),
       this.#settings.names === undefined
         ? reportOrphans(roles.signal, {
             engine,
             sleepMs,
             queues,
-            known: this.#tasks,
+            known: new Set([...this.#tasks.keys(), ...CHORES.keys()]),
             logger: this.#logger,
             trouble,
           })
@@ -302,7 +287,10 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
   }
 
   #hear(hint: Hint): void {
-    if (hint.kind === 'work' || hint.kind === 'changed') this.#poller?.nudge()
+    if (hint.kind === 'work' || hint.kind === 'changed') {
+      this.#poller?.nudge()
+      this.#upkeep?.nudge()
+    }
     if (hint.kind !== 'cancelled') return
     for (const attempt of this.#held.values()) {
       if (attempt.id === hint.id) attempt.interrupt('cancelled')
@@ -310,20 +298,13 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
   }
 
   #empty(): void {
-    if (this.#settings.stopWhenEmpty && this.#held.size === 0) this.#stop('empty')
+    if (!this.#settings.stopWhenEmpty || this.#held.size > 0) return
+    if (this.#upkeep?.quiet !== false) this.#stop('empty')
   }
 
-  #swept({ requeued, failed, abandoned }: Swept): void {
-    if (requeued.length > 0)
-      this.#logger.warn({ requeued }, `${requeued.length} abandoned tasks went back to their queue`)
-    if (failed.length > 0)
-      this.#logger.error({ failed }, `${failed.length} tasks failed: their attempts died with their workers`)
-    if (abandoned.length > 0)
-      this.#logger.info(
-        { abandoned },
-        `${abandoned.length} runs were cancelled: nobody asked for them any more`,
-      )
-    if (requeued.length > 0) this.#poller?.nudge()
+  #swept(swept: Swept): void {
+    reportSwept(swept, this.#logger)
+    if (swept.requeued.length > 0) this.#poller?.nudge()
   }
 
   #stop(reason: WorkerSummary['reason']): void {
