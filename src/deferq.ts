@@ -26,6 +26,9 @@ import { failureText, outcomeOf, receiptOf } from './receipt.ts'
 import { abortedDispatch, byName, checkId, checkLanes, rejected, unlessAborted } from './refusals.ts'
 import type { ResultsOptions } from './results.ts'
 import { resultsApart } from './results.ts'
+import type { Schedule, ScheduleDefinition } from './schedule/index.ts'
+import type { ScheduleOf } from './schedules.ts'
+import { Schedules } from './schedules.ts'
 import type { AnyTask, Dispatched, Logger, Receipt, SharedOptions } from './task.ts'
 import type { Limits } from './value.ts'
 import { notFound, Waiters } from './waiters.ts'
@@ -68,6 +71,8 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
   readonly defaults: Readonly<SharedOptions>
   readonly limits: Partial<Limits> | undefined
   readonly logger: Logger
+  /** The schedules in the store: list, get, pause, resume, run, remove. */
+  readonly schedules: Schedules = new Schedules(this)
   readonly #log: Logger
   readonly #drafter: Drafter
   readonly #dispatcher: Dispatcher
@@ -263,9 +268,22 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     await drained(await this.open(), lanes, options)
   }
 
+  /**
+   * Runs a task again and again: by a cron expression in a time zone, or at an interval. Kept in the store under its key, so that it
+   * may be defined by every process at its start: an equal definition changes nothing, and each occurrence is one task.
+   */
+  async schedule(key: string, definition: ScheduleOf<Tasks>): Promise<Schedule> {
+    return (await import('./schedule/index.ts')).defineSchedule(this, key, definition as ScheduleDefinition)
+  }
+
   /** What waits and runs, by queue and name, and what has happened since the store began. */
   async stats(): Promise<Counts> {
     return (await this.open()).count()
+  }
+
+  /** For what is built on dispatches: the draft that one would send. */
+  async draft(name: string, params: unknown, options?: DispatchOptions): Promise<Draft> {
+    return this.#drafter.draft(name, params, options, false)
   }
 
   /** For workers: the engine's hints, also across a reconnect. Answers a function that stops listening. */

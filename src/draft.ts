@@ -5,22 +5,17 @@ import type { Contention } from './contention.ts'
 import { contentionOf, groupingOf, keyInGroup } from './contention.ts'
 import type { Draft, FollowUp, Policy } from './engine.ts'
 import { DeferqError } from './errors.ts'
+import type { Extra } from './extra.ts'
+import { extraOf } from './extra.ts'
 import { fingerprint, followUpKey, idOf, keyOf, newRun } from './fingerprint.ts'
 import type { DispatchOptions, NamedCallback } from './options.ts'
 import { isNamed, isOn } from './options.ts'
 import type { AnyTask, SharedOptions, StandardSchema } from './task.ts'
-import type { Backoff, Duration } from './time.ts'
+import type { Duration } from './time.ts'
 import { durationMs, momentMs } from './time.ts'
 import { traceIdHere } from './trace.ts'
 import type { Limits } from './value.ts'
 import { encode } from './value.ts'
-
-/** What a dispatch says to the runner; stored with the run only where it differs from the task's definition. */
-export interface Extra {
-  timeoutMs?: number
-  backoff?: Exclude<Backoff, (...never: never) => unknown>
-  traceId?: string
-}
 
 /** What is the same for every plain dispatch of a task, worked out once. */
 interface Base {
@@ -120,7 +115,8 @@ export class Drafter {
     if (group !== undefined) draft.group = group
     if (narrowed) draft.onMismatch = options?.onMismatch ?? base.onMismatch
     const traceId = options?.traceId ?? traceIdHere()
-    if (traceId !== undefined) draft.extra = JSON.stringify({ traceId } satisfies Extra)
+    const extra = extraOf(options ?? {}, `dispatch('${name}')`, traceId)
+    if (extra !== undefined) draft.extra = extra
     contend(draft, options, base)
     if (options !== undefined) this.#apply(options, draft, name, base.policy, traceId)
     // Whoever is called back counts as one who waits for ever.
@@ -142,8 +138,6 @@ export class Drafter {
     if (options.runAt !== undefined) draft.dueAt = momentMs(options.runAt, `${at}: runAt`)
     if (options.refresh) draft.refresh = true
     draft.policy = policyOf(options, policy)
-    const extra = extraOf(options, at, traceId)
-    if (extra !== undefined) draft.extra = extra
     if (options.callback !== undefined) {
       const named = [options.callback].flat().filter(isNamed)
       draft.then = this.#chains(keyOf(draft.id), named, name, traceId)
@@ -308,35 +302,6 @@ function contend(draft: Draft, options: DispatchOptions | undefined, base: Base)
       'INVALID_OPTION',
       `dispatch('${draft.name}'): the task is debounced, which decides when it runs: leave out delay and runAt.`,
     )
-  }
-}
-
-function extraOf(
-  { timeout, backoff }: DispatchOptions,
-  at: string,
-  traceId: string | undefined,
-): string | undefined {
-  if (timeout === undefined && backoff === undefined) return undefined
-  if (typeof backoff === 'function') {
-    throw new DeferqError(
-      'INVALID_OPTION',
-      `${at}: backoff is a function, which can't travel with a dispatch. Give the task that backoff, or a list here.`,
-    )
-  }
-  const extra: Extra = {}
-  if (timeout !== undefined) extra.timeoutMs = durationMs(timeout, `${at}: timeout`)
-  if (backoff !== undefined) extra.backoff = backoff as Exclude<typeof backoff, undefined>
-  if (traceId !== undefined) extra.traceId = traceId
-  return JSON.stringify(extra)
-}
-
-/** Undefined as well where it can't be read: whoever runs the run says so. */
-export function traceIdOf(extra: string | undefined): string | undefined {
-  if (!extra?.includes('"traceId"')) return undefined
-  try {
-    return (JSON.parse(extra) as Extra).traceId
-  } catch {
-    return undefined
   }
 }
 

@@ -5,6 +5,8 @@ export { DeferqError, type ErrorCode, isDeferqError } from './errors.ts'
 export { fingerprint } from './fingerprint.ts'
 export type { Callback, CallbackFunction, DispatchOptions, NamedCallback, WaitOptions } from './options.ts'
 export type { ResultsOptions } from './results.ts'
+export type { Schedule, ScheduleDefinition } from './schedule/index.ts'
+export type { ScheduleOf } from './schedules.ts'
 export {
   type Abandonment,
   type AnyTask,

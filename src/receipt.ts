@@ -1,10 +1,10 @@
 // From an engine's record of a run to the receipt that a caller gets, with values and errors revived.
 
 import { decode } from './decode.ts'
-import { traceIdOf } from './draft.ts'
 import type { Parent, Standing } from './engine.ts'
 import type { ErrorJson } from './errors.ts'
 import { DeferqError, errorFromJson } from './errors.ts'
+import { traceIdOf } from './extra.ts'
 import { keyOf } from './fingerprint.ts'
 import type { Ended, Failure, Receipt } from './task.ts'
 

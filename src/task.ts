@@ -175,6 +175,8 @@ export interface Context {
   readonly log: Logger
   /** What the dispatch, or the message that led to it, was traced by. */
   readonly traceId: string | undefined
+  /** Of a schedule: which one, and when this occurrence was to be, however late it is. */
+  readonly occurrence: { readonly schedule: string; readonly at: Date } | undefined
   /** In a callback: the run that it follows. */
   readonly parent: Ended | undefined
   /** Seen by everybody who asks for the status; sent with the next heartbeat, or at once when the last one is older than a second. */
