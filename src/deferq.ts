@@ -1,4 +1,5 @@
 // The facade: dispatch work, ask for its status, wait for its result, cancel it and forget it.
+import type { BatchOptions, BatchStatus, MemberResult } from './batch/index.ts'
 import { Batcher } from './batcher.ts'
 import { Callbacks } from './callbacks.ts'
 import { checkOptions, checkWhole, SHARED_OPTIONS } from './checks.ts'
@@ -9,7 +10,7 @@ import { drained } from './drain.ts'
 import type { CancelAnswer, Counts, Draft, Engine, Entry, Filter, Hint, Lanes } from './engine.ts'
 import { MAX_BATCH } from './engine.ts'
 import { openEngine } from './engines/open.ts'
-import { DeferqError, errorToJson } from './errors.ts'
+import { DeferqError } from './errors.ts'
 import { isId, keyOf, newRun } from './fingerprint.ts'
 import { DEFAULT_LOGGER, unfailing } from './log.ts'
 import type {
@@ -22,8 +23,16 @@ import type {
   WaitOptions,
 } from './options.ts'
 import { checkKnown, checkLimits, checkLogger, checkWait } from './options.ts'
-import { failureText, outcomeOf, receiptOf } from './receipt.ts'
-import { abortedDispatch, byName, checkId, checkLanes, rejected, unlessAborted } from './refusals.ts'
+import { outcomeOf, receiptOf } from './receipt.ts'
+import {
+  abortedDispatch,
+  byName,
+  cancelText,
+  checkId,
+  checkLanes,
+  rejected,
+  unlessAborted,
+} from './refusals.ts'
 import type { ResultsOptions } from './results.ts'
 import { resultsApart } from './results.ts'
 import type { Schedule, ScheduleDefinition } from './schedule/index.ts'
@@ -189,9 +198,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
   /** Ends a run for all who wait for it. 'ended': too late; 'unknown': no such run. */
   async cancel(taskId: string, reason?: string): Promise<CancelAnswer> {
     checkId(taskId)
-    const error = new DeferqError('TASK_CANCELLED', reason ?? 'Cancelled by the asking side.')
-    const { stack: _here, ...json } = errorToJson(error)
-    const [answer] = await (await this.open()).cancel([taskId], failureText(0, json))
+    const [answer] = await (await this.open()).cancel([taskId], cancelText(reason))
     return answer as CancelAnswer
   }
 
@@ -274,6 +281,31 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
    */
   async schedule(key: string, definition: ScheduleOf<Tasks>): Promise<Schedule> {
     return (await import('./schedule/index.ts')).defineSchedule(this, key, definition as ScheduleDefinition)
+  }
+
+  /**
+   * Many dispatches under one id: counted together, with callbacks for the whole. A member deduplicates as any dispatch does, and
+   * one whose result is there counts at once.
+   */
+  async batch(items: readonly Item<Tasks>[], options?: BatchOptions): Promise<BatchStatus> {
+    return (await import('./batch/index.ts')).batch(this, items as never, options)
+  }
+
+  async getBatch(batchId: string): Promise<BatchStatus> {
+    checkId(batchId)
+    return (await import('./batch/index.ts')).getBatch(this, batchId)
+  }
+
+  /** Waits until all members have ended: the result or the error of each, in their order. */
+  async batchResults(batchId: string, options?: WaitOptions): Promise<MemberResult[]> {
+    checkId(batchId)
+    return (await import('./batch/index.ts')).batchResults(this, batchId, options)
+  }
+
+  /** Cancels the batch, and of its members those that it has created. */
+  async cancelBatch(batchId: string, reason?: string): Promise<BatchStatus> {
+    checkId(batchId)
+    return (await import('./batch/index.ts')).cancelBatch(this, batchId, reason)
   }
 
   /** What waits and runs, by queue and name, and what has happened since the store began. */
