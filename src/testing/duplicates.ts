@@ -157,10 +157,7 @@ export const DUPLICATES: Cases = {
     assert.deepEqual((await s.engine.count()).lanes, [
       { queue: 'default', name: 'job', pending: 1, running: 1 },
     ])
-    assert.deepEqual(
-      (await s.engine.list({ status: 'pending' })).entries.map(({ id }) => id),
-      [second.id],
-    )
+    assert.deepEqual(await s.listed({ status: 'pending' }), [second.id])
     await s.complete(running, '"one"')
     const next = await s.claimOne()
     assert.deepEqual([next.entry.id, next.entry.params, next.entry.priority], [second.id, '2', 4])
