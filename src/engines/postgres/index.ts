@@ -12,6 +12,7 @@ import type {
   Entry,
   Filter,
   Hint,
+  Lanes,
   Lease,
   LeaseAnswer,
   Outcome,
@@ -22,13 +23,14 @@ import type {
   Verdict,
   Want,
 } from '../../engine.ts'
-import { checkBatch, MAX_BATCH } from '../../engine.ts'
+import { checkBatch, MAX_BATCH, nameOfWant } from '../../engine.ts'
 import { DeferqError } from '../../errors.ts'
 import { Listener } from './listener.ts'
 import { readOptions } from './options.ts'
 import type { Admitted, EntryRow } from './rows.ts'
 import {
   claimedOf,
+  columnOf,
   draftsText,
   entryOf,
   leasesText,
@@ -176,12 +178,10 @@ export class PostgresEngine implements Engine {
   async read(ids: readonly string[], watch = false): Promise<(Entry | undefined)[]> {
     checkBatch(ids, 'read')
     const values = [namedText(ids), watch ? this.#hearingAddress() : null]
-    const rows = ((await this.#call('read_runs', values, true)) ?? []) as EntryRow[]
-    const byId = new Map(rows.map((row) => [row[0], row]))
-    return ids.map((id) => {
-      const row = byId.get(id)
-      return row && entryOf(row)
-    })
+    const rows = ((await this.#call('read_runs', values, true)) ?? []) as [number, EntryRow][]
+    const entries: (Entry | undefined)[] = ids.map(() => undefined)
+    for (const [ord, row] of rows) entries[ord] = entryOf(row)
+    return entries
   }
 
   async cancel(ids: readonly string[], reason?: string): Promise<CancelAnswer[]> {
@@ -221,6 +221,11 @@ export class PostgresEngine implements Engine {
       news = []
     } while (at.lane !== null)
     return forgotten.size
+  }
+
+  async pause(lanes: Lanes, paused: boolean): Promise<void> {
+    const [kind, value] = 'queue' in lanes ? ['q', lanes.queue] : ['n', lanes.name]
+    await this.#call('pause', [kind, value, paused], true)
   }
 
   async list(filter: Filter, cursor?: string): Promise<Page> {
@@ -288,7 +293,9 @@ export class PostgresEngine implements Engine {
 
   /** Apart from the caller's transaction: others who need the same lanes would wait for its end. */
   async #makeLanes(drafts: readonly Draft[]): Promise<void> {
-    const lanes = drafts.map(({ name, queue, priority }) => JSON.stringify([name, queue, priority]))
+    const lanes = drafts.map(({ name, queue, priority, group }) =>
+      JSON.stringify([name, queue, priority, columnOf(group)]),
+    )
     const unknown = [...new Set(lanes)].filter((lane) => !this.#knownLanes.has(lane))
     if (unknown.length === 0) return this.open()
     await this.#call('make_lanes', [`[${unknown.join()}]`], true)
@@ -304,7 +311,7 @@ export class PostgresEngine implements Engine {
   #claiming(want: Want): unknown[] {
     // Begins with the address, by which a cancellation finds the worker; unguessable and new for each call.
     const prefix = `${this.#address}.${randomBytes(6).toString('base64url')}${(this.#claims++).toString(36)}.`
-    return [JSON.stringify(want), this.#hearingAddress(), prefix]
+    return [JSON.stringify({ ...want, name: nameOfWant(want) }), this.#hearingAddress(), prefix]
   }
 
   #hearkening(): Listener {

@@ -44,6 +44,8 @@ export type EntryRow = [
   extra: string | null,
   parent: Parent | null,
   token: string | null,
+  everyMs: number,
+  group: string,
 ]
 
 export function standingOf(row: StandingRow | EntryRow): Standing {
@@ -80,6 +82,8 @@ export function entryOf(row: EntryRow): Entry {
     failureTtlMs: row[19],
     retentionMs: row[20],
   }
+  if (row[24] > 0) entry.policy.everyMs = row[24]
+  if (row[25] !== '') entry.group = row[25].slice(1)
   if (row[21] !== null) entry.extra = row[21]
   if (row[22] !== null) entry.parent = row[22]
   return entry
@@ -92,6 +96,11 @@ export interface Named {
   key: string
   tail: string
   aside: number
+}
+
+/** By its key alone, the run that stands there. */
+function keyed(key: string, ord: number): object | undefined {
+  return /^[0-9a-f]{64}$/.test(key) ? { ord, key: `\\x${key}`, aside: -1 } : undefined
 }
 
 /** Where a run is found; undefined for what no id can be, which is found nowhere. */
@@ -158,14 +167,21 @@ function speller(): Spell {
 
 /** What few drafts say. */
 function rareOf(
-  { dueAt, delayMs, extra, refresh, onMismatch, watch, then = [] }: Draft,
+  { dueAt, delayMs, extra, refresh, onMismatch, watch, then = [], ...draft }: Draft,
   spell: Spell,
 ): string {
+  const { maxDelayMs, group, attended, onDuplicate } = draft
   let rare = `"delay":${Math.round(delayMs)},`
   if (dueAt !== undefined) rare += `"due":${Math.round(dueAt)},`
   if (refresh) rare += '"refresh":true,'
   if (watch) rare += '"watch":true,'
   if (onMismatch !== undefined) rare += `"mismatch":"${onMismatch}",`
+  if (maxDelayMs !== undefined) rare += `"most_delay":${Math.round(maxDelayMs)},`
+  if (group !== undefined) rare += `"grp":${JSON.stringify(columnOf(group))},`
+  if (attended !== undefined)
+    rare += `"attended":${Math.round(attended.ms) * 2 + (attended.running ? 1 : 0)},`
+  if (onDuplicate?.pending !== undefined) rare += `"on_pending":"${onDuplicate.pending}",`
+  if (onDuplicate?.running !== undefined) rare += `"on_running":"${onDuplicate.running}",`
   if (extra !== undefined) rare += `"extra":${JSON.stringify(extra)},`
   if (then.length > 0) {
     const follows = then.map(
@@ -183,7 +199,11 @@ const policyOf = (policy: Policy): object => ({
   stale_ttl: policy.staleTtlMs,
   failure_ttl: policy.failureTtlMs,
   retention: policy.retentionMs,
+  ...(policy.everyMs === undefined ? {} : { every: policy.everyMs }),
 })
+
+/** No group is the empty text; a group, which may be empty too, has a colon before it. */
+export const columnOf = (group: string | undefined): string => (group === undefined ? '' : `:${group}`)
 
 export interface Admitted {
   now: number
@@ -204,6 +224,7 @@ export function verdictsOf(drafts: readonly Draft[], { now, answers }: Admitted)
       entry: standingOf(run),
       sameParams,
       ...(refreshId === null ? {} : { refreshId }),
+      ...(outcome === 'hit' ? { freshMs: (run[12] as number) - now } : {}),
     }
   }
   // What is newly created is as it was asked for.
@@ -213,7 +234,10 @@ export function verdictsOf(drafts: readonly Draft[], { now, answers }: Admitted)
   return verdicts
 }
 
-const createdOf = ({ id, name, queue, priority, dueAt, delayMs }: Draft, now: number): Standing => ({
+const createdOf = (
+  { id, name, queue, priority, dueAt, delayMs, maxDelayMs }: Draft,
+  now: number,
+): Standing => ({
   id,
   name,
   queue,
@@ -221,7 +245,13 @@ const createdOf = ({ id, name, queue, priority, dueAt, delayMs }: Draft, now: nu
   priority,
   attempt: 0,
   createdAt: now,
-  dueAt: Math.max(now, dueAt === undefined ? now + Math.round(delayMs) : Math.round(dueAt)),
+  dueAt: Math.max(
+    now,
+    Math.min(
+      dueAt === undefined ? now + Math.round(delayMs) : Math.round(dueAt),
+      now + Math.round(maxDelayMs ?? Number.POSITIVE_INFINITY),
+    ),
+  ),
   errors: [],
 })
 
@@ -237,6 +267,10 @@ export function outcomesText(outcomes: readonly Outcome[]): string {
     let more = ''
     if (kind === 'completed') more += `,"value":${JSON.stringify(outcome.result)}`
     else if (kind !== 'released') more += `,"value":${JSON.stringify(outcome.error)}`
+    if (kind === 'released') {
+      if (outcome.dueAt !== undefined) more += `,"due":${Math.round(outcome.dueAt)}`
+      if (outcome.params !== undefined) more += `,"params":${JSON.stringify(outcome.params)}`
+    }
     if (kind === 'retry') more += `,"delay":${Math.round(outcome.delayMs)}`
     if (then.length > 0) more += `,"then":${draftsText(then)}`
     return `{${where}"ord":${ord},"first":${first},"kind":"${kind}","token":${JSON.stringify(token)}${more}}`
@@ -251,5 +285,7 @@ export function leasesText(leases: readonly Lease[]): string {
 }
 
 export function namedText(ids: readonly string[]): string {
-  return JSON.stringify(ids.map((id, ord) => ({ ord, ...named(id, ord) })))
+  return JSON.stringify(
+    ids.map((id, ord) => ({ ord, ...(id.length === KEY_LENGTH ? keyed(id, ord) : named(id, ord)) })),
+  )
 }

@@ -1,7 +1,13 @@
 // The verb `admit` on the server. Most drafts are new, and those are one insert; what has a fresh result is one look; the
 // rest goes through the rules one by one, under the locks of what stands there.
+import { supersededError } from '../../../endings.ts'
 import { REFRESH_PRIORITY } from '../../../engine.ts'
 import { SETTINGS } from './rules.ts'
+
+// Numbers that stand for themselves mark where the server fills in its own.
+const SUPERSEDED = supersededError(-111_111, -222_222, '@B')
+  .replaceAll('-111111', '@A')
+  .replaceAll('-222222', '@T')
 
 const MEET = `
 create function verdict(d ask, outcome text, r runs, same boolean default true, refresh_id text default null)
@@ -17,11 +23,12 @@ begin
     and not coalesce(address = any(watchers), false);
 end $$;
 
-create function join_run(r runs, d ask, address text, t bigint, tx boolean) returns runs language plpgsql as $$
+-- replacing: its due time becomes the draft's, be it later.
+create function join_run(r runs, d ask, address text, t bigint, tx boolean, replacing boolean default false) returns runs language plpgsql as $$
 declare
   l lanes;
   joined runs := r;
-  counted text := case r.status when 0 then 'pending' else 'running' end;
+  counted text := case r.status when 1 then 'running' else 'pending' end;
 begin
   if d.watch then perform watch_run(r, address); end if;
   if d."then" is not null then
@@ -30,10 +37,20 @@ begin
   end if;
   joined.retention := greatest(r.retention, d.retention);
   -- A run that waits for its next attempt keeps its back-off.
-  if r.attempt = 0 then joined.due_at := least(r.due_at, greatest(t, coalesce(d.due, t + d.delay))); end if;
+  if r.attempt = 0 then
+    joined.due_at := due_of(d, t, r.created_at);
+    if not replacing then joined.due_at := least(r.due_at, joined.due_at); end if;
+  end if;
+  if r.attended is not null then
+    -- One who wants it kept keeps it for good.
+    joined.attended := greatest(r.attended / 2, d.attended / 2) * 2 + (r.attended & d.attended & 1);
+    if d.attended is null then joined.attended := null; end if;
+    update runs set attended = joined.attended, attended_until = t + joined.attended / 2
+    where key = r.key and place = r.place;
+  end if;
   select * into l from lanes where id = r.lane;
   if d.priority > l.priority then
-    joined.lane := lane_of(l.name, l.queue, d.priority);
+    joined.lane := lane_of(l.name, l.queue, d.priority, l.grp);
     insert into tallies values (r.lane, counted, -1), (joined.lane, counted, 1);
   end if;
   if (joined.followed, joined.retention, joined.due_at, joined.lane) <> (r.followed, r.retention, r.due_at, r.lane) then
@@ -59,9 +76,61 @@ begin
     if not has_older then update runs set place = aside_of(tail) where key = d.key and place = 1; end if;
     update runs set place = aside_of(tail) where key = d.key and place = 0;
   end if;
-  r := create_run(d, lane_of(d.name, d.queue, d.priority), null, has_older, address, t);
+  r := create_run(d, lane_of(d.name, d.queue, d.priority, d.grp), null, has_older, address, t);
   if r.key is not null then perform wake(r.lane, r.due_at, 1, tx); end if;
   return r;
+end $$;
+
+create function superseded_text(r runs, d ask, t bigint) returns text language plpgsql as $$
+begin
+  return replace(replace(replace('${SUPERSEDED}', '@A', r.attempt::text), '@T', t::text), '@B', encode(d.key || d.tail, 'hex'));
+end $$;
+
+create function create_behind(d ask, address text, t bigint) returns json language plpgsql as $$
+begin
+  update runs set has_next = true where key = d.key and place = 0;
+  return verdict(d, 'created', create_run(d, lane_of(d.name, d.queue, d.priority, d.grp), null, false, address, t, true));
+end $$;
+
+-- A live run stands there, and no result answers. Null when another was faster, and is to be looked at.
+create function meet_live(d ask, r runs, address text, t bigint, tx boolean) returns json language plpgsql as $$
+declare
+  met runs := r;
+  n runs;
+  created runs;
+  earlier runs;
+  rule text;
+begin
+  if d.on_pending is not null or d.on_running is not null then
+    if r.has_next then select * into n from runs where key = d.key and status = -1 for update; end if;
+    if d.on_running = 'rerunAfter' then
+      if n.key is null and r.status = 1 then return create_behind(d, address, t); end if;
+      if n.key is not null then met := n; end if;
+    end if;
+    rule := case when met.status = 1 then d.on_running else d.on_pending end;
+  end if;
+  case rule
+    when 'reject' then
+      perform tally(0, 'rejected');
+      return verdict(d, 'rejected', met, d.mismatch is null or met.params = d.params);
+    when 'supersede' then
+      if n.key is not null then perform cancel_run(n, superseded_text(n, d, t), t); end if;
+      if met.tail = n.tail then return create_behind(d, address, t); end if;
+      select * into met from runs where key = d.key and place = 0;
+      perform cancel_run(met, superseded_text(met, d, t), t);
+      select * into met from runs where key = d.key and place = 0;
+      select * into earlier from runs where key = d.key and place = 1;
+      created := succeed_run(d, met, earlier, address, t, tx);
+      if created.key is null then raise exception 'a run that was superseded has been succeeded' using errcode = '40001'; end if;
+      return verdict(d, 'created', created);
+    when 'replace' then
+      update runs set params = d.params, extra = d.extra where key = met.key and place = met.place;
+      perform tally(0, 'joined');
+      return verdict(d, 'joined', join_run(met, d, address, t, tx, true));
+    else
+      perform tally(0, 'joined');
+      return verdict(d, 'joined', join_run(met, d, address, t, tx), d.mismatch is null or met.params = d.params);
+  end case;
 end $$;
 
 create function meet(d ask, address text, tx boolean) returns json language plpgsql as $$
@@ -100,7 +169,7 @@ begin
     end if;
 
     live := coalesce(stands.status < 2, false);
-    remembered := coalesce(stands.status = 3 and stands.finished_at + stands.failure_ttl > t and stands.expires_at > t, false);
+    remembered := coalesce(stands.status = 3 and remembered_until(stands) > t and stands.expires_at > t, false);
     if usable.key is not null then answering := usable;
     elsif live or (remembered and not coalesce(d.refresh, false)) then answering := stands; end if;
 
@@ -115,10 +184,7 @@ begin
       perform tally(0, 'rejected');
       return verdict(d, 'rejected', answering, false);
     end if;
-    if usable.key is null and live then
-      perform tally(0, 'joined');
-      return verdict(d, 'joined', join_run(stands, d, address, t, tx), same);
-    end if;
+    if usable.key is null and live then return meet_live(d, stands, address, t, tx); end if;
 
     if usable.fresh_until <= t and live then
       refresh_id := encode(stands.key || stands.tail, 'hex');
@@ -127,6 +193,7 @@ begin
       refreshing := d;
       refreshing."then" := null;
       refreshing.watch := false;
+      refreshing.attended := null;
       refreshing.priority := least(d.priority, ${REFRESH_PRIORITY});
       created := succeed_run(refreshing, stands, earlier, address, t, tx);
       continue when created.key is null;
@@ -157,7 +224,7 @@ end $$;
 const ADMIT = `
 create function make_lanes(wanted json) returns void language plpgsql ${SETTINGS} as $$
 begin
-  perform lane_of(l->>0, l->>1, (l->>2)::integer) from json_array_elements(wanted) l;
+  perform lane_of(l->>0, l->>1, (l->>2)::integer, l->>3) from json_array_elements(wanted) l;
 end $$;
 
 create function admit(drafts json, address text, tx boolean) returns json language plpgsql ${SETTINGS} as $$
@@ -172,15 +239,18 @@ declare
   next_hit integer := 1;
 begin
   select array_agg(each) into ds from json_populate_recordset(null::ask, drafts) each;
-  perform lane_of(name, queue, priority) from unnest(ds)
-  where not exists (select from lanes l where (l.name, l.queue, l.priority) = (unnest.name, unnest.queue, unnest.priority));
+  perform lane_of(name, queue, priority, grp) from unnest(ds)
+  where not exists (
+    select from lanes l where (l.name, l.queue, l.priority, l.grp) = (unnest.name, unnest.queue, unnest.priority, coalesce(unnest.grp, ''))
+  );
 
   with fresh as (
     insert into runs (key, place, tail, lane, created_at, due_at, max_attempts, result_ttl, stale_ttl, failure_ttl, retention,
-      followed, params, extra, watchers)
-    select n.key, 0, n.tail, l.id, t, greatest(t, coalesce(n.due, t + n.delay)), n.attempts, n.result_ttl, n.stale_ttl,
-      n.failure_ttl, n.retention, n."then" is not null, n.params, n.extra, case when n.watch and address is not null then array[address] end
-    from unnest(ds) n join lanes l on l.name = n.name and l.queue = n.queue and l.priority = n.priority
+      every, attended, attended_until, followed, params, extra, watchers)
+    select n.key, 0, n.tail, l.id, t, greatest(t, least(coalesce(n.due, t + n.delay), t + n.most_delay)), n.attempts, n.result_ttl,
+      n.stale_ttl, n.failure_ttl, n.retention, coalesce(n.every, 0), n.attended, t + n.attended / 2, n."then" is not null, n.params, n.extra, case when n.watch and address is not null then array[address] end
+    from unnest(ds) n join lanes l
+      on l.name = n.name and l.queue = n.queue and l.priority = n.priority and l.grp = coalesce(n.grp, '')
     where n.first and not exists (select from runs own where own.key = n.key and own.place = n.aside and own.tail = n.tail)
     on conflict (key, place) do nothing
     returning key, lane, due_at

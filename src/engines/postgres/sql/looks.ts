@@ -21,12 +21,7 @@ begin
     elsif r.status = 4 then answers := answers || 'cancelled'::text;
     elsif r.status >= 2 then answers := answers || 'ended'::text;
     else
-      -- A token begins with the address of its worker.
-      if r.status = 1 then
-        perform pg_notify(channel(split_part(r.token, '.', 1)), 'cancelled ' || encode(r.key || r.tail, 'hex'));
-      end if;
-      if reason is not null then r.errors := appended(r.errors, reason); end if;
-      perform end_run(r, 4::smallint, reason, t);
+      perform cancel_run(r, reason, t);
       answers := answers || 'cancelled'::text;
     end if;
   end loop;
@@ -42,6 +37,7 @@ declare
   r runs;
   stood boolean := true;
   forgot boolean := false;
+  next_of runs;
 begin
   for r in select * from runs where key = a_key and place in (0, 1) order by created_at, place desc for update loop
     t := now_ms();
@@ -50,13 +46,19 @@ begin
       where key = a_key and place = r.place;
       forgot := true;
     elsif r.place = 0 and (r.status = 1
-      or r.status = 3 and r.finished_at + r.failure_ttl > t and r.expires_at > t) then
-      update runs set place = aside_of(tail) where key = a_key and place = 0;
+      or r.status = 3 and remembered_until(r) > t and r.expires_at > t) then
+      update runs set place = aside_of(tail), has_next = false where key = a_key and place = 0;
+      if r.has_next then
+        r.place := aside_of(r.tail);
+        next_of := r;
+      end if;
       forgot := true;
     elsif r.place = 1 then
       update runs set place = aside_of(tail) where key = a_key and place = 1;
     end if;
   end loop;
+  -- Once the accepted result is out of the way as well.
+  if next_of.key is not null then perform promote(next_of, now_ms()); end if;
   return forgot;
 end $$;
 
@@ -108,19 +110,25 @@ create function read_runs(named json, address text) returns json language plpgsq
 declare
   n named;
   answers json;
+  asked_for boolean;
 begin
   if address is not null then
     for n in select * from json_populate_recordset(null::named, named) order by key loop
       update runs r set watchers = r.watchers || address
-      where r.key = n.key and r.place in (0, n.aside) and r.tail = n.tail and r.status < 2
+      where r.key = n.key and r.place in (0, n.aside) and (r.tail = n.tail or n.tail is null) and r.status < 2
         and not coalesce(address = any(r.watchers), false);
     end loop;
   end if;
-  select json_agg(entry(r::runs, l)) into answers
+  select json_agg(json_build_array(a.ord, entry(r::runs, l))), bool_or(r.attended is not null) into answers, asked_for
   from json_populate_recordset(null::named, named) a
   cross join lateral (select * from runs where runs.key = a.key and runs.place in (0, 1, a.aside) offset 0) r
   join lanes l on l.id = r.lane
-  where r.tail = a.tail and (r.expires_at is null or r.expires_at > now_ms());
+  where (r.tail = a.tail or a.tail is null and r.place = 0) and (r.expires_at is null or r.expires_at > now_ms());
+  if asked_for then
+    update runs r set attended_until = now_ms() + r.attended / 2 from json_populate_recordset(null::named, named) a
+    where r.key = a.key and r.place in (0, a.aside) and (r.tail = a.tail or a.tail is null and r.place = 0)
+      and r.attended is not null;
+  end if;
   return answers;
 end $$;
 
@@ -133,7 +141,7 @@ begin return (
     select entry(p::runs, l) as entry, p.key, p.place
     from page p join lanes l on l.id = p.lane
     where (p.expires_at is null or p.expires_at > now_ms())
-      and coalesce(p.status = (filter->>'status')::smallint, true)
+      and coalesce(greatest(p.status, 0) = (filter->>'status')::smallint, true)
       and coalesce(l.name = filter->>'name', true) and coalesce(l.queue = filter->>'queue', true)
     order by p.key, p.place limit most
   ), last as (
@@ -158,9 +166,28 @@ begin return (
         from sums s join lanes l on l.id = s.lane group by l.queue, l.name
       ) each where pending > 0 or running > 0
     ),
+    'paused', (
+      select coalesce(json_agg(json_build_object(case kind when 'q' then 'queue' else 'name' end, value)), '[]') from paused
+    ),
     'totals', (select coalesce(json_object_agg(kind, count), '{}') from sums where lane = 0)
   )
 ); end $$;
 `
 
-export const LOOK_AND_FORGET = CANCEL + INVALIDATE + LOOKS
+// Whoever claims has read what is paused, and keeps this from its lock until it commits: after this, none gives out any more.
+const PAUSE = `
+create function pause(a_kind text, a_value text, is_paused boolean) returns void language plpgsql ${SETTINGS} as $$
+begin
+  lock table paused in access exclusive mode;
+  if is_paused then
+    insert into paused values (a_kind, a_value) on conflict do nothing;
+    return;
+  end if;
+  delete from paused where kind = a_kind and value = a_value;
+  perform wake(l.id, now_ms(), 8) from lanes l
+  where case a_kind when 'q' then l.queue else l.name end = a_value
+    and exists (select from runs r where r.lane = l.id and r.status = 0);
+end $$;
+`
+
+export const LOOK_AND_FORGET = CANCEL + INVALIDATE + PAUSE + LOOKS

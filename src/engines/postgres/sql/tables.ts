@@ -3,8 +3,11 @@
 // `place` is where a run stands under its key: 0 stands there, 1 holds the accepted result while another run stands
 // there (never without one), more is aside, a number made of the id's own part, by which it is still found.
 //
-// `lane` stands for queue, name and priority: what is ready lies in order of its due time in one narrow index, and nothing
+// `lane` stands for queue, name, priority and group: what is ready lies in order of its due time in one narrow index, and nothing
 // that is due later or meant for others is ever stepped over.
+//
+// Status -1 is pending behind the run that stands there: aside, and in no lane's order until it comes forward. `attended` is twice
+// the milliseconds for which a run waits to be asked for, and one more where it may be cancelled while it runs.
 //
 // An update is cheap (it touches no index at all) as long as it changes no column that an index names. So a heartbeat, a
 // watcher and a progress cost one row; `lease_until` is in no index for that reason, and the sweep looks at all that runs.
@@ -24,12 +27,16 @@ create table runs (
   stale_ttl bigint not null,
   failure_ttl bigint not null,
   retention bigint not null,
+  every bigint not null,
+  attended bigint,
+  attended_until bigint,
   lane integer not null,
   max_attempts integer not null,
   attempt integer not null default 0,
-  status smallint not null default 0 check (status between 0 and 4),
+  status smallint not null default 0 check (status between -1 and 4),
   followed boolean not null default false,
   older boolean not null default false,
+  has_next boolean not null default false,
   tail bytea not null check (length(tail) = 12),
   token text,
   done text,
@@ -50,6 +57,8 @@ create unique index runs_key on runs (key, place);
 create index runs_pending on runs (lane, due_at) where status = 0;
 create index runs_running on runs (lane) where status = 1;
 create index runs_ended on runs (lane, expires_at) where status >= 2;
+create index runs_behind on runs (lane) where status = -1;
+create index runs_attended on runs (attended_until) where attended_until is not null;
 `
 
 // Counters that many transactions changed would make them wait for each other: each adds a line of its own instead, and
@@ -60,8 +69,20 @@ create table lanes (
   name text not null,
   queue text not null,
   priority integer not null,
-  unique (name, queue, priority)
+  grp text not null,
+  unique (name, queue, priority, grp)
 );
+create index lanes_groups on lanes (name, grp) where grp <> '';
+create sequence turns;
+create table groups (
+  name text not null,
+  grp text not null,
+  served bigint not null default 0,
+  began bigint[] not null default '{}',
+  idle_at bigint not null,
+  primary key (name, grp)
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
+create table paused (kind text not null, value text not null, primary key (kind, value));
 create table tallies (lane integer not null, kind text not null, count bigint not null)
   with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
 create table follow_ups (
@@ -73,12 +94,14 @@ create table follow_ups (
   primary key (key, tail, id)
 );
 create table waits (
-  address text primary key,
+  address text not null,
+  wanted text not null,
   waiting boolean not null,
   next_due bigint not null,
   seen_at bigint not null,
   names text[] not null,
-  queues text[]
+  queues text[],
+  primary key (address, wanted)
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
 `
 
@@ -86,11 +109,12 @@ create table waits (
 const ASKS = `
 create type ask as (
   ord integer, first boolean, key bytea, tail bytea, aside bigint, name text, queue text, priority integer, due bigint,
-  delay bigint, attempts integer, result_ttl bigint, stale_ttl bigint, failure_ttl bigint, retention bigint,
+  delay bigint, most_delay bigint, grp text, attended bigint, every bigint, on_pending text, on_running text, attempts integer, result_ttl bigint, stale_ttl bigint, failure_ttl bigint, retention bigint,
   refresh boolean, mismatch text, watch boolean, extra text, params text, "then" json
 );
 create type outcome as (
   ord integer, first boolean, key bytea, tail bytea, aside bigint, token text, kind text, value text, delay bigint,
+  due bigint, params text,
   "then" json
 );
 create type named as (ord integer, key bytea, tail bytea, aside bigint, token text, progress text);

@@ -1,8 +1,115 @@
 // The verbs of a worker on the server: `claim`, `settle`, `extend` and `sweep`.
+import { abandonedError } from '../../../endings.ts'
 import { SETTINGS } from './rules.ts'
+
+const ABANDONED = abandonedError(-111_111, -222_222).replaceAll('-111111', '@A').replaceAll('-222222', '@T')
 
 // Whoever found too little is put among those who wait, and looks once more soon after: what was being committed meanwhile has
 // not seen them wait. A row that is due but not to be had is locked by somebody, who may take long: it is not asked for again at once.
+// Groups: whoever claims of one locks its row, so that what it counts is still so when it commits; a row that another holds
+// is passed over. How many run is counted where they lie, and can't drift.
+const GROUPS = `
+create function room_of(g groups, lanes_of integer[], rule json, t bigint) returns bigint language plpgsql as $$
+declare
+  room bigint := 9e15;
+  most integer := (rule->'rate'->>'max')::integer;
+  after bigint := t - (rule->'rate'->>'perMs')::bigint;
+begin
+  if rule->>'running' is not null then
+    select (rule->>'running')::bigint - count(*) into room from unnest(lanes_of) i
+    cross join lateral (select from runs where lane = i and status = 1) running;
+  end if;
+  if most is not null then room := least(room, most - (select count(*) from unnest(g.began) b where b > after)); end if;
+  return room;
+end $$;
+
+-- The groups of the wanted names take turns, the one first that was served longest ago. Out: what was claimed, when a rate
+-- opens, and the lanes that are held back.
+create function take_in_turns(want json, wanted text[], from_queues text[], most integer, prefix text, t bigint,
+  out caught json[], out opens bigint, out held integer[]) language plpgsql as $$
+declare
+  each record;
+  g groups;
+  rule json;
+  free bigint;
+  names text[] := '{}';
+  grps text[] := '{}';
+  rooms bigint[] := '{}';
+  taken record;
+begin
+  caught := '{}';
+  held := '{}';
+  for each in
+    select l.name, l.grp, (select array_agg(a.id) from lanes a where a.name = l.name and a.grp = l.grp) as ids
+    from lanes l left join groups s on s.name = l.name and s.grp = l.grp
+    where l.name = any(wanted) and l.grp <> '' and (from_queues is null or l.queue = any(from_queues))
+      and not exists (select from paused p where p.kind = 'n' and p.value = l.name or p.kind = 'q' and p.value = l.queue)
+      and exists (select from runs r where r.lane = l.id and r.status = 0 and r.due_at <= t)
+    group by l.name, l.grp, s.served order by coalesce(s.served, 0)
+  loop
+    rule := want->'limits'->each.name;
+    insert into groups (name, grp, idle_at) values (each.name, each.grp, t + 60000) on conflict do nothing;
+    select * into g from groups where name = each.name and grp = each.grp for update skip locked;
+    continue when not found;
+    free := room_of(g, each.ids, rule, t);
+    if free > 0 then
+      names := names || each.name;
+      grps := grps || each.grp;
+      rooms := rooms || free;
+    else
+      held := held || each.ids;
+      if rule->'rate' is not null then
+        opens := least(opens, g.began[cardinality(g.began) - (rule->'rate'->>'max')::integer + 1] + (rule->'rate'->>'perMs')::bigint);
+      end if;
+    end if;
+    exit when cardinality(names) >= 4 * most;
+  end loop;
+  if cardinality(names) = 0 then return; end if;
+
+  with ready as (
+    select o.at, c.row_id, row_number() over (partition by o.at order by c.priority desc, c.due_at) as turn, o.room
+    from unnest(names, grps, rooms) with ordinality o(name, grp, room, at)
+    cross join lateral (
+      select r.row_id, l.priority, r.due_at from lanes l cross join lateral (
+        select ctid as row_id, due_at from runs where lane = l.id and status = 0 and due_at <= t
+        order by due_at limit least(o.room, most) for update skip locked
+      ) r
+      where l.name = o.name and l.grp = o.grp and (from_queues is null or l.queue = any(from_queues))
+        and not exists (select from paused p where p.kind = 'q' and p.value = l.queue)
+    ) c
+  ), picked as (
+    select row_id, at, turn from ready where turn <= room order by turn, at limit most
+  ), begun as (
+    update runs set status = 1, attempt = attempt + 1,
+      token = prefix || encode(tail, 'hex') || case when followed or older or has_next or attended is not null then '+' else '' end,
+      started_at = t, lease_until = t + (want->>'leaseMs')::bigint
+    where ctid = any(array(select row_id from picked))
+    returning runs.*
+  ), counted as (
+    insert into tallies
+    select lane, kind, sign * count(*) from begun cross join (values ('pending', -1), ('running', 1)) k(kind, sign)
+    group by lane, kind, sign
+  )
+  select array_agg(entry(r::runs, l) order by r.due_at) as rows,
+    (select array_agg(at order by turn, at) from picked) as order_of_turns
+  into taken from begun r join lanes l on l.id = r.lane;
+  if taken.rows is null then return; end if;
+  caught := taken.rows;
+  -- In the order in which they were served last.
+  for each in
+    select at, count(*) as count from unnest(taken.order_of_turns) with ordinality u(at, place) group by at order by max(place)
+  loop
+    rule := want->'limits'->names[each.at];
+    update groups set served = nextval('turns'),
+      began = case when rule->'rate' is null then '{}' else
+        (began || array_fill(t, array[each.count::integer]))[
+          greatest(1, cardinality(began) + each.count::integer - (rule->'rate'->>'max')::integer + 1):] end,
+      idle_at = t + greatest(60000, coalesce((rule->'rate'->>'perMs')::bigint, 0))
+    where name = names[each.at] and grp = grps[each.at];
+  end loop;
+end $$;
+`
+
 const CLAIM = `
 create function take(want json, address text, prefix text) returns json language plpgsql as $$
 declare
@@ -15,19 +122,35 @@ declare
   claimed json[] := '{}';
   next_due bigint;
   began boolean := false;
+  -- A record counts as null as soon as a part of it is.
+  in_turns boolean := false;
+  turns record;
+  held integer[] := '{}';
+  opens bigint;
 begin
   if want->'queues' is not null then from_queues := array(select json_array_elements_text(want->'queues')); end if;
+  -- Half of what is wanted of groups first, so that neither they nor the others wait for ever.
+  if left_over > 0 and exists (select from lanes where name = any(wanted) and grp <> '') then
+    turns := take_in_turns(want, wanted, from_queues, (left_over + 1) / 2, prefix, t);
+    in_turns := true;
+    claimed := turns.caught;
+    left_over := left_over - cardinality(claimed);
+  end if;
   for same_priority in
-    select array_agg(id) from lanes where name = any(wanted) and (from_queues is null or queue = any(from_queues))
+    select array_agg(id) from lanes
+    where name = any(wanted) and grp = '' and (from_queues is null or queue = any(from_queues))
+      and not exists (select from paused p where p.kind = 'n' and p.value = name or p.kind = 'q' and p.value = queue)
     group by priority order by priority desc
   loop
+    exit when left_over <= 0;
     with picked as (
       select c.ctid as row_id, c.lane as from_lane from unnest(same_priority) i cross join lateral (
         select r.ctid, r.lane, r.due_at from runs r where r.lane = i and r.status = 0 and r.due_at <= t
         order by r.due_at limit left_over for update skip locked
       ) c order by c.due_at limit left_over
     ), taken as (
-      update runs set status = 1, attempt = attempt + 1, token = prefix || encode(tail, 'hex') || case when followed or older then '+' else '' end, started_at = t,
+      update runs set status = 1, attempt = attempt + 1, token = prefix || encode(tail, 'hex') || 
+        case when followed or older or has_next or attended is not null then '+' else '' end, started_at = t,
         lease_until = t + (want->>'leaseMs')::bigint
       where ctid = any(array(select row_id from picked))
       returning *
@@ -44,20 +167,30 @@ begin
     end if;
   end loop;
 
+  if in_turns and left_over > 0 then
+    turns := take_in_turns(want, wanted, from_queues, left_over, prefix, t);
+    claimed := claimed || turns.caught;
+    left_over := left_over - cardinality(turns.caught);
+    held := turns.held;
+    opens := turns.opens;
+  end if;
+
   if left_over > 0 then
     select min(r.due_at) into next_due from lanes l cross join lateral (
       select due_at from runs where lane = l.id and status = 0 order by due_at limit 1
-    ) r where l.name = any(wanted) and (from_queues is null or l.queue = any(from_queues));
+    ) r where l.name = any(wanted) and (from_queues is null or l.queue = any(from_queues)) and not l.id = any(held)
+      and not exists (select from paused p where p.kind = 'n' and p.value = l.name or p.kind = 'q' and p.value = l.queue);
+    next_due := least(next_due, opens);
     if address is not null then
-      insert into waits as w values (address, true, coalesce(next_due, 9e15), t, wanted, from_queues)
+      insert into waits as w values (address, want->>'name', true, coalesce(next_due, 9e15), t, wanted, from_queues)
       on conflict on constraint waits_pkey do update
-        set waiting = true, next_due = excluded.next_due, seen_at = t, names = wanted, queues = from_queues
-        where not w.waiting or w.next_due <> excluded.next_due or w.names <> wanted or w.queues is distinct from from_queues;
+        set waiting = true, next_due = excluded.next_due, seen_at = t
+        where not w.waiting or w.next_due <> excluded.next_due;
       began := found;
     end if;
   elsif (want->>'limit')::integer = 0 then
     update waits w set waiting = false
-    where w.address = take.address and w.names = wanted and w.queues is not distinct from from_queues;
+    where w.address = take.address and w.wanted = want->>'name';
   end if;
   return json_build_object('claimed', claimed, 'nextDueMs',
     case when began then 10 when next_due is not null then greatest(next_due - t, 20) end);
@@ -93,13 +226,17 @@ begin
     when 'failed' then
       r.errors := appended(r.errors, o.value);
       perform end_run(r, 3::smallint, o.value, t);
+    when 'cancelled' then
+      r.errors := appended(r.errors, o.value);
+      perform end_run(r, 4::smallint, o.value, t);
     when 'retry' then
       r.errors := appended(r.errors, o.value);
       perform requeue(r, t + o.delay);
       perform tally(0, 'retried');
     when 'released' then
       r.attempt := r.attempt - 1;
-      perform requeue(r, r.due_at);
+      if o.params is not null then update runs set params = o.params where key = r.key and place = r.place; end if;
+      perform requeue(r, coalesce(o.due, r.due_at));
   end case;
   if o."then" is not null then perform follow(draft, null, t) from json_array_elements(o."then") draft; end if;
   return true;
@@ -126,12 +263,13 @@ begin
   end if;
   with settled as (
     update runs r set status = 2, token = null, done = n.token, lease_until = null, finished_at = t, result = n.value,
-      fresh_until = t + r.result_ttl, stale_until = t + r.result_ttl + r.stale_ttl,
-      expires_at = t + greatest(r.result_ttl + r.stale_ttl, r.retention)
+      fresh_until = greatest(t + r.result_ttl, r.started_at + r.every),
+      stale_until = greatest(t + r.result_ttl, r.started_at + r.every) + r.stale_ttl,
+      expires_at = greatest(greatest(t + r.result_ttl, r.started_at + r.every) + r.stale_ttl, t + r.retention)
     from unnest(os) n
     where n.first and n.kind = 'completed' and n."then" is null
       and r.key = n.key and r.place = 0 and r.tail = n.tail and r.token = n.token
-      and not r.followed and not r.older
+      and not r.followed and not r.older and not r.has_next and r.attended is null
     returning n.ord, r.lane, r.watchers, n.key || n.tail as id
   ), counted as (
     insert into tallies
@@ -140,8 +278,11 @@ begin
   ), told as (
     select tell_ended(watchers, array_agg(encode(id, 'hex'))) from settled where watchers is not null group by watchers
   )
-  select array_agg(ord), (select count(*) from told) into watched from settled;
+  select array_agg(ord), (select count(*) from told), array_agg(distinct lane) as lanes into watched from settled;
   done := watched.array_agg;
+  if exists (select from lanes where id = any(watched.lanes) and grp <> '') then
+    perform make_room(lane, t) from unnest(watched.lanes) lane;
+  end if;
 
   if done is null or cardinality(done) < cardinality(os) then
     foreach o in array os loop
@@ -191,6 +332,7 @@ declare
   error text;
   requeued text[] := '{}';
   failed text[] := '{}';
+  abandoned text[] := '{}';
   expired integer := 0;
   removed bytea[];
 begin
@@ -211,6 +353,15 @@ begin
     end if;
   end loop;
 
+  for r in
+    select * from runs where attended_until <= t and (status <> 1 or attended & 1 = 1)
+    order by attended_until limit most for update skip locked
+  loop
+    perform cancel_run(r, replace(replace('${ABANDONED}', '@A', r.attempt::text), '@T', t::text), t);
+    abandoned := abandoned || encode(r.key || r.tail, 'hex');
+  end loop;
+  delete from groups where ctid = any(array(select ctid from groups where idle_at <= t limit most for update skip locked));
+
   with gone as (
     delete from runs where ctid = any(array(
       select e.ctid from lanes l cross join lateral (
@@ -222,7 +373,7 @@ begin
   select count(*), array_agg(key order by key) filter (where place = 0) into expired, removed from gone;
   -- An accepted result is never alone: it stands there again.
   update runs set place = 0 where key = any(removed) and place = 1;
-  return json_build_object('requeued', requeued, 'failed', failed, 'expired', expired);
+  return json_build_object('requeued', requeued, 'failed', failed, 'abandoned', abandoned, 'expired', expired);
 end $$;
 
 -- What any number of sweepers may skip as long as one of them does it, now and then.
@@ -244,9 +395,10 @@ begin
   lock table lanes in access exclusive mode nowait;
   delete from lanes l where not exists (select from runs r where r.lane = l.id and r.status = 0)
     and not exists (select from runs r where r.lane = l.id and r.status = 1)
+    and not exists (select from runs r where r.lane = l.id and r.status = -1)
     and not exists (select from runs r where r.lane = l.id and r.status >= 2);
 exception when lock_not_available then null;
 end $$;
 `
 
-export const WORK = CLAIM + SETTLE + LEASES
+export const WORK = GROUPS + CLAIM + SETTLE + LEASES
