@@ -153,7 +153,7 @@ export const DUPLICATES: Cases = {
       failed: (id, token) => s.settle({ id, token, kind: 'failed', error: '{}' }),
       cancelled: (id) => s.engine.cancel([id]),
       died: async () => {
-        await s.advance(41)
+        await s.advance(4.5)
         await s.engine.sweep(10)
       },
       invalidated: (id) => s.engine.invalidate({ keys: [id.slice(0, 64)] }),
@@ -162,7 +162,7 @@ export const DUPLICATES: Cases = {
     for (const [how, end] of Object.entries(ends)) {
       const first = s.draft({ name: how, policy: { maxAttempts: 1 } })
       await s.admit(first)
-      const { token } = await s.claimOne({ names: [how] })
+      const { token } = await s.claimOne({ names: [how], leaseMs: s.units(4) })
       const second = again(s, first, { name: how, onDuplicate: { running: 'rerunAfter' } })
       await s.admit(second)
       await end(first.id, token)
@@ -236,13 +236,13 @@ export const DUPLICATES: Cases = {
     const key = keyOf(first)
     await s.admit(first)
     for (let index = 1; index <= 3; index++) {
-      await s.advance(3)
+      await s.advance(2.5)
       assert.equal((await s.claim()).length, 0, `put off by ${index}`)
       const { outcome, entry } = await s.admit(draft(String(index), key))
       assert.equal(outcome, 'joined')
       assert.ok(entry.dueAt <= entry.createdAt + s.units(10))
     }
-    await s.advance(1)
+    await s.advance(2.7)
     const claimed = await s.claimOne()
     assert.equal(claimed.entry.params, '3')
     const verdict = await s.admit(draft('4', key))

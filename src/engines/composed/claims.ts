@@ -116,14 +116,16 @@ export class Taking {
         const most = arrived.length >= INTAKE
         arrived = []
         if (left <= 0) return this.#giveBack(turns.splice(0))
-        if (turns.length < left) turns = [...turns, ...(await this.#ask(want, ['turns'], Math.min(left - turns.length, MOST_TURNS)))]
+        if (turns.length < left)
+          turns = [...turns, ...(await this.#ask(want, ['turns'], Math.min(left - turns.length, MOST_TURNS)))]
         if (turns.length === 0 && !most) return
       } catch (error) {
         this.#giveBack(turns)
         throw error
       }
       const before = claims.claimed.length
-      if (turns.length > 0) await this.#handle(turns, serve(this.#parts, this.#transactions, want, turns, claims))
+      if (turns.length > 0)
+        await this.#handle(turns, serve(this.#parts, this.#transactions, want, turns, claims))
       turns = []
       for (const { entry } of claims.claimed.slice(before)) this.#parts.hub.claimed(entry.id, this.#self)
       if (claims.claimed.length >= want.limit) return
@@ -141,7 +143,10 @@ export class Taking {
     const { done, back, strange } = handled
     if (strange > 0) this.#strange(strange)
     if (done.length > 0) this.#answer(this.#parts.queue.ack(done))
+    if (back.length === 0) return
     this.#giveBack(back)
+    // Their lanes were paused a moment ago.
+    await this.#parts.lanes.refresh(0)
   }
 
   #isLined({ queue }: Delivery): boolean {
@@ -187,6 +192,7 @@ export class Taking {
     if (done.length > 0) this.#strange(done.length)
     if (looked.length === 0) return this.#answer(queue.ack(done))
     const later: Release[] = []
+    let paused = false
     try {
       const prefix = randomBytes(9).toString('base64url')
       const leases = looked.map(({ ready: { id } }, index) => ({
@@ -212,6 +218,7 @@ export class Taking {
           this.#transactions.dueIn(what.laterMs)
         } else if (what === 'paused') {
           later.push({ delivery })
+          paused = true
         } else if (what === 'absent' && !broken(malformed, ready.id) && now() < ready.sentAt + HOLD_MS) {
           // Whoever sent it may still be writing, though its lock ran out.
           later.push({ delivery, delayMs: HOLD_MS })
@@ -230,6 +237,7 @@ export class Taking {
     // Claimed is claimed: an acknowledgement that is lost brings a message that says nothing any more.
     if (done.length > 0) this.#answer(queue.ack(done))
     if (later.length > 0) this.#answer(queue.release(later))
+    if (paused) await this.#parts.lanes.refresh(0)
   }
 
   #strange(count: number): void {

@@ -139,7 +139,19 @@ export class Course {
   /** Whoever waits in line gets a turn, where none is under way. */
   makeRoom(id: string, name: string, gate: Gate): void {
     gate.over(id)
-    for (const queue of gate.queues) if (gate.turn(queue) === undefined) this.giveTurn(gate, queue, name)
+    for (const queue of gate.queues) this.offerTurn(gate, queue, name)
+  }
+
+  /** A turn, if there is none under way, or if that was lost on its way. */
+  offerTurn(gate: Gate, queue: string, name: string): void {
+    const turn = gate.turn(queue)
+    if (turn === undefined) {
+      this.giveTurn(gate, queue, name)
+    } else if (this.now >= turn.at + REMIND_MS) {
+      // The same once more, so that one which is only late keeps its place.
+      const number = gate.repeatTurn(queue, this.now)
+      this.turns.push({ gate: gate.id, queue, name, number, delayMs: 0 })
+    }
   }
 
   giveTurn(gate: Gate, queue: string, name: string, delayMs = 0): void {

@@ -149,10 +149,7 @@ export function readTally(text: string | undefined): Tally {
 export const dueOf = (draft: Draft, now: number, createdAt = now): number =>
   Math.max(
     now,
-    Math.min(
-      draft.dueAt ?? now + draft.delayMs,
-      createdAt + (draft.maxDelayMs ?? Number.POSITIVE_INFINITY),
-    ),
+    Math.min(draft.dueAt ?? now + draft.delayMs, createdAt + (draft.maxDelayMs ?? Number.POSITIVE_INFINITY)),
   )
 
 /** Names the gate of a group: what all of its runs pass. */

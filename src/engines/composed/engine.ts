@@ -8,11 +8,11 @@ import type {
   Entry,
   Filter,
   Hint,
-  Lanes as Selected,
   Lease,
   LeaseAnswer,
   Outcome,
   Page,
+  Lanes as Selected,
   Selector,
   SettleAnswer,
   Settled,
@@ -212,6 +212,7 @@ export class ComposedEngine implements Engine, Hearing {
     await this.#parts.lanes.pause(lanes, paused, HOLD_MS, WAIT_MS)
     // Each claim that begins from here on sees it; those that began before have ended when this has.
     if (paused) await this.#transactions.settled()
+    else this.#parts.hub.resumed()
   }
 
   async list(filter: Filter, cursor?: string): Promise<Page> {

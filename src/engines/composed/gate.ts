@@ -45,7 +45,7 @@ interface Loaded {
   is: 'as read' | 'new' | 'gone'
 }
 
-const PER_PART = 100
+const PER_PART = 50
 // What has become idle is kept for clocks that differ.
 const IDLE_MS = 60_000
 const VERSION = 1
@@ -69,9 +69,9 @@ export class Gate {
   constructor(id: string, text: string | undefined, read: (part: string) => string | undefined) {
     this.id = id
     this.#read = read
-    const stored = text === undefined ? undefined : parsed(text)
-    if (stored?.v !== VERSION) return
-    const { running, began, idleAt, turns, counter, lines, checkAt } = stored as never as Stored
+    const stored = text === undefined ? undefined : readGate(text)
+    if (stored === undefined) return
+    const { running, began, idleAt, turns, counter, lines, checkAt } = stored
     this.#running = running
     this.#began = began
     this.#idleAt = idleAt
@@ -160,7 +160,7 @@ export class Gate {
     return [...new Set(this.#lines.map(({ queue }) => queue))]
   }
 
-  turn(queue: string): Turn | undefined {
+  turn(queue: string): Readonly<Turn> | undefined {
     return this.#turns[queue]
   }
 
@@ -169,6 +169,13 @@ export class Gate {
     this.#changed = true
     this.#turns[queue] = { number: ++this.#counter, at }
     return this.#counter
+  }
+
+  repeatTurn(queue: string, at: number): number {
+    const turn = this.#turns[queue] as Turn
+    turn.at = at
+    this.#changed = true
+    return turn.number
   }
 
   /** There is nothing to have a turn for, or no room. */
@@ -248,8 +255,7 @@ export class Gate {
     const loaded = this.#parts.get(number)
     if (loaded !== undefined) return loaded.places
     const text = this.#read(this.#partId(number))
-    const stored = text === undefined ? undefined : parsed(text)
-    const places = stored?.v === VERSION ? (stored as never as { places: Place[] }).places : []
+    const places = (text === undefined ? undefined : readPart(text)) ?? []
     this.#parts.set(number, { places, is: 'as read' })
     return places
   }
@@ -257,4 +263,21 @@ export class Gate {
   #partId(number: number): string {
     return `${this.id}.${number}`
   }
+}
+
+/** Undefined for what is no such document. */
+export function readGate(text: string): Stored | undefined {
+  const json = parsed(text)
+  if (json?.v !== VERSION) return undefined
+  const stored = json as never as Stored
+  const lists = [stored.running, stored.began, stored.lines]
+  const numbers = [stored.idleAt, stored.counter, stored.checkAt]
+  const whole =
+    lists.every(Array.isArray) && numbers.every(Number.isFinite) && typeof stored.turns === 'object'
+  return whole ? stored : undefined
+}
+
+export function readPart(text: string): Place[] | undefined {
+  const json = parsed(text)
+  return json?.v === VERSION && Array.isArray(json.places) ? (json.places as Place[]) : undefined
 }

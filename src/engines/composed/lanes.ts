@@ -128,10 +128,7 @@ export class Lanes {
 
   #checkHeld(held: Held): void {
     if (held.leftMs() >= this.#tasks.callMs) return
-    throw new DeferqError(
-      'STORE_UNAVAILABLE',
-      'The lock of the lanes was lost before they could be written.',
-    )
+    throw new DeferqError('STORE_UNAVAILABLE', 'The lock of the lanes was lost before they could be written.')
   }
 }
 

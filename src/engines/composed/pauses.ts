@@ -14,5 +14,7 @@ export function readPaused(text: Read): Lanes[] {
 export const isSame = (a: Lanes, b: Lanes): boolean =>
   'queue' in a ? 'queue' in b && a.queue === b.queue : 'name' in b && a.name === b.name
 
-export const isPaused = (paused: readonly Lanes[], { queue, name }: { queue: string; name: string }): boolean =>
-  paused.some((lanes) => ('queue' in lanes ? lanes.queue === queue : lanes.name === name))
+export const isPaused = (
+  paused: readonly Lanes[],
+  { queue, name }: { queue: string; name: string },
+): boolean => paused.some((lanes) => ('queue' in lanes ? lanes.queue === queue : lanes.name === name))

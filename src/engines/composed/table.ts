@@ -1,9 +1,10 @@
 // The documents that a step works on: read as they are asked for, and written back where they were changed.
+import type { Lanes } from '../../engine.ts'
 import { KEY_LENGTH } from '../../engine.ts'
 import type { Read, Write } from '../../keyed.ts'
 import type { Names, Run, Slot } from './documents.ts'
 import { readAside, readSlot, SET_ASIDE_MS, writeAside, writeSlot } from './documents.ts'
-import { Gate } from './gate.ts'
+import { Gate, readGate, readPart } from './gate.ts'
 import { isPaused, readPaused } from './pauses.ts'
 
 /** What was read, by its name in the store. */
@@ -20,6 +21,7 @@ export class Table {
   readonly #names: Names
   readonly #slots = new Map<string, Slot>()
   readonly #asides = new Map<string, Run | undefined>()
+  #paused: readonly Lanes[] | undefined
   readonly #gates = new Map<string, Gate>()
   readonly #changed = new Set<string>()
   /** How often something was changed or found damaged; none: there is nothing to write. */
@@ -65,14 +67,15 @@ export class Table {
   paused(lane: { queue: string; name: string }): boolean {
     const name = this.#names.paused()
     if (!this.#loaded.has(name)) this.missing.add(PAUSED)
-    return isPaused(readPaused(this.#loaded.get(name)), lane)
+    this.#paused ??= readPaused(this.#loaded.get(name))
+    return isPaused(this.#paused, lane)
   }
 
   /** What the runs of a group pass; whoever asks for it may change it. */
   gate(id: string): Gate {
     let gate = this.#gates.get(id)
     if (gate !== undefined) return gate
-    gate = new Gate(id, this.#document(id), (part) => this.#document(part))
+    gate = new Gate(id, this.#document(id, readGate), (part) => this.#document(part, readPart))
     this.#gates.set(id, gate)
     return gate
   }
@@ -159,18 +162,22 @@ export class Table {
       for (const part of gate.documents(now)) {
         const name = this.#names.gate(part.id)
         if (part.value === undefined) removals.push(name)
-        else writes.push({ key: name, value: part.value, ...(part.ttlMs === undefined ? {} : { ttlMs: part.ttlMs }) })
+        else
+          writes.push({
+            key: name,
+            value: part.value,
+            ...(part.ttlMs === undefined ? {} : { ttlMs: part.ttlMs }),
+          })
       }
     }
-    return { writes, removals }
+    const written = new Set(writes.map(({ key }) => key))
+    return { writes, removals: removals.filter((name) => !written.has(name)) }
   }
 
-  #document(id: string): string | undefined {
+  #document(id: string, read: (text: string) => unknown): string | undefined {
     const name = this.#names.gate(id)
     if (!this.#loaded.has(name)) this.missing.add(id)
-    const text = this.#loaded.get(name)
-    if (typeof text === 'symbol') this.malformed.push({ id, reason: 'the document of a group can’t be read; it begins anew' })
-    return typeof text === 'string' ? text : undefined
+    return this.#parse(name, id, (text) => (read(text) === undefined ? undefined : text))
   }
 
   #setAside(run: Run): void {

@@ -207,7 +207,8 @@ export class Transactions {
       ...turns.map(({ turn, lane }) => turnMessage(turn, lanes.queueOf(lane))),
       ...timerMessages(timers, timersQueue, step.now),
     ]
-    for (let at = 0; at < messages.length; at += MAX_BATCH) await queue.publish(messages.slice(at, at + MAX_BATCH))
+    for (let at = 0; at < messages.length; at += MAX_BATCH)
+      await queue.publish(messages.slice(at, at + MAX_BATCH))
   }
 
   /** Nobody waits for it: the answer stands. */
@@ -241,7 +242,8 @@ const turnsOf = ({ queue, name }: { queue: string; name: string }): Lane => ({
 })
 
 /** Parts of a line are under the lock of their gate. */
-const lockedAs = (id: string): string => (id.startsWith('@') ? id.slice(0, GATE_LENGTH) : id.slice(0, KEY_LENGTH))
+const lockedAs = (id: string): string =>
+  id.startsWith('@') ? id.slice(0, GATE_LENGTH) : id.slice(0, KEY_LENGTH)
 
 /** With time to spare for the write itself: a lock that ran out while this process was frozen may be another's by now. */
 function checkHeld(held: readonly Held[], spareMs: number): void {

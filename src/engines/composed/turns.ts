@@ -21,8 +21,7 @@ import { HOLD_MS } from './transactions.ts'
 
 /** Moved into their lines at once, so that a long queue of one group keeps others from their turn for a short time only. */
 export const INTAKE = 200
-/** A turn that was not taken so long after it could be had was lost by its broker. */
-const LOST_MS = 60_000
+const SOME = 5
 /** A full group is looked at this often: one of those that run may have lost its way here. */
 const CHECK_MS = 60_000
 /** Not a number of any turn: asks to see whether those that run still do. */
@@ -74,12 +73,7 @@ function arrive(step: Step, { id, ticket, sentAt, place }: Ready, { queue, name 
   if (place === undefined) return
   const gate = step.table.gate(place.gate)
   gate.push([id, ticket, sentAt], queue, place.priority, place.front)
-  const turn = gate.turn(queue)
-  if (turn === undefined) return step.giveTurn(gate, queue, name)
-  if (step.now <= turn.at + LOST_MS) return
-  // The same once more, so that one which is only late keeps its place.
-  turn.at = step.now
-  step.turns.push({ gate: gate.id, queue, name, number: turn.number, delayMs: 0 })
+  step.offerTurn(gate, queue, name)
 }
 
 /** Claims from the lines of the groups whose turn it is, one of each in turn, as far as their limits let them. */
@@ -130,7 +124,8 @@ async function candidates(
       const gate = step.table.gate(id)
       const room = gate.room(want.limits?.[name] ?? {}, step.now)
       if (number !== CHECK || room > 0) {
-        const count = Math.max(0, Math.min(each, room))
+        // Some in line may not want to run any more.
+        const count = room > 0 ? Math.max(SOME, Math.min(each, room)) : 0
         return gate.first(queue, count).map(([run]) => run.slice(0, KEY_LENGTH))
       }
       const lost = gate.running.filter((run) => step.table.find(run)?.status !== 'running')
@@ -228,8 +223,7 @@ class Round {
       gate.endTurn(queue)
     } else if (opensAt === Number.POSITIVE_INFINITY) {
       gate.endTurn(queue)
-      if (gate.checks(now, CHECK_MS))
-        turns.push({ gate: id, queue, name, number: CHECK, delayMs: CHECK_MS })
+      if (gate.checks(now, CHECK_MS)) turns.push({ gate: id, queue, name, number: CHECK, delayMs: CHECK_MS })
     } else {
       step.giveTurn(gate, queue, name, opensAt - now)
       if (opensAt > now) this.laterMs.push(opensAt - now)
