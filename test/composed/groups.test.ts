@@ -6,7 +6,7 @@ import { newKey, newRun } from '../../src/testing/scene.ts'
 import { MemoryBroker, MemoryTransport } from '../../src/transports/memory.ts'
 import type { Answer, Delivery, Outgoing } from '../../src/transports/transport.ts'
 import type { MemoryPlace } from './memory.ts'
-import { memoryPlace, newPrefix } from './memory.ts'
+import { memoryPlace } from './memory.ts'
 
 const policy = { maxAttempts: 50, resultTtlMs: 0, staleTtlMs: 0, failureTtlMs: 0, retentionMs: 1_000 }
 const draft = (more: Partial<Draft> = {}, key = newKey()): Draft => ({
@@ -244,6 +244,19 @@ test('a rate leaves its gate no longer than it looks back', async () => {
   expect(gatesOf(place)).toEqual([])
 })
 
+test('a gate that nothing came after is cleared away where the store does not do it', async () => {
+  const place = memoryPlace()
+  let past = 0
+  const engine = kept(await place.connect({ now: () => Date.now() + past, queue: new MemoryTransport() }))
+  const limits = { job: { rate: { max: 1, perMs: 5_000 } } }
+  await engine.admit([draft()])
+  await engine.settle((await engine.claim(want({ limits }))).claimed.map(completed))
+  expect(gatesOf(place)).toHaveLength(1)
+  past = 601_000
+  await engine.sweep(10)
+  expect(gatesOf(place)).toEqual([])
+})
+
 test('whatever happens to runs: the gates hold exactly those that run, and in the end all have run', async () => {
   for (let seed = 1; seed <= 12; seed++) await mess(seed)
 }, 30_000)
@@ -321,6 +334,8 @@ async function mess(seed: number): Promise<void> {
     if (round % 40 === 39) place.advance(31_000)
   }
   expect((await any().count()).lanes, `left of ${seed}`).toEqual([])
+  const left = await place.queue.depth(['q0', 'q1'].map((queue) => `${place.prefix}.q.${queue}.job.turns`))
+  for (const { ready, reserved } of left) expect(ready + (reserved ?? 0), `turns left of ${seed}`).toBe(0)
   expect(gatesOf(place)).toEqual([])
   for (const engine of engines) await engine.close()
 }
@@ -368,20 +383,18 @@ test('a gate that can’t be read is set aside and told; other groups go on, and
 })
 
 test('a pause is seen by those who were at it: what they had in hand goes back, and comes again', async () => {
-  const prefix = newPrefix()
-  const place = memoryPlace({ prefix })
-  const [one, two] = [kept(await place.connect()), kept(await place.connect())]
-  await one.admit([draft(), draft({ group: undefined } as never)])
-  // Its knowledge of the lanes is a moment old, and says nothing of a pause.
-  expect((await two.claim(want({ names: ['other'] }))).claimed).toEqual([])
-  await one.pause({ name: 'job' }, true)
-  expect((await two.claim(want())).claimed).toEqual([])
-  await one.pause({ name: 'job' }, false)
-  const claimed: Claimed[] = []
-  await vi.waitFor(async () => {
-    claimed.push(...(await two.claim(want())).claimed)
-    expect(claimed).toHaveLength(2)
-  })
+  for (const group of ['a', undefined]) {
+    const place = memoryPlace()
+    const [one, two] = [kept(await place.connect()), kept(await place.connect())]
+    const { group: _, ...plain } = draft()
+    await one.admit([group === undefined ? plain : { ...plain, group }])
+    // Its knowledge of the lanes is a moment old, and says nothing of a pause.
+    expect((await two.claim(want({ names: ['other'] }))).claimed).toEqual([])
+    await one.pause({ name: 'job' }, true)
+    expect((await two.claim(want())).claimed).toEqual([])
+    await one.pause({ name: 'job' }, false)
+    await vi.waitFor(async () => expect((await two.claim(want())).claimed).toHaveLength(1))
+  }
 })
 
 test('a pause answers once the claims that had begun have ended', async () => {
@@ -398,7 +411,7 @@ test('a pause answers once the claims that had begun have ended', async () => {
   const place = memoryPlace({ now: Date.now })
   const engine = kept(await place.connect({ queue }))
   const other = kept(await place.connect({ queue: new MemoryTransport({ broker }) }))
-  await engine.admit([draft({ group: undefined } as never)])
+  await engine.admit([(({ group: _, ...plain }) => plain)(draft())])
   queue.holds = true
   const claiming = engine.claim(want())
   await vi.waitFor(() => expect(holding).toBeDefined())

@@ -19,6 +19,8 @@ import { Watch } from './watch.ts'
 
 // Only for as long as a claim takes: what runs is in the care of its lease, not of the broker.
 export const VISIBILITY_MS = 60_000
+// A whole group waits for its turn to come back from a worker that died; one that comes back too soon is harmless.
+const TURN_VISIBILITY_MS = 20_000
 // A worker that is never idle learns of new lanes at this pace; an idle one at each look.
 const LANES_MS = 1_000
 const MOST_ROUNDS = 10
@@ -177,7 +179,8 @@ export class Taking {
     const { lanes, queue } = this.#parts
     const queues = lanes.wanted(want, kinds)
     if (queues.length === 0) return []
-    return queue.reserve({ queues, limit, visibilityMs: VISIBILITY_MS })
+    const visibilityMs = kinds.includes('turns') ? TURN_VISIBILITY_MS : VISIBILITY_MS
+    return queue.reserve({ queues, limit, visibilityMs })
   }
 
   async #decide(want: Want, deliveries: readonly Delivery[], claims: Claims): Promise<void> {

@@ -47,10 +47,13 @@ export const isLive = (run: Run): boolean => !isEnded(run.status)
 export class Names {
   readonly #prefix: string
   readonly #pattern: RegExp
+  readonly #gatePattern: RegExp
 
   constructor(prefix: string) {
     this.#prefix = prefix
-    this.#pattern = new RegExp(`(?:^|:)${prefix.replaceAll('.', '\\.')}\\.[kr]\\.[0-9a-f]+$`)
+    const start = `(?:^|:)${prefix.replaceAll('.', '\\.')}\\.`
+    this.#pattern = new RegExp(`${start}[kr]\\.[0-9a-f]+$`)
+    this.#gatePattern = new RegExp(`${start}g\\.([0-9a-f]+)$`)
   }
 
   slot(key: string): string {
@@ -85,6 +88,12 @@ export class Names {
 
   lock(key: string): string {
     return `${this.#prefix}.lock.${key}`
+  }
+
+  /** Whose gate lies under this key of the store, if it is one. */
+  gateAt(key: string): string | undefined {
+    const found = this.#gatePattern.exec(key)?.[1]
+    return found === undefined ? undefined : `@${found}`
   }
 
   holdsRuns(key: string): boolean {

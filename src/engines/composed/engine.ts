@@ -34,7 +34,7 @@ import type { Hearing } from './hub.ts'
 import { hubOf } from './hub.ts'
 import { Lanes } from './lanes.ts'
 import type { Lock } from './lock.ts'
-import { expiredIn, keysOf, list } from './overview.ts'
+import { expiredIn, idleGatesIn, keysOf, list } from './overview.ts'
 import { readPaused } from './pauses.ts'
 import { sweep } from './sweep.ts'
 import { SHARDS, Tallies } from './tally.ts'
@@ -266,6 +266,13 @@ export class ComposedEngine implements Engine, Hearing {
     if (tasks.forgets || !tasks.scannable || now() < this.#clearAt) return 0
     this.#clearAt = now() + CLEAR_MS
     const ids = await expiredIn(tasks, names, now())
+    const gates = await idleGatesIn(tasks, names, now())
+    for (let at = 0; at < gates.length; at += KEYS_AT_ONCE) {
+      const some = gates.slice(at, at + KEYS_AT_ONCE)
+      await this.#transactions.run({ of: some, counted: false }, (step) => {
+        for (const id of some) step.table.gate(id).touch()
+      })
+    }
     let cleared = 0
     for (let at = 0; at < ids.length; at += KEYS_AT_ONCE) {
       const some = ids.slice(at, at + KEYS_AT_ONCE)

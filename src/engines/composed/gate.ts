@@ -199,6 +199,11 @@ export class Gate {
     this.#changed = true
   }
 
+  /** Writes it anew, or clears it away if it is idle. */
+  touch(): void {
+    this.#changed = true
+  }
+
   /** What is to be written; the parts of the line before what leads to them. */
   documents(now: number): Part[] {
     if (!this.#changed) return []
