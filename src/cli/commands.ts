@@ -8,10 +8,11 @@ import type { Flags } from './flags.ts'
 import { HELP_FLAGS } from './flags.ts'
 import { flagLines, twoColumns } from './help.ts'
 import { LOOKING } from './looking.ts'
+import { PAUSING } from './pausing.ts'
 import { QUEUE } from './queue.ts'
 import { DEFAULT_URL } from './url.ts'
 
-const all = [...DISPATCHING, ...LOOKING, ...ENDING, ...QUEUE, ...DEMO]
+const all = [...DISPATCHING, ...LOOKING, ...ENDING, ...PAUSING, ...QUEUE, ...DEMO]
 const ORDER = [
   'dispatch',
   'status',
@@ -21,6 +22,9 @@ const ORDER = [
   'cancel',
   'invalidate',
   'retry',
+  'pause',
+  'resume',
+  'drain',
   'queue',
   'demo',
 ]

@@ -23,7 +23,17 @@ const LAYERS = {
     peers: true,
   },
 }
-const BASE = ['task', 'checks', 'errors', 'fingerprint', 'time', 'value', 'decode', 'heap']
+const BASE = [
+  'task',
+  'checks',
+  'checks-contention',
+  'errors',
+  'fingerprint',
+  'time',
+  'value',
+  'decode',
+  'heap',
+]
 // Besides the contract itself, what wraps any engine.
 const CONTRACT = ['engine', 'endings', 'offload', 'keyed', 'parts']
 const FOLDERS = {
