@@ -1,4 +1,5 @@
 // Several workers at the runs of a few groups over real servers: no limit is ever exceeded, each run begins once, and all end.
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import type { Claimed, Draft, Engine } from '../../src/engine.ts'
 import type { Factory } from '../../src/testing/index.ts'
@@ -11,6 +12,7 @@ import { redisApart, redisKeyv, redisLock, serverFactory } from './servers.ts'
 const policy = { maxAttempts: 3, resultTtlMs: 0, staleTtlMs: 0, failureTtlMs: 0, retentionMs: 60_000 }
 const GROUPS = ['a', 'b', 'c']
 const LIMIT = 2
+const WORK_MS = 5
 
 const draft = (group: string): Draft => ({
   id: newKey() + newRun(),
@@ -40,7 +42,6 @@ async function churn(factory: Factory, each: number): Promise<void> {
   const limits = { job: { running: LIMIT } }
   const want = { names: ['job'], limit: 2, leaseMs: 30_000, limits }
   const end = performance.now() + 15_000
-  const from = performance.now()
   async function work(engine: Engine): Promise<void> {
     while (begun.length < drafts.length && performance.now() < end) {
       const { claimed } = await engine.claim(want)
@@ -48,7 +49,8 @@ async function churn(factory: Factory, each: number): Promise<void> {
         begun.push(each.entry.id)
         count(each, 1)
       }
-      // Another may begin in the moment in which the end is answered; so it is counted before.
+      await sleep(WORK_MS)
+      // Another may begin before the end is answered, so it is counted before it is told.
       for (const each of claimed) count(each, -1)
       await engine.settle(
         claimed.map(({ entry: { id }, token }) => ({ id, token, kind: 'completed', result: '1' })),
@@ -56,11 +58,29 @@ async function churn(factory: Factory, each: number): Promise<void> {
     }
   }
   await Promise.all(engines.map(work))
-  const ms = performance.now() - from
   expect(begun.toSorted()).toEqual(drafts.map(({ id }) => id).toSorted())
   for (const group of GROUPS) expect(most.get(group)).toBeLessThanOrEqual(LIMIT)
   expect((await (engines[1] as Engine).count()).lanes).toEqual([])
   for (const engine of engines) await engine.close()
   await harness.close()
-  console.log(`${Math.round((1_000 * drafts.length) / ms)} runs/s`)
 }
+
+test('over the Redis transport', async () => {
+  const url = redisApart()
+  const queue = () => new RedisTransport({ url })
+  const parts = { tasks: () => redisKeyv(url), lock: () => redisLock(url), queue }
+  await churn(
+    serverFactory('Redis', () => parts),
+    60,
+  )
+})
+
+test('over RabbitMQ', async () => {
+  const [url, broker] = [redisApart(), await sharedUrlOnDemand('rabbitmq')]
+  const queue = () => new RabbitmqTransport({ url: broker })
+  const parts = { tasks: () => redisKeyv(url), lock: () => redisLock(url), queue }
+  await churn(
+    serverFactory('RabbitMQ', () => parts),
+    40,
+  )
+}, 60_000)
