@@ -270,7 +270,7 @@ export class ComposedEngine implements Engine, Hearing {
     for (let at = 0; at < gates.length; at += KEYS_AT_ONCE) {
       const some = gates.slice(at, at + KEYS_AT_ONCE)
       await this.#transactions.run({ of: some, counted: false }, (step) => {
-        for (const id of some) step.table.gate(id).touch()
+        for (const id of some) step.table.gate(id).clear(step.now)
       })
     }
     let cleared = 0

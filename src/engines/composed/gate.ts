@@ -65,6 +65,7 @@ export class Gate {
   #lines: Line[] = []
   #checkAt = 0
   #changed = false
+  #cleared = false
 
   constructor(id: string, text: string | undefined, read: (part: string) => string | undefined) {
     this.id = id
@@ -199,13 +200,14 @@ export class Gate {
     this.#changed = true
   }
 
-  /** Writes it anew, or clears it away if it is idle. */
-  touch(): void {
-    this.#changed = true
+  /** Removes it, if nothing depends on it any more. */
+  clear(now: number): void {
+    this.#cleared = this.#isIdle && this.#idleAt <= now
   }
 
   /** What is to be written; the parts of the line before what leads to them. */
   documents(now: number): Part[] {
+    if (this.#cleared) return [{ id: this.id }]
     if (!this.#changed) return []
     const documents: Part[] = []
     const gone: Part[] = []
@@ -214,8 +216,6 @@ export class Gate {
       if (is === 'gone') gone.push({ id })
       else if (is === 'new') documents.push({ id, value: JSON.stringify({ v: VERSION, places }) })
     }
-    const idle = this.#running.length === 0 && this.#lines.length === 0
-    if (idle && this.#idleAt <= now) return [...documents, { id: this.id }, ...gone]
     const value: Stored & { v: number } = {
       v: VERSION,
       running: this.#running,
@@ -227,8 +227,13 @@ export class Gate {
       checkAt: this.#checkAt,
     }
     const gate: Part = { id: this.id, value: JSON.stringify(value) }
-    if (idle) gate.ttlMs = this.#idleAt - now + IDLE_MS
+    // In the same write as the runs that have passed it, so never removed at once.
+    if (this.#isIdle) gate.ttlMs = Math.max(0, this.#idleAt - now) + IDLE_MS
     return [...documents, gate, ...gone]
+  }
+
+  get #isIdle(): boolean {
+    return this.#running.length === 0 && this.#lines.length === 0
   }
 
   #line(queue: string, priority: number, front: boolean): Line {
