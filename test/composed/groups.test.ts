@@ -229,6 +229,39 @@ test('a line of a thousand: in order, each once, in documents of bounded size, a
   expect(gatesOf(place)).toMatchObject([{ running: [], lines: [], turns: {} }])
 })
 
+test('a limit that is raised or taken away counts within a minute', async () => {
+  const day = 86_400_000
+  for (const [low, high] of [
+    [{ running: 1 }, { running: 3 }],
+    [{ rate: { max: 1, perMs: day } }, undefined],
+    [{ rate: { max: 1, perMs: day } }, { rate: { max: 3, perMs: day } }],
+  ]) {
+    const place = memoryPlace()
+    const engine = kept(await place.connect())
+    await engine.admit([draft(), draft(), draft()])
+    const { claimed, nextDueMs } = await engine.claim(want({ limits: { job: low ?? {} }, leaseMs: day }))
+    expect(claimed).toHaveLength(1)
+    if (low?.rate !== undefined) expect(nextDueMs).toBe(day)
+    place.advance(60_001)
+    expect((await engine.claim(want({ limits: { job: high ?? {} } }))).claimed).toHaveLength(2)
+  }
+})
+
+test('a rate that opens much later than a minute opens when it should', async () => {
+  const place = memoryPlace()
+  const engine = kept(await place.connect())
+  const limits = { job: { rate: { max: 1, perMs: 600_000 } } }
+  await engine.admit([draft(), draft()])
+  const first = (await engine.claim(want({ limits, leaseMs: 3_600_000 }))).claimed
+  expect(first).toHaveLength(1)
+  for (let minute = 1; minute < 10; minute++) {
+    place.advance(60_000)
+    expect((await engine.claim(want({ limits }))).claimed, `minute ${minute}`).toEqual([])
+  }
+  place.advance(60_001)
+  expect((await engine.claim(want({ limits }))).claimed).toHaveLength(1)
+})
+
 test('a gate that nothing came after is cleared away where the store does not do it', async () => {
   const place = memoryPlace()
   let past = 0

@@ -60,8 +60,10 @@ export class Taking {
   async #take(want: Want, kept: readonly Delivery[]): Promise<Claims> {
     const { lanes } = this.#parts
     const claims: Claims = { claimed: [] }
-    const lined = kept.filter((each) => this.#isLined(each))
-    const others = kept.filter((each) => !this.#isLined(each))
+    this.#giveBack(kept.filter(({ queue }) => lanes.laneOf(queue) === undefined))
+    const known = kept.filter(({ queue }) => lanes.laneOf(queue) !== undefined)
+    const lined = known.filter((each) => this.#isLined(each))
+    const others = known.filter((each) => !this.#isLined(each))
     const takes = [
       () => this.#takeTurns(want, lined.splice(0), claims),
       () => this.#takeReady(want, others.splice(0), claims),
@@ -147,7 +149,7 @@ export class Taking {
     if (done.length > 0) this.#answer(this.#parts.queue.ack(done))
     if (back.length === 0) return
     this.#giveBack(back)
-    // Their lanes were paused a moment ago.
+    // Their lanes may have been paused a moment ago.
     await this.#parts.lanes.refresh(0)
   }
 
@@ -186,15 +188,21 @@ export class Taking {
   async #decide(want: Want, deliveries: readonly Delivery[], claims: Claims): Promise<void> {
     const { queue, timersQueue, hub, now } = this.#parts
     const looked: Looked[] = []
+    const later: Release[] = []
     const done: Delivery[] = []
     for (const delivery of deliveries) {
       const ready = readReady(delivery)
       if (ready === undefined) done.push(delivery)
+      // A run of a group begins by its gate alone: its lane is not known just now.
+      else if (ready.place !== undefined) later.push({ delivery })
       else looked.push({ delivery, ready })
     }
     if (done.length > 0) this.#strange(done.length)
-    if (looked.length === 0) return this.#answer(queue.ack(done))
-    const later: Release[] = []
+    if (looked.length === 0) {
+      this.#answer(queue.ack(done))
+      this.#answer(queue.release(later))
+      return
+    }
     let paused = false
     try {
       const prefix = randomBytes(9).toString('base64url')
@@ -234,7 +242,7 @@ export class Taking {
       }
       if (malformed.length > 0) claims.malformed = [...(claims.malformed ?? []), ...malformed]
     } catch (error) {
-      this.#giveBack([...looked.map(({ delivery }) => delivery), ...done])
+      this.#giveBack([...looked, ...later].map(({ delivery }) => delivery).concat(done))
       throw error
     }
     // Claimed is claimed: an acknowledgement that is lost brings a message that says nothing any more.

@@ -22,7 +22,7 @@ import { HOLD_MS } from './transactions.ts'
 /** Moved into their lines at once, so that a long queue of one group keeps others from their turn for a short time only. */
 export const INTAKE = 200
 const SOME = 5
-/** A full group is looked at this often: one of those that run may have lost its way here. */
+/** A full group is looked at this often: a limit may have been raised, or one of those that run have lost its way here. */
 const CHECK_MS = 60_000
 /** Not a number of any turn: asks to see whether those that run still do. */
 const CHECK = 0
@@ -33,7 +33,6 @@ interface Turn extends TurnTaken {
 }
 
 interface Arrival {
-  delivery: Delivery
   ready: Ready
   lane: Lane
 }
@@ -41,6 +40,7 @@ interface Arrival {
 /** What is to be done with the messages. */
 export interface Handled {
   done: Delivery[]
+  /** Of a lane that is paused, or that is not known just now. */
   back: Delivery[]
   /** None of ours. */
   strange: number
@@ -53,12 +53,17 @@ export async function lineUp(
   deliveries: readonly Delivery[],
 ): Promise<Handled> {
   const arrivals: Arrival[] = []
-  let strange = 0
+  const handled: Handled = { done: [], back: [], strange: 0 }
   for (const delivery of deliveries) {
     const lane = lanes.laneOf(delivery.queue)
     const ready = readReady(delivery)
-    if (lane !== undefined && ready?.place !== undefined) arrivals.push({ delivery, lane, ready })
-    else strange++
+    if (lane === undefined) {
+      handled.back.push(delivery)
+      continue
+    }
+    handled.done.push(delivery)
+    if (ready?.place === undefined) handled.strange++
+    else arrivals.push({ lane, ready })
   }
   const gates = new Set(arrivals.map(({ ready }) => ready.place?.gate as string))
   if (gates.size > 0) {
@@ -66,7 +71,7 @@ export async function lineUp(
       for (const { ready, lane } of arrivals) arrive(step, ready, lane)
     })
   }
-  return { done: [...deliveries], back: [], strange }
+  return handled
 }
 
 function arrive(step: Step, { id, ticket, sentAt, place }: Ready, { queue, name }: Lane): void {
@@ -89,10 +94,13 @@ export async function serve(
   for (const delivery of deliveries) {
     const lane = parts.lanes.laneOf(delivery.queue)
     const turn = readTurn(delivery)
-    if (lane !== undefined && turn !== undefined) turns.push({ ...turn, delivery, lane })
-    else {
+    if (lane === undefined) {
+      handled.back.push(delivery)
+    } else if (turn === undefined) {
       handled.done.push(delivery)
       handled.strange++
+    } else {
+      turns.push({ ...turn, delivery, lane })
     }
   }
   if (turns.length === 0) return handled
@@ -225,7 +233,8 @@ class Round {
       gate.endTurn(queue)
       if (gate.checks(now, CHECK_MS)) turns.push({ gate: id, queue, name, number: CHECK, delayMs: CHECK_MS })
     } else {
-      step.giveTurn(gate, queue, name, opensAt - now)
+      // Another may come with a higher limit.
+      step.giveTurn(gate, queue, name, Math.min(CHECK_MS, opensAt - now))
       if (opensAt > now) this.laterMs.push(opensAt - now)
     }
   }
