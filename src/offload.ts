@@ -250,6 +250,6 @@ const withParent = (entry: Entry, value: string): Entry =>
   entry.parent === undefined ? entry : { ...entry, parent: { ...entry.parent, value } }
 
 function ttlOf(policy: Policy | undefined): number {
-  const { resultTtlMs = 0, staleTtlMs = 0, retentionMs = 0 } = policy ?? {}
-  return resultTtlMs + staleTtlMs + retentionMs + GRACE_MS
+  const { resultTtlMs = 0, staleTtlMs = 0, retentionMs = 0, everyMs = 0 } = policy ?? {}
+  return Math.max(resultTtlMs, everyMs) + staleTtlMs + retentionMs + GRACE_MS
 }

@@ -269,7 +269,7 @@ test('what somebody else put into a queue of deferq is dropped and told', async 
   for (const queue of [`${place.prefix}.q.default.job`, `${place.prefix}.timers`])
     await other.publish([{ queue, body: Buffer.from('who is this?') }])
   expect((await engine.claim(want)).claimed).toHaveLength(1)
-  expect(await engine.sweep(10)).toEqual({ requeued: [], failed: [], expired: 0 })
+  expect(await engine.sweep(10)).toEqual({ requeued: [], failed: [], abandoned: [], expired: 0 })
   await vi.waitFor(() => expect(hints).toContainEqual(expect.objectContaining({ kind: 'trouble' })))
 })
 

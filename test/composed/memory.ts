@@ -12,6 +12,8 @@ export const newPrefix = (): string => `t${randomBytes(6).toString('hex')}`
 export interface MemoryPlace {
   map: Map<string, unknown>
   prefix: string
+  /** A look into the broker that all engines share. */
+  queue: MemoryTransport
   /** Engines that share everything but their connections. */
   connect(parts?: Partial<ComposedOptions>): Promise<Engine>
   advance(ms: number): void
@@ -26,6 +28,7 @@ export function memoryPlace(parts: Partial<ComposedOptions> = {}): MemoryPlace {
   return {
     map,
     prefix,
+    queue: new MemoryTransport({ broker }),
     async connect(more) {
       const tasks = new Keyv({ store: map })
       const engine = composed({

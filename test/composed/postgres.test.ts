@@ -25,7 +25,8 @@ const factory = serverFactory('composed of @keyv/postgres and redlock', () => ({
 
 describe.concurrent('conformance', () => {
   // The rest waits for the clock, and says nothing that the other stores don't.
-  for (const { name, run } of conformance(factory)) if (/: (admit|claim|races): /.test(name)) test(name, run)
+  for (const { name, run } of conformance(factory))
+    if (/: (admit|claim|duplicates|attended|flow|races): /.test(name)) test(name, run)
 })
 
 afterAll(() => held?.last.close())

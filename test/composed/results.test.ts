@@ -6,6 +6,7 @@ import { DeferQ, task, Worker } from '../../src/index.ts'
 import { Offload } from '../../src/offload.ts'
 import type { Factory } from '../../src/testing/index.ts'
 import { conformance } from '../../src/testing/index.ts'
+import { newKey, newRun } from '../../src/testing/scene.ts'
 
 for (const above of [0, 64, 1_000]) {
   const factory: Factory = {
@@ -67,6 +68,32 @@ test('a large result lies in the store with a time to live, a small one with its
   expect((await deferq.list({ status: 'completed' })).receipts[0]).toMatchObject({ result: { text: LARGE } })
   expect(await deferq.run('big', { text: 'short' })).toEqual({ text: 'short' })
   expect(map.size).toBe(1)
+})
+
+test('a large result of a throttled run is kept for its whole window', async () => {
+  const map = new Map<string, string>()
+  const engine = new Offload(new MemoryEngine(), { store: new Keyv({ store: map }), above: 64 })
+  const hour = 3_600_000
+  const policy = {
+    maxAttempts: 1,
+    resultTtlMs: 0,
+    staleTtlMs: 0,
+    failureTtlMs: 0,
+    retentionMs: 0,
+    everyMs: hour,
+  }
+  const draft = { name: 'big', queue: 'default', params: '{}', priority: 0, delayMs: 0, policy }
+  const key = newKey()
+  await engine.admit([{ ...draft, id: key + newRun() }])
+  const { claimed } = await engine.claim({ names: ['big'], limit: 1, leaseMs: 30_000 })
+  await engine.settle(
+    claimed.map(({ entry: { id }, token }) => ({ id, token, kind: 'completed', result: LARGE })),
+  )
+  const [stored] = map.values()
+  expect(JSON.parse(stored as string).expires).toBeGreaterThan(Date.now() + hour)
+  const [again] = await engine.admit([{ ...draft, id: key + newRun() }])
+  expect(again).toMatchObject({ outcome: 'hit', entry: { result: LARGE } })
+  await engine.close()
 })
 
 test('a value that has gone is a miss for a dispatch, and TASK_NOT_FOUND for its id; never undefined', async () => {

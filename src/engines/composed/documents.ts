@@ -1,5 +1,6 @@
 // What lies in the Keyv store of tasks: under which names, as which text, and for how long.
-import type { Draft, Entry, FollowUp, Parent, Standing } from '../../engine.ts'
+import { createHash } from 'node:crypto'
+import type { Attended, Draft, Entry, FollowUp, Parent, Standing } from '../../engine.ts'
 import { isEnded } from '../../engine.ts'
 import type { Write } from '../../keyed.ts'
 
@@ -15,12 +16,16 @@ export interface Run extends Entry {
   then?: FollowUp[]
   /** When somebody last wondered why nobody takes it. */
   remindedAt?: number
+  /** `timer` numbers the timers that look whether anybody still asks: another number is out of date. */
+  attended?: Attended & { until: number; timer: number }
 }
 
 /** What stands under a key. `accepted` is the run whose result is fresh or usable; often `run` itself. */
 export interface Slot {
   run?: Run
   accepted?: Run
+  /** Waits behind `run`. */
+  next?: Run
 }
 
 /** Sums since the store began, spread over some documents so that changes seldom meet. */
@@ -42,10 +47,13 @@ export const isLive = (run: Run): boolean => !isEnded(run.status)
 export class Names {
   readonly #prefix: string
   readonly #pattern: RegExp
+  readonly #gatePattern: RegExp
 
   constructor(prefix: string) {
     this.#prefix = prefix
-    this.#pattern = new RegExp(`(?:^|:)${prefix.replaceAll('.', '\\.')}\\.[kr]\\.[0-9a-f]+$`)
+    const start = `(?:^|:)${prefix.replaceAll('.', '\\.')}\\.`
+    this.#pattern = new RegExp(`${start}[kr]\\.[0-9a-f]+$`)
+    this.#gatePattern = new RegExp(`${start}g\\.([0-9a-f]+)$`)
   }
 
   slot(key: string): string {
@@ -65,12 +73,27 @@ export class Names {
     return `${this.#prefix}.lanes`
   }
 
+  paused(): string {
+    return `${this.#prefix}.paused`
+  }
+
+  /** The gate of a group, or a part of its line. */
+  gate(id: string): string {
+    return `${this.#prefix}.g.${id.slice(1)}`
+  }
+
   damaged(key: string): string {
     return `${this.#prefix}.damaged.${key}`
   }
 
   lock(key: string): string {
     return `${this.#prefix}.lock.${key}`
+  }
+
+  /** Whose gate lies under this key of the store, if it is one. */
+  gateAt(key: string): string | undefined {
+    const found = this.#gatePattern.exec(key)?.[1]
+    return found === undefined ? undefined : `@${found}`
   }
 
   holdsRuns(key: string): boolean {
@@ -82,21 +105,24 @@ export class Names {
 export function readSlot(text: string): Slot | undefined {
   const json = parsed(text)
   if (json?.v !== VERSION) return undefined
-  const { run, accepted } = json as { run?: unknown; accepted?: unknown }
+  const { run, accepted, next } = json as { run?: unknown; accepted?: unknown; next?: unknown }
   if (run !== undefined && !isRun(run)) return undefined
-  if (accepted === true) return run === undefined ? undefined : { run, accepted: run }
+  if (next !== undefined && !isRun(next)) return undefined
+  const slot: Slot = { ...(run === undefined ? {} : { run }), ...(next === undefined ? {} : { next }) }
+  if (accepted === true) return run === undefined ? undefined : { ...slot, accepted: run }
   if (accepted !== undefined && !isRun(accepted)) return undefined
-  return { ...(run === undefined ? {} : { run }), ...(accepted === undefined ? {} : { accepted }) }
+  return accepted === undefined ? slot : { ...slot, accepted }
 }
 
 /** What to write for a slot; undefined when nothing is left to keep. */
 export function writeSlot(name: string, slot: Slot, now: number): Write | undefined {
-  const { run, accepted } = slot
+  const { run, accepted, next } = slot
   if (run === undefined && accepted === undefined) return undefined
   const value = JSON.stringify({
     v: VERSION,
     run,
     accepted: accepted !== undefined && accepted === run ? true : accepted,
+    next,
   })
   if (run !== undefined && isLive(run)) return { key: name, value }
   const expiresAt = Math.max(run?.expiresAt ?? 0, accepted?.expiresAt ?? 0)
@@ -119,7 +145,7 @@ export function runsIn(text: string): Run[] {
   const aside = readAside(text)
   if (aside !== undefined) return [aside]
   const slot = readSlot(text)
-  return [...new Set([slot?.run, slot?.accepted])].filter((run) => run !== undefined)
+  return [...new Set([slot?.run, slot?.accepted, slot?.next])].filter((run) => run !== undefined)
 }
 
 export function readTally(text: string | undefined): Tally {
@@ -128,10 +154,22 @@ export function readTally(text: string | undefined): Tally {
   return { totals: { ...totals }, lanes: { ...lanes } }
 }
 
-export const dueOf = (draft: Draft, now: number): number => Math.max(now, draft.dueAt ?? now + draft.delayMs)
+/** Put off no longer than its `maxDelayMs` after the moment of its creation. */
+export const dueOf = (draft: Draft, now: number, createdAt = now): number =>
+  Math.max(
+    now,
+    Math.min(draft.dueAt ?? now + draft.delayMs, createdAt + (draft.maxDelayMs ?? Number.POSITIVE_INFINITY)),
+  )
+
+/** Names the gate of a group: what all of its runs pass. */
+export const gateOf = (name: string, group: string): string =>
+  `@${createHash('sha256')
+    .update(JSON.stringify([name, group]))
+    .digest('hex')
+    .slice(0, 32)}`
 
 export function runOf(draft: Draft, now: number, parent: Parent | undefined): Run {
-  const { id, name, queue, priority, params, policy, extra } = draft
+  const { id, name, queue, priority, params, policy, extra, group, attended } = draft
   return {
     id,
     name,
@@ -145,6 +183,8 @@ export function runOf(draft: Draft, now: number, parent: Parent | undefined): Ru
     params,
     policy: { ...policy },
     ...(extra === undefined ? {} : { extra }),
+    ...(group === undefined ? {} : { group }),
+    ...(attended === undefined ? {} : { attended: { ...attended, until: now + attended.ms, timer: 0 } }),
     ...(parent === undefined ? {} : { parent }),
     ...(draft.then === undefined || draft.then.length === 0 ? {} : { then: [...draft.then] }),
     ticket: 0,
@@ -168,11 +208,12 @@ export function standingOf(run: Run): Standing {
 export function entryOf(run: Run): Entry {
   const entry: Entry = { ...standingOf(run), params: run.params, policy: { ...run.policy } }
   if (run.extra !== undefined) entry.extra = run.extra
+  if (run.group !== undefined) entry.group = run.group
   if (run.parent !== undefined) entry.parent = run.parent
   return entry
 }
 
-function parsed(text: string): Record<string, unknown> | undefined {
+export function parsed(text: string): Record<string, unknown> | undefined {
   try {
     const json: unknown = JSON.parse(text)
     return typeof json === 'object' && json !== null ? (json as Record<string, unknown>) : undefined

@@ -12,6 +12,7 @@ import type {
   LeaseAnswer,
   Outcome,
   Page,
+  Lanes as Selected,
   Selector,
   SettleAnswer,
   Settled,
@@ -25,17 +26,20 @@ import type { Keyed } from '../../keyed.ts'
 import { release, retain } from '../../parts.ts'
 import { sleep } from '../../time.ts'
 import type { Transport } from '../../transports/transport.ts'
+import { Admissions } from './admissions.ts'
+import { caveatsOf } from './caveats.ts'
 import { Taking } from './claims.ts'
 import { entryOf, isLive, Names } from './documents.ts'
 import type { Hearing } from './hub.ts'
 import { hubOf } from './hub.ts'
 import { Lanes } from './lanes.ts'
 import type { Lock } from './lock.ts'
-import { expiredIn, keysOf, list } from './overview.ts'
+import { expiredIn, idleGatesIn, keysOf, list } from './overview.ts'
+import { readPaused } from './pauses.ts'
 import { sweep } from './sweep.ts'
 import { SHARDS, Tallies } from './tally.ts'
 import type { Parts } from './transactions.ts'
-import { Transactions } from './transactions.ts'
+import { HOLD_MS, Transactions, WAIT_MS } from './transactions.ts'
 
 export interface ComposedParts {
   tasks: Keyed
@@ -47,7 +51,6 @@ export interface ComposedParts {
 
 const FLUSH_MS = 1_000
 const KEYS_AT_ONCE = 200
-const MOSTLY_NEW = 0.95
 const CLEAR_MS = 600_000
 
 export class ComposedEngine implements Engine, Hearing {
@@ -55,13 +58,11 @@ export class ComposedEngine implements Engine, Hearing {
   readonly caveats: readonly string[]
   readonly #parts: Parts
   readonly #transactions: Transactions
+  readonly #admissions: Admissions
   readonly #taking: Taking
   readonly #listeners = new Set<(hint: Hint) => void>()
   readonly #closing = new AbortController()
-  /** How many of the last drafts were created, and how often drafts came at all. */
-  #newShare = 0
   #clearAt: number
-  #admissions = 0
   #opening: Promise<void> | undefined
   #closed: Promise<void> | undefined
   #deaf: (() => void) | undefined
@@ -85,6 +86,7 @@ export class ComposedEngine implements Engine, Hearing {
     retain(queue)
     this.caveats = caveatsOf(this.#parts)
     this.#transactions = new Transactions(this.#parts)
+    this.#admissions = new Admissions(this.#parts, this.#transactions)
     this.#taking = new Taking(this.#parts, this.#transactions, this, () => this.#listeners.size > 0)
   }
 
@@ -107,7 +109,7 @@ export class ComposedEngine implements Engine, Hearing {
     const watching = drafts.filter(({ watch }) => watch)
     for (const { id } of watching) hub.watch(id.slice(0, KEY_LENGTH), this)
     try {
-      const verdicts = await this.#admit(drafts)
+      const verdicts = await this.#admissions.admit(drafts)
       for (const [index, { watch }] of drafts.entries()) {
         const { entry } = verdicts[index] as Verdict
         if (watch && (entry.status === 'pending' || entry.status === 'running')) hub.watch(entry.id, this)
@@ -169,9 +171,16 @@ export class ComposedEngine implements Engine, Hearing {
     const { answer: runs } = await this.#transactions.look(keysOfAll(ids.map((id) => ({ id }))), (step) =>
       ids.map((id) => step.read(id)),
     )
-    if (watch)
-      for (const [index, run] of runs.entries())
-        if (run === undefined || !isLive(run)) hub.unwatch(ids[index] as string, this)
+    if (watch) {
+      for (const [index, id] of ids.entries()) {
+        const run = runs[index]
+        const live = run !== undefined && isLive(run)
+        if (live) hub.watch(run.id, this)
+        if (!live || run.id !== id) hub.unwatch(id, this)
+      }
+    }
+    const attended = ids.filter((_, index) => runs[index]?.attended !== undefined)
+    if (attended.length > 0) await this.#attend(attended)
     return runs.map((run) => run && entryOf(run))
   }
 
@@ -198,6 +207,14 @@ export class ComposedEngine implements Engine, Hearing {
     return changed
   }
 
+  async pause(lanes: Selected, paused: boolean): Promise<void> {
+    await this.#ready()
+    await this.#parts.lanes.pause(lanes, paused, HOLD_MS, WAIT_MS)
+    // Each claim that begins from here on sees it; those that began before have ended when this has.
+    if (paused) await this.#transactions.settled()
+    else this.#parts.hub.resumed()
+  }
+
   async list(filter: Filter, cursor?: string): Promise<Page> {
     await this.#ready()
     const { tasks, names, now } = this.#parts
@@ -208,7 +225,9 @@ export class ComposedEngine implements Engine, Hearing {
     await this.#ready()
     const { tasks, names } = this.#parts
     await this.#flush()
-    return Tallies.sum(await tasks.read(Array.from({ length: SHARDS }, (_, shard) => names.tally(shard))))
+    const tallies = Array.from({ length: SHARDS }, (_, shard) => names.tally(shard))
+    const [paused, ...texts] = await tasks.read([names.paused(), ...tallies])
+    return { ...Tallies.sum(texts), paused: readPaused(paused) }
   }
 
   listen(hear: (hint: Hint) => void): () => void {
@@ -223,61 +242,22 @@ export class ComposedEngine implements Engine, Hearing {
     })
   }
 
+  /** Whoever reads a run that ends when nobody asks for it asks for it. */
+  async #attend(ids: readonly string[]): Promise<void> {
+    await this.#transactions.run({ of: keysOfAll(ids.map((id) => ({ id }))), counted: false }, (step) => {
+      for (const id of ids) step.attend(id)
+    })
+  }
+
   /** `announced`: something waits now that did not before. */
   async #settle(outcomes: readonly Outcome[]): Promise<{ answers: SettleAnswer[]; announced: boolean }> {
     if (outcomes.length === 0) return { answers: [], announced: false }
     const settled = await this.#transactions.run({ of: keysOfAll(outcomes) }, (step) => ({
       answers: outcomes.map((outcome) => step.settle(outcome)),
-      announced: step.announcements.size > 0,
+      announced: step.announcements.size + step.turns.length > 0,
     }))
     for (const { id } of outcomes) this.#parts.hub.settled(id)
     return settled
-  }
-
-  /** What changes nothing (a hit, say) is answered after one read; the rest is decided under lock. */
-  async #admit(drafts: readonly Draft[]): Promise<Verdict[]> {
-    // A look is wasted where all is new: then it is left out, but for one time in eight, to learn of a change.
-    const looking = this.#newShare < MOSTLY_NEW || ++this.#admissions % 8 === 0
-    const verdicts = looking ? await this.#lookFirst(drafts) : await this.#decide(drafts)
-    const created = verdicts.filter(({ outcome }) => outcome === 'created').length
-    this.#newShare += 0.2 * (created / Math.max(1, drafts.length) - this.#newShare)
-    return verdicts
-  }
-
-  #decide(drafts: readonly Draft[]): Promise<Verdict[]> {
-    return this.#transactions.run({ of: drafts.map(({ id }) => id) }, (step) =>
-      drafts.map((draft) => step.admit(draft)),
-    )
-  }
-
-  async #lookFirst(drafts: readonly Draft[]): Promise<Verdict[]> {
-    const { tallies } = this.#parts
-    const { answer: seen } = await this.#transactions.look(
-      drafts.map(({ id }) => id),
-      (step) =>
-        drafts.map((draft) => {
-          const before = { changes: step.table.changes, counted: step.counted }
-          const verdict = step.admit(draft)
-          return {
-            verdict,
-            changed: step.table.changes > before.changes,
-            counted: step.counted > before.counted,
-          }
-        }),
-    )
-    // Drafts of one key are decided together, in their order.
-    const keyAt = (index: number): string => (drafts[index] as Draft).id.slice(0, KEY_LENGTH)
-    const changing = new Set(seen.flatMap(({ changed }, index) => (changed ? [keyAt(index)] : [])))
-    const verdicts = seen.map(({ verdict }) => verdict)
-    const again: number[] = []
-    for (const [index, { verdict, counted }] of seen.entries()) {
-      if (changing.has(keyAt(index))) again.push(index)
-      else if (counted) tallies.later({ [verdict.outcome]: 1 })
-    }
-    if (again.length === 0) return verdicts
-    const decided = await this.#decide(again.map((index) => drafts[index] as Draft))
-    for (const [at, index] of again.entries()) verdicts[index] = decided[at] as Verdict
-    return verdicts
   }
 
   /** A store that does not clear away by itself is gone through every now and then. */
@@ -286,6 +266,13 @@ export class ComposedEngine implements Engine, Hearing {
     if (tasks.forgets || !tasks.scannable || now() < this.#clearAt) return 0
     this.#clearAt = now() + CLEAR_MS
     const ids = await expiredIn(tasks, names, now())
+    const gates = await idleGatesIn(tasks, names, now())
+    for (let at = 0; at < gates.length; at += KEYS_AT_ONCE) {
+      const some = gates.slice(at, at + KEYS_AT_ONCE)
+      await this.#transactions.run({ of: some, counted: false }, (step) => {
+        for (const id of some) step.table.gate(id).clear(step.now)
+      })
+    }
     let cleared = 0
     for (let at = 0; at < ids.length; at += KEYS_AT_ONCE) {
       const some = ids.slice(at, at + KEYS_AT_ONCE)
@@ -347,23 +334,3 @@ export class ComposedEngine implements Engine, Hearing {
 /** A run is looked for under its key first; what stands aside is read when it is not there. */
 const keysOfAll = (items: readonly { id: string }[]): string[] =>
   items.map(({ id }) => id.slice(0, KEY_LENGTH))
-
-function caveatsOf({ tasks, lock, queue }: Parts): string[] {
-  const caveats = [
-    'A Keyv store has no conditional write: what keeps a key to one live run, and a run to one result, is the lock. A process that stalls between its last look at the lock and its write can break both.',
-    'The clocks of the processes decide what is due and what has expired: keep them in step.',
-    'Hints of an end or a cancellation stay within a process; others learn of it when they look, after a second or with the next heartbeat.',
-    'The order holds within a priority of one queue and name; across them within what is claimed at once.',
-  ]
-  if (!tasks.atomic)
-    caveats.push(
-      'The store of tasks takes one document after the other: a crash in between leaves the counters wrong.',
-    )
-  if (!tasks.scannable)
-    caveats.push('The store of tasks can’t be gone through: no lists, and nothing is forgotten by name.')
-  if (!tasks.forgets && !tasks.scannable)
-    caveats.push(
-      'The store of tasks does not clear away what has expired: it grows until somebody deletes it.',
-    )
-  return [...caveats, ...lock.caveats, ...queue.caveats]
-}

@@ -76,4 +76,9 @@ export class Hub {
   invalidated(selector: Selector): void {
     for (const engine of this.#engines) engine.hear({ kind: 'invalidated', selector })
   }
+
+  /** What was paused may be claimed. */
+  resumed(): void {
+    for (const engine of this.#engines) engine.hear({ kind: 'work' })
+  }
 }

@@ -1,24 +1,30 @@
 // Lanes: the transport's queue for each queue, name and priority in use, and the document that tells every worker of them.
 import { createHash } from 'node:crypto'
-import type { Want } from '../../engine.ts'
+import type { Lanes as Selected, Want } from '../../engine.ts'
 import { DeferqError } from '../../errors.ts'
 import type { Keyed } from '../../keyed.ts'
 import type { Names } from './documents.ts'
-import type { Lock } from './lock.ts'
+import type { Held, Lock } from './lock.ts'
+import { isPaused, isSame, readPaused, writePaused } from './pauses.ts'
+
+/**
+ * What a lane carries: runs, those that were claimed and given back (ahead of all others), runs of groups on their way into
+ * their line, and the turns of groups.
+ */
+export type Kind = 'ready' | 'front' | 'intake' | 'turns'
 
 export interface Lane {
   queue: string
   name: string
   /** A queue is first in, first out: each priority has its own. */
   priority: number
-  /** For what was claimed and given back: ahead of all others. */
-  front: boolean
+  kind: Kind
 }
 
-type Row = [queue: string, name: string, priority: number, front: boolean]
+type Row = [queue: string, name: string, priority: number, kind: Kind]
 
-// Names of queues may hold 255 bytes in AMQP, and the prefix and the priority want some of them.
-const MOST = 90
+// Names of queues may hold 200 bytes, and the prefix, the priority and the kind want up to sixty of them.
+const MOST = 70
 
 export class Lanes {
   readonly #tasks: Keyed
@@ -26,6 +32,7 @@ export class Lanes {
   readonly #lock: Lock
   readonly #prefix: string
   #known = new Map<string, Lane>()
+  #paused: readonly Selected[] = []
   #reading: Promise<void> | undefined
   #readAt = Number.NEGATIVE_INFINITY
 
@@ -36,9 +43,14 @@ export class Lanes {
     this.#prefix = prefix
   }
 
-  queueOf({ queue, name, priority, front }: Lane): string {
+  queueOf({ queue, name, priority, kind }: Lane): string {
     const place = priority === 0 ? '' : `.${priority}`
-    return `${this.#prefix}.q.${safe(queue)}.${safe(name)}${place}${front ? '.front' : ''}`
+    return `${this.#prefix}.q.${safe(queue)}.${safe(name)}${place}${kind === 'ready' ? '' : `.${kind}`}`
+  }
+
+  /** Which lane a message has come from. */
+  laneOf(queue: string): Lane | undefined {
+    return this.#known.get(queue)
   }
 
   /** Before the first message: a lane that nobody knows of is one that nobody takes from. */
@@ -52,14 +64,9 @@ export class Lanes {
       if (missing.length === 0) return
       const all = new Map(this.#known)
       for (const lane of missing) all.set(this.queueOf(lane), lane)
-      if (held.leftMs() < this.#tasks.callMs) {
-        throw new DeferqError(
-          'STORE_UNAVAILABLE',
-          'The lock of the lanes was lost before they could be written.',
-        )
-      }
+      this.#checkHeld(held)
       const rows = [...all.values()].map(
-        ({ queue, name, priority, front }): Row => [queue, name, priority, front],
+        ({ queue, name, priority, kind }): Row => [queue, name, priority, kind],
       )
       await this.#tasks.write([{ key: this.#names.lanes(), value: JSON.stringify({ v: 1, lanes: rows }) }])
       this.#known = all
@@ -68,38 +75,60 @@ export class Lanes {
     }
   }
 
-  /** Those that are wanted, the most urgent first; equal ones by turns, so that none starves behind another. */
-  wanted({ names, queues }: Want): string[] {
+  /** Those that are wanted and not paused, the most urgent first; equal ones by turns, so that none starves behind another. */
+  wanted({ names, queues }: Want, kinds: readonly Kind[]): string[] {
     const lanes = [...this.#known.entries()]
-      .filter(([, lane]) => names.includes(lane.name) && queues?.includes(lane.queue) !== false)
-      .map(([queue, lane]) => ({ queue, lane, turn: Math.random() }))
-    lanes.sort(
-      (a, b) =>
-        Number(b.lane.front) - Number(a.lane.front) || b.lane.priority - a.lane.priority || a.turn - b.turn,
-    )
+      .filter(([, { kind, name, queue }]) => {
+        return kinds.includes(kind) && names.includes(name) && queues?.includes(queue) !== false
+      })
+      .filter(([, lane]) => !isPaused(this.#paused, lane))
+      .map(([queue, lane]) => ({ queue, lane, first: Number(lane.kind === 'front'), turn: Math.random() }))
+    lanes.sort((a, b) => b.first - a.first || b.lane.priority - a.lane.priority || a.turn - b.turn)
     return lanes.map(({ queue }) => queue)
+  }
+
+  /** Those that claim from now on know of it; those that are at it may not yet. */
+  async pause(lanes: Selected, paused: boolean, holdMs: number, waitMs: number): Promise<void> {
+    const held = await this.#lock.acquire([this.#names.lock('lanes')], holdMs, waitMs)
+    try {
+      await this.read()
+      const others = this.#paused.filter((each) => !isSame(each, lanes))
+      this.#checkHeld(held)
+      const all = paused ? [...others, lanes] : others
+      await this.#tasks.write([{ key: this.#names.paused(), value: writePaused(all) }])
+      this.#paused = all
+    } finally {
+      await held.release()
+    }
   }
 
   /** Whether anything is new since the last look, which is repeated when it is older than `maxAgeMs`. */
   async refresh(maxAgeMs: number): Promise<boolean> {
     if (performance.now() - this.#readAt < maxAgeMs) return false
     const before = this.#known
+    const paused = writePaused(this.#paused)
     this.#reading ??= this.read().finally(() => {
       this.#reading = undefined
     })
     await this.#reading
-    return [...this.#known.keys()].some((queue) => !before.has(queue))
+    return paused !== writePaused(this.#paused) || [...this.#known.keys()].some((queue) => !before.has(queue))
   }
 
   async read(): Promise<void> {
-    const [text] = await this.#tasks.read([this.#names.lanes()])
+    const [text, paused] = await this.#tasks.read([this.#names.lanes(), this.#names.paused()])
     const known = new Map<string, Lane>()
-    for (const [queue, name, priority, front] of rowsOf(text)) {
-      const lane = { queue, name, priority, front }
+    for (const [queue, name, priority, kind] of rowsOf(text)) {
+      const lane = { queue, name, priority, kind }
       known.set(this.queueOf(lane), lane)
     }
     this.#known = known
+    this.#paused = readPaused(paused)
     this.#readAt = performance.now()
+  }
+
+  #checkHeld(held: Held): void {
+    if (held.leftMs() >= this.#tasks.callMs) return
+    throw new DeferqError('STORE_UNAVAILABLE', 'The lock of the lanes was lost before they could be written.')
   }
 }
 

@@ -1,8 +1,9 @@
 // What the transport carries: "look at this run" and "its lease may have expired". The documents are the truth.
 import { ID_LENGTH } from '../../engine.ts'
 import type { Delivery, Outgoing } from '../../transports/transport.ts'
+import type { Timer, TurnMessage } from './course.ts'
 import type { Run } from './documents.ts'
-import type { Timer } from './step.ts'
+import { gateOf } from './documents.ts'
 
 /** Leases that began in one step share a message; a broker takes a hundred in 12 kB. */
 const TIMERS_PER_MESSAGE = 100
@@ -18,6 +19,13 @@ export interface Ready {
   id: string
   ticket: number
   sentAt: number
+  /** Where it stands in line, of a run that has a group. */
+  place?: { gate: string; priority: number; front: boolean }
+}
+
+export interface TurnTaken {
+  gate: string
+  number: number
 }
 
 export interface Leases {
@@ -25,16 +33,36 @@ export interface Leases {
   timers: { id: string; token: string }[]
 }
 
-export function readyMessage(run: Run, queue: string, now: number): Outgoing {
-  const message = { queue, properties, body: Buffer.from(`${run.id} ${run.ticket} ${now}`) }
-  return run.dueAt > now ? { ...message, delayMs: delayOf(run.dueAt - now) } : message
+export function readyOf(run: Run, front: boolean, sentAt: number): Ready {
+  const { id, ticket, name, group, priority } = run
+  const ready = { id, ticket, sentAt }
+  return group === undefined ? ready : { ...ready, place: { gate: gateOf(name, group), priority, front } }
+}
+
+export function readyMessage({ id, ticket, sentAt, place }: Ready, queue: string, delayMs: number): Outgoing {
+  const where = place === undefined ? [] : [place.gate, place.priority, Number(place.front)]
+  const body = Buffer.from([id, ticket, sentAt, ...where].join(' '))
+  return { queue, properties, body, ...(delayMs > 0 ? { delayMs: delayOf(delayMs) } : {}) }
 }
 
 /** Undefined for what is none of ours. */
 export function readReady({ body }: Delivery): Ready | undefined {
-  const [id = '', ticket, sentAt, more] = textOf(body).split(' ')
+  const [id = '', ticket, sentAt, gate, priority, front, more] = textOf(body).split(' ')
   if (id.length !== ID_LENGTH || more !== undefined) return undefined
-  return { id, ticket: Number(ticket), sentAt: Number(sentAt) }
+  const ready = { id, ticket: Number(ticket), sentAt: Number(sentAt) }
+  if (gate === undefined) return ready
+  return { ...ready, place: { gate, priority: Number(priority), front: front === '1' } }
+}
+
+export function turnMessage({ gate, number, delayMs }: TurnMessage, queue: string): Outgoing {
+  const body = Buffer.from(`${gate} ${number}`)
+  return { queue, properties, body, ...(delayMs > 0 ? { delayMs: delayOf(delayMs) } : {}) }
+}
+
+export function readTurn({ body }: Delivery): TurnTaken | undefined {
+  const [gate = '', number, more] = textOf(body).split(' ')
+  if (!/^@[0-9a-f]{32}$/.test(gate) || more !== undefined) return undefined
+  return { gate, number: Number(number) }
 }
 
 export function timerMessages(timers: readonly Timer[], queue: string, now: number): Outgoing[] {

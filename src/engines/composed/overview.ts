@@ -46,6 +46,16 @@ export async function expiredIn(tasks: Keyed, names: Names, now: number): Promis
   return [...ids]
 }
 
+/** Gates of groups whose times have all passed; those where somebody runs or waits have none. */
+export async function idleGatesIn(tasks: Keyed, names: Names, now: number): Promise<string[]> {
+  const gates: string[] = []
+  for await (const [key, , expires] of tasks.scan()) {
+    const gate = names.gateAt(key)
+    if (gate !== undefined && expires !== undefined && expires <= now) gates.push(gate)
+  }
+  return gates
+}
+
 async function* runsOf(tasks: Keyed, names: Names): AsyncGenerator<Run> {
   if (!tasks.scannable) {
     throw new DeferqError(

@@ -1,4 +1,4 @@
-// Leases that ran out: timers lie in the transport, one for the runs that were claimed together, and are looked at when they go off.
+// Leases that ran out, and runs that nobody asks for: timers lie in the transport, one for many runs, and are looked at when they go off.
 import type { Swept } from '../../engine.ts'
 import { KEY_LENGTH } from '../../engine.ts'
 import type { Delivery, Release } from '../../transports/transport.ts'
@@ -24,9 +24,9 @@ interface Sweeping {
 
 export async function sweep(parts: Parts, transactions: Transactions, limit: number): Promise<Swept> {
   const { queue, timersQueue } = parts
-  const swept: Swept = { requeued: [], failed: [], expired: 0 }
+  const swept: Swept = { requeued: [], failed: [], abandoned: [], expired: 0 }
   for (;;) {
-    const left = limit - swept.requeued.length - swept.failed.length
+    const left = limit - swept.requeued.length - swept.failed.length - swept.abandoned.length
     if (left <= 0) return swept
     const deliveries = await queue.reserve({
       queues: [timersQueue],
@@ -92,17 +92,17 @@ async function sweepTimers(
   )
   for (const [index, { id, token, timer }] of expired.entries()) {
     const answer = answers[index]
-    if (answer === 'requeued' || answer === 'failed') swept[answer].push(id)
-    else if (typeof answer === 'object') keep(timer, id, token, answer.laterMs)
+    if (typeof answer === 'object') keep(timer, id, token, answer.laterMs)
+    else if (answer !== undefined && answer !== 'over') swept[answer].push(id)
     if (answer === 'requeued') hub.settled(id)
   }
 
   function leftOf(step: Step, id: string, token: string, sentAt: number): number | undefined {
     const run = step.table.find(id)
-    if (run?.token === token) return (run.leaseUntil as number) - step.now
-    // The timer is sent before the claim is written; a claim that is not written by now never will be.
-    const unwritten = run?.status === 'pending' && now() < sentAt + HOLD_MS && run.lastToken !== token
-    return unwritten ? SOON_MS : undefined
+    const laterMs = step.leftOf(run, token)
+    if (laterMs !== undefined || now() >= sentAt + HOLD_MS) return laterMs
+    // The timer is sent before what it is for is written; what is not written by now never will be.
+    return step.isUnwritten(run, token) ? SOON_MS : undefined
   }
 }
 

@@ -1,11 +1,17 @@
 // The documents that a step works on: read as they are asked for, and written back where they were changed.
+import type { Lanes } from '../../engine.ts'
 import { KEY_LENGTH } from '../../engine.ts'
 import type { Read, Write } from '../../keyed.ts'
 import type { Names, Run, Slot } from './documents.ts'
 import { readAside, readSlot, SET_ASIDE_MS, writeAside, writeSlot } from './documents.ts'
+import { Gate, readGate, readPart } from './gate.ts'
+import { isPaused, readPaused } from './pauses.ts'
 
 /** What was read, by its name in the store. */
 export type Loaded = ReadonlyMap<string, Read>
+
+/** Asked for in place of a key: which lanes are paused. */
+export const PAUSED = '!'
 
 export class Table {
   /** Keys and ids that a step asked for and that were not read: it has to be taken again with them. */
@@ -15,6 +21,8 @@ export class Table {
   readonly #names: Names
   readonly #slots = new Map<string, Slot>()
   readonly #asides = new Map<string, Run | undefined>()
+  #paused: readonly Lanes[] | undefined
+  readonly #gates = new Map<string, Gate>()
   readonly #changed = new Set<string>()
   /** How often something was changed or found damaged; none: there is nothing to write. */
   changes = 0
@@ -38,15 +46,38 @@ export class Table {
 
   /** The run with this id, wherever it stands. */
   find(id: string): Run | undefined {
-    const { run, accepted } = this.slot(id.slice(0, KEY_LENGTH))
+    const { run, accepted, next } = this.slot(id.slice(0, KEY_LENGTH))
     if (run?.id === id) return run
     if (accepted?.id === id) return accepted
+    if (next?.id === id) return next
     if (this.#asides.has(id)) return this.#asides.get(id)
     const name = this.#names.aside(id)
     if (!this.#loaded.has(name)) this.missing.add(id)
     const aside = this.#parse(name, id, readAside)
     this.#asides.set(id, aside)
     return aside
+  }
+
+  /** Whether what stands under this key is at hand, and locked where it is to be changed. */
+  has(key: string): boolean {
+    return this.#loaded.has(this.#names.slot(key))
+  }
+
+  /** Whether nothing of this lane is to be given out. */
+  paused(lane: { queue: string; name: string }): boolean {
+    const name = this.#names.paused()
+    if (!this.#loaded.has(name)) this.missing.add(PAUSED)
+    this.#paused ??= readPaused(this.#loaded.get(name))
+    return isPaused(this.#paused, lane)
+  }
+
+  /** What the runs of a group pass; whoever asks for it may change it. */
+  gate(id: string): Gate {
+    let gate = this.#gates.get(id)
+    if (gate !== undefined) return gate
+    gate = new Gate(id, this.#document(id, readGate), (part) => this.#document(part, readPart))
+    this.#gates.set(id, gate)
+    return gate
   }
 
   /** It stands under its key from now on; what stood there is still found under its id. */
@@ -62,6 +93,21 @@ export class Table {
     delete slot.accepted
     if (accepted !== run) this.#setAside(accepted)
     this.#mark(this.#names.slot(accepted.id.slice(0, KEY_LENGTH)))
+  }
+
+  /** It waits behind the run that stands there. */
+  putBehind(slot: Slot, run: Run): void {
+    slot.next = run
+    this.touch(run)
+  }
+
+  /** What waited there has ended, and is still found under its id. */
+  dropNext(slot: Slot): void {
+    const { next } = slot
+    if (next === undefined) return
+    delete slot.next
+    this.#setAside(next)
+    this.#mark(this.#names.slot(next.id.slice(0, KEY_LENGTH)))
   }
 
   /** It goes on, and nobody who comes after this joins it. */
@@ -85,7 +131,8 @@ export class Table {
   touch(run: Run): void {
     const key = run.id.slice(0, KEY_LENGTH)
     const slot = this.slot(key)
-    this.#mark(slot.run === run || slot.accepted === run ? this.#names.slot(key) : this.#names.aside(run.id))
+    const here = slot.run === run || slot.accepted === run || slot.next === run
+    this.#mark(here ? this.#names.slot(key) : this.#names.aside(run.id))
   }
 
   /** What stands aside first: where the store takes one after the other, a run is rather in two places than in none. */
@@ -110,7 +157,27 @@ export class Table {
       if (write === undefined) removals.push(name)
       else writes.push(write)
     }
-    return { writes, removals }
+    // After the runs that pass them: a place that stays taken is found and given back, a run that has lost its place is not.
+    for (const gate of this.#gates.values()) {
+      for (const part of gate.documents(now)) {
+        const name = this.#names.gate(part.id)
+        if (part.value === undefined) removals.push(name)
+        else
+          writes.push({
+            key: name,
+            value: part.value,
+            ...(part.ttlMs === undefined ? {} : { ttlMs: part.ttlMs }),
+          })
+      }
+    }
+    const written = new Set(writes.map(({ key }) => key))
+    return { writes, removals: removals.filter((name) => !written.has(name)) }
+  }
+
+  #document(id: string, read: (text: string) => unknown): string | undefined {
+    const name = this.#names.gate(id)
+    if (!this.#loaded.has(name)) this.missing.add(id)
+    return this.#parse(name, id, (text) => (read(text) === undefined ? undefined : text))
   }
 
   #setAside(run: Run): void {

@@ -66,7 +66,7 @@ export class Tallies {
     return changed ? { key: this.#names.tally(shard), value: JSON.stringify(tally) } : undefined
   }
 
-  static sum(texts: readonly Read[]): Counts {
+  static sum(texts: readonly Read[]): Omit<Counts, 'paused'> {
     const totals: Counts['totals'] = {}
     const lanes = new Map<string, Counts['lanes'][number]>()
     for (const text of texts) {

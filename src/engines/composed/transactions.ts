@@ -1,6 +1,6 @@
 // Decide and write, under the locks of the keys concerned: lock, read, decide, send the messages, write, give the locks back.
 import type { Hint } from '../../engine.ts'
-import { KEY_LENGTH } from '../../engine.ts'
+import { KEY_LENGTH, MAX_BATCH } from '../../engine.ts'
 import { DeferqError } from '../../errors.ts'
 import type { Keyed, Read } from '../../keyed.ts'
 import { Late } from '../../keyed.ts'
@@ -11,14 +11,16 @@ import { standingOf } from './documents.ts'
 import type { Hub } from './hub.ts'
 import type { Lane, Lanes } from './lanes.ts'
 import type { Held, Lock } from './lock.ts'
-import { readyMessage, timerMessages } from './messages.ts'
+import { readyMessage, readyOf, timerMessages, turnMessage } from './messages.ts'
 import { Step } from './step.ts'
-import { Table } from './table.ts'
+import { PAUSED, Table } from './table.ts'
 import type { Tallies } from './tally.ts'
+import { SHARDS } from './tally.ts'
 
 // Longer than the reading, sending and writing under it may take together.
 export const HOLD_MS = 15_000
-const WAIT_MS = 5_000
+export const WAIT_MS = 5_000
+const GATE_LENGTH = 33
 
 export interface Parts {
   tasks: Keyed
@@ -34,7 +36,7 @@ export interface Parts {
 }
 
 export interface Plan {
-  /** Keys, and ids where the run with that id is asked for. */
+  /** Keys, ids where the run with that id is asked for, and gates. */
   of: Iterable<string>
   /** Whether counters may change. */
   counted?: boolean
@@ -78,7 +80,8 @@ export class Transactions {
       let wanted = new Set(of)
       const extra = shard === undefined ? [] : [names.tally(shard)]
       for (;;) {
-        const keys = new Set([...wanted].map((id) => names.lock(id.slice(0, KEY_LENGTH))))
+        // Runs before the gates that they pass: nobody holds a gate and waits for a run that another may hold.
+        const keys = new Set([...wanted].filter((id) => id !== PAUSED).map((id) => names.lock(lockedAs(id))))
         if (shard !== undefined && locked.size === 0) keys.add(names.lock(`tally.${shard}`))
         const needed = [...keys].filter((key) => !locked.has(key)).sort()
         if (needed.length > 0) held.push(await lock.acquire(needed, HOLD_MS, WAIT_MS))
@@ -100,6 +103,17 @@ export class Transactions {
     } finally {
       this.#release(held, shard, keepMs)
     }
+  }
+
+  /** Answers once all that had begun to count when it was called has ended: each holds the lock of one tally. */
+  async settled(): Promise<void> {
+    const { lock, names } = this.#parts
+    await Promise.all(
+      Array.from({ length: SHARDS }, async (_, shard) => {
+        const held = await lock.acquire([names.lock(`tally.${shard}`)], HOLD_MS, WAIT_MS)
+        await held.release()
+      }),
+    )
   }
 
   /** In milliseconds from now, as far as it is known here. */
@@ -124,7 +138,9 @@ export class Transactions {
     const { names, tasks } = this.#parts
     const wanted = new Set(extra)
     for (const id of of) {
-      wanted.add(names.slot(id.slice(0, KEY_LENGTH)))
+      if (id === PAUSED) wanted.add(names.paused())
+      else if (id.startsWith('@')) wanted.add(names.gate(id))
+      else wanted.add(names.slot(id.slice(0, KEY_LENGTH)))
       if (id.length > KEY_LENGTH) wanted.add(names.aside(id))
     }
     const missing = [...wanted].filter((name) => !loaded.has(name))
@@ -170,20 +186,29 @@ export class Transactions {
   }
 
   async #send(step: Step): Promise<void> {
-    const { queue, lanes, timersQueue } = this.#parts
+    const { queue, lanes, timersQueue, now } = this.#parts
     const waiting = [...step.announcements.values()].filter(({ run }) => run.status === 'pending')
-    if (waiting.length > 0) {
-      const all = waiting.map(({ run, front }) => ({ run, lane: laneOf(run, front) }))
-      await lanes.register(
-        all.map(({ lane }) => lane),
-        HOLD_MS,
-        WAIT_MS,
-      )
-      const messages = all.map(({ run, lane }) => readyMessage(run, lanes.queueOf(lane), step.now))
-      await queue.publish([...messages, ...timerMessages(step.timers, timersQueue, step.now)])
-    } else if (step.timers.length > 0) {
-      await queue.publish(timerMessages(step.timers, timersQueue, step.now))
+    const ready = waiting.map(({ run, front }) => ({
+      ready: readyOf(run, front, step.now),
+      delayMs: run.dueAt - step.now,
+      lane: laneOf(run, front),
+    }))
+    ready.push(...step.resent)
+    const turns = step.turns.map((turn) => ({ turn, lane: turnsOf(turn) }))
+    if (ready.length + turns.length > 0) {
+      const used = [...ready, ...turns].map(({ lane }) => lane)
+      await lanes.register(used, HOLD_MS, WAIT_MS)
     }
+    // What was measured from the beginning of the step is not to be had later by the time that it took.
+    const passedMs = now() - step.now
+    const timers = step.timers.map((timer) => ({ ...timer, delayMs: Math.max(0, timer.delayMs - passedMs) }))
+    const messages = [
+      ...ready.map(({ ready, delayMs, lane }) => readyMessage(ready, lanes.queueOf(lane), delayMs)),
+      ...turns.map(({ turn, lane }) => turnMessage(turn, lanes.queueOf(lane))),
+      ...timerMessages(timers, timersQueue, step.now),
+    ]
+    for (let at = 0; at < messages.length; at += MAX_BATCH)
+      await queue.publish(messages.slice(at, at + MAX_BATCH))
   }
 
   /** Nobody waits for it: the answer stands. */
@@ -204,7 +229,21 @@ export class Transactions {
   }
 }
 
-const laneOf = ({ queue, name, priority }: Run, front: boolean): Lane => ({ queue, name, priority, front })
+function laneOf({ queue, name, priority, group }: Run, front: boolean): Lane {
+  if (group !== undefined) return { queue, name, priority: 0, kind: 'intake' }
+  return { queue, name, priority, kind: front ? 'front' : 'ready' }
+}
+
+const turnsOf = ({ queue, name }: { queue: string; name: string }): Lane => ({
+  queue,
+  name,
+  priority: 0,
+  kind: 'turns',
+})
+
+/** Parts of a line are under the lock of their gate. */
+const lockedAs = (id: string): string =>
+  id.startsWith('@') ? id.slice(0, GATE_LENGTH) : id.slice(0, KEY_LENGTH)
 
 /** With time to spare for the write itself: a lock that ran out while this process was frozen may be another's by now. */
 function checkHeld(held: readonly Held[], spareMs: number): void {

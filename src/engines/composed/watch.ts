@@ -48,7 +48,7 @@ export class Watch {
     const { lanes, queue, tell } = this.#parts
     await sleep(CALM_MS, signal)
     while (!signal.aborted) {
-      const queues = lanes.wanted(this.#want)
+      const queues = lanes.wanted(this.#want, ['front', 'ready', 'turns', 'intake'])
       if (queues.length === 0) await sleep(NONE_MS, signal)
       else {
         const found = await queue.reserve({
