@@ -363,7 +363,7 @@ export interface Engine {
   list(filter: Filter, cursor?: string): Promise<Page>
   count(): Promise<Counts>
   /** Whether what other instances invalidate is heard here at present; while it is not, nothing may be answered from near. */
-  hears?(): boolean
+  hears(): boolean
   /** Answers a function that stops listening. */
   listen(hear: (hint: Hint) => void): () => void
 }

@@ -55,7 +55,7 @@ export class Near {
   find(spot: string): Standing | undefined {
     const held = this.#held.get(spot)
     if (held === undefined) return undefined
-    if (this.#engine?.hears?.() === true && performance.now() < held.until) return held.run
+    if (this.#engine?.hears() === true && performance.now() < held.until) return held.run
     this.#drop(spot, held)
     return undefined
   }

@@ -149,6 +149,10 @@ export class Offload implements Engine {
     return { ...page, entries }
   }
 
+  hears(): boolean {
+    return this.#engine.hears()
+  }
+
   count(): Promise<Counts> {
     return this.#engine.count()
   }

@@ -87,6 +87,24 @@ export function violations(db: Database): string[] {
     ...found('an older result that is none', 'SELECT id, status FROM runs WHERE slot = 1 AND status <> 2'),
     ...found('a pending run aside', 'SELECT id FROM runs WHERE status = 0 AND slot = 1'),
     ...found(
+      'what waits behind is not pending',
+      'SELECT id, status FROM runs WHERE slot = 2 AND status <> 0',
+    ),
+    ...found(
+      'behind nothing that lives',
+      `SELECT id FROM runs n WHERE slot = 2 AND NOT EXISTS (
+         SELECT 1 FROM runs r WHERE r.hash = n.hash AND r.slot = 0 AND r.status < 2 AND substr(r.id, 1, 64) = substr(n.id, 1, 64)
+       )`,
+    ),
+    ...found(
+      'an end that somebody attends',
+      'SELECT id FROM runs WHERE status >= 2 AND attended_until IS NOT NULL',
+    ),
+    ...found(
+      'a lane of a group that is not there',
+      'SELECT id FROM lanes WHERE grouping > 0 AND grouping NOT IN (SELECT id FROM groups)',
+    ),
+    ...found(
       'running with no lease',
       'SELECT id FROM runs WHERE status = 1 AND (token IS NULL OR lease_until IS NULL)',
     ),

@@ -36,7 +36,7 @@ export function admit(course: Course, draft: Draft): Verdict {
     course.followAtOnce(draft, answering)
     if (now < (answering.freshUntil as number)) {
       course.total('hit')
-      return verdict('hit', answering, { sameParams })
+      return verdict('hit', answering, { sameParams, freshMs: (answering.freshUntil as number) - now })
     }
     course.total('stale')
     let refreshId = live ? run.id : undefined
@@ -93,7 +93,7 @@ const supersede = (course: Course, run: Run, by: Draft): void =>
 function verdict(
   outcome: Verdict['outcome'],
   run: Run,
-  more: { sameParams?: boolean; refreshId?: string } = {},
+  more: { sameParams?: boolean; refreshId?: string; freshMs?: number } = {},
 ): Verdict {
   return { outcome, entry: standingOf(run), sameParams: true, ...more }
 }

@@ -230,6 +230,11 @@ export class ComposedEngine implements Engine, Hearing {
     return { ...Tallies.sum(texts), paused: readPaused(paused) }
   }
 
+  /** Other processes' invalidations are not heard of. */
+  hears(): boolean {
+    return false
+  }
+
   listen(hear: (hint: Hint) => void): () => void {
     this.#listeners.add(hear)
     return () => this.#listeners.delete(hear)

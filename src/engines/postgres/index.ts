@@ -246,6 +246,10 @@ export class PostgresEngine implements Engine {
     return (await this.#call('counts', [], true)) as Counts
   }
 
+  hears(): boolean {
+    return this.#listener?.hears === true
+  }
+
   listen(hear: (hint: Hint) => void): () => void {
     this.#listeners.add(hear)
     if (this.#opened) void this.#hearkening().start()

@@ -33,6 +33,8 @@ export class Listener {
   #running: Promise<void> | undefined
   /** The server takes the subscription and sends nothing: a pooler hands the session to others. */
   deaf = false
+  /** It listens; a connection that died unnoticed is found out within BEAT_MS. */
+  hears = false
 
   constructor(needs: ListenerNeeds) {
     this.#needs = needs
@@ -66,11 +68,13 @@ export class Listener {
           await this.#listen(client)
           if (signal.aborted || this.deaf) return
           if (!first) this.#needs.missed()
+          this.hears = true
           ready()
           first = false
           pauseMs = FIRST_PAUSE_MS
           await this.#stay(client, ended)
         } finally {
+          this.hears = false
           destroy(client)
           this.#client = undefined
         }

@@ -244,6 +244,10 @@ export class RedisEngine implements Engine {
     return countsOf(fields, paused)
   }
 
+  hears(): boolean {
+    return this.#session?.hears === true
+  }
+
   listen(hear: (hint: Hint) => void): () => void {
     this.#listeners.add(hear)
     return () => this.#listeners.delete(hear)

@@ -80,6 +80,10 @@ export class Session {
     })
   }
 
+  get hears(): boolean {
+    return this.#subscriber.hears
+  }
+
   async #begin(): Promise<void> {
     const { target, prefix, shards: wanted, address, troubles } = this.#options
     await this.connection.ready()

@@ -25,6 +25,8 @@ export class Subscriber {
   #attempts = 0
   #missed = false
   #closed = false
+  /** Subscribed, as far as is known; a connection that died unnoticed is found out within CHECK_MS. */
+  hears = false
 
   constructor(options: SubscriberOptions) {
     this.#options = options
@@ -51,6 +53,7 @@ export class Subscriber {
     const gone = (): void => {
       if (ended) return
       ended = true
+      this.hears = false
       clearInterval(this.#check)
       // Ended by itself: then ioredis would start a timer of 2 s for a socket that has gone.
       if (client.status !== 'end') client.disconnect()
@@ -69,6 +72,7 @@ export class Subscriber {
     this.#attempts = 0
     if (this.#missed) resumed()
     this.#missed = false
+    this.hears = true
     this.#check = setInterval(() => {
       answers(client, Math.min(ANSWER_MS, checkMs)).catch((error: unknown) => {
         if (this.#closed) return
@@ -80,6 +84,7 @@ export class Subscriber {
 
   close(): void {
     this.#closed = true
+    this.hears = false
     clearTimeout(this.#retry)
     clearInterval(this.#check)
     if (this.#client !== undefined && this.#client.status !== 'end') this.#client.disconnect()

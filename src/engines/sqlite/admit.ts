@@ -1,22 +1,21 @@
 // Decides, under the write lock, what each draft meets under its key.
-
-import { supersededError } from '../../endings.ts'
 import type { Draft, Verdict } from '../../engine.ts'
 import { REFRESH_PRIORITY } from '../../engine.ts'
-import { dueOf } from './new-run.ts'
+import type { Slot } from './held.ts'
 import type { Run } from './rows.ts'
 import {
+  BEHIND,
   COMPLETED,
   isGone,
   isLive,
-  isPending,
   isRemembered,
   isUsable,
   PENDING,
   RUNNING,
   standingOf,
 } from './rows.ts'
-import type { Slot, Step } from './step.ts'
+import type { Step } from './step.ts'
+import { dueOf } from './step.ts'
 
 export function admit(step: Step, drafts: readonly Draft[]): Verdict[] {
   step.load(drafts.map(({ id }) => id))
@@ -31,6 +30,8 @@ export function acceptedOf({ run, older }: Slot, now: number): Run | undefined {
 
 function decide(step: Step, draft: Draft): Verdict {
   const { now } = step
+  // Known already, unless a draft before it has ended what was of this very step.
+  if (!step.knows(draft.id)) step.load([draft.id])
   const slot = step.slot(draft.id)
   const usable = draft.refresh ? undefined : acceptedOf(slot, now)
 
@@ -54,10 +55,12 @@ function decide(step: Step, draft: Draft): Verdict {
     step.total('rejected')
     return verdict('rejected', answering, { sameParams })
   }
-  if (live && answering === run) return meet(step, draft, run)
+  if (live && answering === run) {
+    return meet(step, draft, slot, run)
+  }
 
   const value = answering.status === COMPLETED ? (answering.result as string) : answering.errors.at(-1)
-  for (const follow of draft.then ?? []) step.following.followIf(follow, answering, value)
+  for (const follow of draft.then ?? []) step.followUps.followIf(follow, answering, value)
   if (usable === undefined) {
     step.total('negative')
     return verdict('negative', answering, { sameParams })
@@ -77,28 +80,26 @@ function refresh(step: Step, draft: Draft): Run {
   return step.create({ ...rest, then: [], priority: Math.min(draft.priority, REFRESH_PRIORITY) })
 }
 
-/** A live run stands under the key, and no result answers the draft. */
-function meet(step: Step, draft: Draft, run: Run): Verdict {
+/** A live run stands under the draft's key, and no result answers it. */
+function meet(step: Step, draft: Draft, slot: Slot, run: Run): Verdict {
   const { onDuplicate = {} } = draft
   const rerun = onDuplicate.running === 'rerunAfter'
-  const next = draft.onDuplicate === undefined ? undefined : step.behind(run)
-  if (rerun && next === undefined && run.status === RUNNING)
+  if (rerun && slot.next === undefined && run.status === RUNNING) {
     return created(step, draft, step.createBehind(draft, run))
-  const met = rerun && next !== undefined ? next : run
-  const rule = met.status === RUNNING ? onDuplicate.running : onDuplicate.pending
+  }
+  const met = rerun && slot.next !== undefined ? slot.next : run
   const sameParams = draft.onMismatch === undefined || met.params === draft.params
-  switch (rule) {
+  switch (met.status === RUNNING ? onDuplicate.running : onDuplicate.pending) {
     case 'reject':
       step.total('rejected')
       return verdict('rejected', met, { sameParams })
-    case 'supersede': {
-      for (const each of met === next ? [next] : [next, run])
-        if (each !== undefined) step.cancel(each, supersededError(each.attempt, step.now, draft.id))
-      return created(step, draft, met === next ? step.createBehind(draft, run) : step.create(draft))
-    }
+    case 'supersede':
+      return supersede(step, draft, met.slot === BEHIND)
     case 'replace':
-      step.rewrite(met, draft.params, draft.extra ?? null)
-      merge(step, met, draft, true)
+      step.setParams(met, draft.params)
+      step.setExtra(met, draft.extra ?? null)
+      if (met.attempt === 0) putOff(step, met, dueOf(draft, step.now, met.createdAt))
+      merge(step, met, { ...draft, dueAt: Number.POSITIVE_INFINITY })
       step.total('joined')
       return verdict('joined', met)
     default:
@@ -108,34 +109,56 @@ function meet(step: Step, draft: Draft, run: Run): Verdict {
   }
 }
 
+/** The draft takes the place of what stands there and of what waits behind it, or only of the latter. */
+function supersede(step: Step, draft: Draft, behind: boolean): Verdict {
+  // What this very step has created, or added to a run, has to be there before that can end.
+  step.flush()
+  step.load([draft.id])
+  const { run, next } = step.slot(draft.id)
+  if (next !== undefined) step.supersede(next, draft.id)
+  if (run !== undefined && !behind) step.supersede(run, draft.id)
+  return created(
+    step,
+    draft,
+    behind && run !== undefined ? step.createBehind(draft, run) : step.create(draft),
+  )
+}
+
 function created(step: Step, draft: Draft, run: Run): Verdict {
   watch(step, draft, run)
   step.total('created')
   return verdict('created', run)
 }
 
-/** `replacing`: the due time becomes the draft's, be it later. */
-function merge(step: Step, run: Run, draft: Draft, replacing = false): void {
+/** Later or earlier. */
+function putOff(step: Step, run: Run, dueAt: number): void {
+  if (dueAt === run.dueAt) return
+  const sooner = dueAt < run.dueAt
+  run.dueAt = dueAt
+  if (sooner && run.status === PENDING && run.slot !== BEHIND) step.news.ready.push(run)
+  step.changed(run)
+}
+
+function merge(step: Step, run: Run, draft: Draft): void {
   watch(step, draft, run)
-  step.following.add(run, draft.then)
   step.attend(run, draft.attended)
+  step.addFollowUps(run, draft.then ?? [])
   const retentionMs = Math.max(run.policy.retentionMs, draft.policy.retentionMs)
   // A run that waits for its next attempt keeps its back-off.
-  const wanted = dueOf(draft, step.now, run.createdAt)
-  const dueAt = run.attempt > 0 ? run.dueAt : replacing ? wanted : Math.min(run.dueAt, wanted)
+  const dueAt = run.attempt === 0 ? Math.min(run.dueAt, dueOf(draft, step.now, run.createdAt)) : run.dueAt
   const { queue, name, group } = run.lane
   const raised = draft.priority > run.lane.priority
   if (retentionMs === run.policy.retentionMs && dueAt === run.dueAt && !raised) return
   const sooner = dueAt < run.dueAt
   run.policy.retentionMs = retentionMs
   run.dueAt = dueAt
-  const pending = isPending(run)
+  const pending = run.status === PENDING
   if (raised) {
     step.count(run.lane.id, pending ? -1 : 0, pending ? 0 : -1)
     run.lane = step.connection.lane(queue, name, draft.priority, group)
     step.count(run.lane.id, pending ? 1 : 0, pending ? 0 : 1)
   }
-  if (run.status === PENDING && sooner) step.news.ready.push(run)
+  if (pending && sooner && run.slot !== BEHIND) step.news.ready.push(run)
   step.changed(run)
 }
 

@@ -10,7 +10,7 @@ export class StaleLane extends Error {}
 
 export class Connection extends SqliteConnection {
   readonly #lanes = new Map<string, Lane>()
-  readonly #lanesById = new Map<number, Lane | undefined>()
+  readonly #lanesById = new Map<number, Lane>()
 
   static async open(settings: Settings, Driver: Driver): Promise<Connection> {
     const connection = new Connection(settings, Driver)
@@ -20,16 +20,13 @@ export class Connection extends SqliteConnection {
 
   /** Made when it isn't there: only within `write`. */
   lane(queue: string, name: string, priority: number, group?: string): Lane {
-    const key =
-      group === undefined ? `${priority}\0${name}\0${queue}` : `${priority}\0${name}\0${queue}\0${group}`
+    const key = `${priority}\0${name}\0${queue}${group === undefined ? '' : `\0${group}`}`
     let lane = this.#lanes.get(key)
     if (lane !== undefined) return lane
-    const columns = [name, queue, priority, columnOf(group)] as const
-    const { id } = (this.statement(FIND_LANE).get(...columns) ??
-      this.statement(ADD_LANE).get(...columns)) as {
-      id: number
-    }
-    lane = { id, queue, name, priority, group }
+    const grouping = group === undefined ? 0 : this.#grouping(name, group)
+    const { id } = (this.statement(FIND_LANE).get(name, queue, priority, grouping) ??
+      this.statement(ADD_LANE).get(name, queue, priority, grouping)) as { id: number }
+    lane = { id, queue, name, priority, grouping, ...(group === undefined ? {} : { group }) }
     this.#lanes.set(key, lane)
     this.#lanesById.set(id, lane)
     return lane
@@ -38,15 +35,19 @@ export class Connection extends SqliteConnection {
   laneById(id: number): Lane | undefined {
     const known = this.#lanesById.get(id)
     if (known !== undefined) return known
-    const row =
-      Number.isSafeInteger(id) && id > 0
-        ? (this.statement(LANE_BY_ID).get(id) as (Omit<Lane, 'group'> & { grp: string }) | undefined)
-        : undefined
+    if (!Number.isSafeInteger(id) || id <= 0) return undefined
+    const row = this.statement(LANE_BY_ID).get(id) as (Lane & { label: string | null }) | undefined
     if (row === undefined) return undefined
-    const { grp, ...rest } = row
-    const lane = { ...rest, group: groupIn(grp) }
+    const { queue, name, priority, grouping, label } = row
+    const lane = { id, queue, name, priority, grouping, ...(label === null ? {} : { group: label }) }
     this.#lanesById.set(id, lane)
     return lane
+  }
+
+  #grouping(name: string, group: string): number {
+    const { id } = (this.statement(FIND_GROUP).get(name, group) ??
+      this.statement(ADD_GROUP).get(name, group)) as { id: number }
+    return id
   }
 
   protected override rolledBack(): void {
@@ -60,10 +61,10 @@ export class Connection extends SqliteConnection {
   }
 }
 
-/** No group is the empty text; a group, which may be empty too, has a colon before it. */
-export const columnOf = (group: string | undefined): string => (group === undefined ? '' : `:${group}`)
-export const groupIn = (column: string): string | undefined => (column === '' ? undefined : column.slice(1))
-
-const FIND_LANE = 'SELECT id FROM lanes WHERE name = ? AND queue = ? AND priority = ? AND grp = ?'
-const ADD_LANE = 'INSERT INTO lanes (name, queue, priority, grp) VALUES (?, ?, ?, ?) RETURNING id'
-const LANE_BY_ID = 'SELECT id, queue, name, priority, grp FROM lanes WHERE id = ?'
+const FIND_LANE = 'SELECT id FROM lanes WHERE name = ? AND queue = ? AND priority = ? AND grouping = ?'
+const ADD_LANE = 'INSERT INTO lanes (name, queue, priority, grouping) VALUES (?, ?, ?, ?) RETURNING id'
+const LANE_BY_ID = `
+  SELECT l.queue, l.name, l.priority, l.grouping, g.label FROM lanes l LEFT JOIN groups g ON g.id = l.grouping
+  WHERE l.id = ?`
+const FIND_GROUP = 'SELECT id FROM groups WHERE name = ? AND label = ?'
+const ADD_GROUP = 'INSERT INTO groups (name, label) VALUES (?, ?) RETURNING id'

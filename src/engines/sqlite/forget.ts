@@ -1,5 +1,6 @@
 // Cancelling runs, and forgetting results and remembered failures.
 import type { CancelAnswer, Selector } from '../../engine.ts'
+import type { Slot } from './held.ts'
 import type { Row, Run } from './rows.ts'
 import {
   asideOf,
@@ -13,7 +14,7 @@ import {
   RUNNING,
   STANDS,
 } from './rows.ts'
-import type { Slot, Step } from './step.ts'
+import type { Step } from './step.ts'
 
 export function cancel(step: Step, ids: readonly string[], reason: string | undefined): CancelAnswer[] {
   step.load(ids)
@@ -100,8 +101,9 @@ function forgetRun(step: Step, run: Run): boolean {
   ) {
     return false
   }
+  const stood = run.slot === STANDS
   step.place(run, asideOf(run.id))
-  step.promote(run)
+  if (stood) step.promote(run)
   return true
 }
 

@@ -1,132 +1,94 @@
-// Groups and pauses: which lanes may give something out now, how much of it, and whose turn it is.
-import type { Lanes, Limit, Want } from '../../engine.ts'
+// Groups of runs: how many of each run, when they began, whose turn it is, and how long they are remembered.
+import type { Limit, Want } from '../../engine.ts'
 import type { Connection } from './connection.ts'
-import type { Lane } from './rows.ts'
 
-/** A wanted lane that holds something. */
-export interface Open {
+/** A group as a claim finds it; those who claim hold the write lock, or only look. */
+export interface Group {
   id: number
   name: string
-  /** As the column has it: empty for none. */
-  grp: string
-  priority: number
-  /** When the first of it may be taken. */
-  due: number
-}
-
-export interface Group {
-  name: string
-  grp: string
+  /** The lower, the longer ago. */
+  served: number
   /** How many more may begin now. */
   room: number
-  served: number
-  began: number[]
-  /** When a rate that is spent allows the next. */
+  /** When one more may: now, later, or once one of those that run has ended (Infinity). */
   opensAt: number
 }
 
-// Turns are forgotten a while after the last one.
-const REMEMBERED_MS = 60_000
-
-/** Those of groups that are full are left out; what a rate holds back is due when that allows it. */
-export function openLanes(connection: Connection, want: Want, now: number): Open[] {
-  const { names, queues, limits } = want
-  const wanted = [JSON.stringify(names), queues === undefined ? null : JSON.stringify(queues)] as const
-  const lanes = connection.statement(OPEN_LANES).all(...wanted) as Open[]
-  if (limits === undefined || lanes.every(({ grp }) => grp === '')) return lanes
-  const groups = groupsOf(connection, lanes, limits, now)
-  return lanes.flatMap((lane) => {
-    const group = groups.get(keyOf(lane))
-    if (group === undefined || group.room > 0) return [lane]
-    return group.opensAt === Number.POSITIVE_INFINITY
-      ? []
-      : [{ ...lane, due: Math.max(lane.due, group.opensAt) }]
-  })
-}
-
-export const keyOf = ({ name, grp }: { name: string; grp: string }): string => `${name}\0${grp}`
-
-/** The groups of these lanes, as they are now. */
 export function groupsOf(
   connection: Connection,
-  lanes: readonly Open[],
-  limits: Readonly<Record<string, Limit>>,
+  ids: Iterable<number>,
+  { limits = {} }: Want,
   now: number,
-): Map<string, Group> {
-  const groups = new Map<string, Group>()
-  for (const lane of lanes) {
-    if (lane.grp === '' || groups.has(keyOf(lane))) continue
-    const { name, grp } = lane
-    const kept = connection.statement(GROUP).get(name, grp) as { served: number; began: string } | undefined
-    const { running, rate } = limits[name] ?? {}
-    const began =
-      rate === undefined || kept === undefined
-        ? []
-        : (JSON.parse(kept.began) as number[]).filter((at) => at + rate.perMs > now)
-    const free = running === undefined ? Number.POSITIVE_INFINITY : running - runningOf(connection, name, grp)
-    const allowed = rate === undefined ? Number.POSITIVE_INFINITY : rate.max - began.length
-    const opensAt =
-      free <= 0 || rate === undefined ? Number.POSITIVE_INFINITY : (began.at(-rate.max) ?? 0) + rate.perMs
-    const room = Math.max(0, Math.min(free, allowed))
-    groups.set(keyOf(lane), { name, grp, room, served: kept?.served ?? 0, began, opensAt })
-  }
-  return groups
+): Map<number, Group> {
+  const rows = connection.statement(GROUPS).all(JSON.stringify([...ids])) as {
+    id: number
+    name: string
+    served: number
+    running: number
+  }[]
+  return new Map(
+    rows.map(({ id, name, served, running }) => {
+      const limit = limits[name] ?? {}
+      const free = (limit.running ?? Number.POSITIVE_INFINITY) - running
+      const { room, opensAt } = rateOf(connection, id, limit.rate, now)
+      const opens = free <= 0 ? Number.POSITIVE_INFINITY : opensAt
+      return [id, { id, name, served, room: Math.max(0, Math.min(free, room)), opensAt: opens }]
+    }),
+  )
 }
 
-/** So many more have begun. */
+function rateOf(
+  connection: Connection,
+  id: number,
+  rate: Limit['rate'],
+  now: number,
+): { room: number; opensAt: number } {
+  if (rate === undefined) return { room: Number.POSITIVE_INFINITY, opensAt: now }
+  const { begun } = connection.statement(BEGUN).get(id, now - rate.perMs) as { begun: number | null }
+  const room = rate.max - (begun ?? 0)
+  if (room > 0) return { room, opensAt: now }
+  const { at } = connection.statement(OPENS).get(id, now - rate.perMs, rate.max) as { at: number }
+  return { room: 0, opensAt: at + rate.perMs }
+}
+
+/** Notes that so many of the group have begun, and that it was served last of all. */
 export function begin(
   connection: Connection,
-  { name, grp, began }: Group,
+  group: Group,
   count: number,
-  served: number,
   limit: Limit | undefined,
   now: number,
 ): void {
-  const perMs = limit?.rate?.perMs ?? 0
-  const all = perMs === 0 ? [] : [...began, ...Array<number>(count).fill(now)]
-  const idleAt = now + Math.max(perMs, REMEMBERED_MS)
-  connection.statement(BEGIN).run(name, grp, served, JSON.stringify(all), idleAt)
+  const perMs = limit?.rate?.perMs
+  connection.statement(SERVE).run(now + (perMs ?? 0), group.id)
+  if (perMs === undefined) return
+  connection.statement(FORGET_BEGUN).run(group.id, now - perMs)
+  connection.statement(BEGIN).run(group.id, now, count)
 }
 
-export function pause(connection: Connection, lanes: Lanes, paused: boolean): void {
-  connection.statement(paused ? PAUSE : RESUME).run(textOf(lanes))
+/** After the lanes: a group whose lanes are gone, and which no rate looks back at, is as one that never was. */
+export function forgetIdleGroups(connection: Connection, now: number, limit: number): void {
+  const idle = connection.statement(IDLE).all(now, limit) as { id: number }[]
+  for (const { id } of idle) {
+    connection.statement('DELETE FROM begins WHERE grouping = ?').run(id)
+    connection.statement('DELETE FROM groups WHERE id = ?').run(id)
+  }
 }
 
-const textOf = (lanes: Lanes): string => ('queue' in lanes ? `q${lanes.queue}` : `n${lanes.name}`)
-export const pausedIn = (text: string): Lanes =>
-  text.startsWith('q') ? { queue: text.slice(1) } : { name: text.slice(1) }
-
-/** What is told to those who wait, so that they look at the lanes that were resumed. */
-export function openedBy(connection: Connection, lanes: Lanes, now: number): { lane: Lane; dueAt: number }[] {
-  const [column, value] =
-    'queue' in lanes ? (['queue', lanes.queue] as const) : (['name', lanes.name] as const)
-  const rows = connection
-    .statement(`SELECT id FROM lanes WHERE ${column} = ? AND pending > 0`)
-    .all(value) as { id: number }[]
-  return rows.map(({ id }) => ({ lane: connection.laneById(id) as Lane, dueAt: now }))
-}
-
-function runningOf(connection: Connection, name: string, grp: string): number {
-  const { running } = connection.statement(RUNNING_OF).get(name, grp) as { running: number | null }
-  return running ?? 0
-}
-
-// The kept counters are the directory: no lane is looked into that is not wanted, or holds nothing.
-const OPEN_LANES = `
-  SELECT id, name, grp, priority, due FROM (
-    SELECT l.id, l.name, l.grp, l.priority, (
-      SELECT due_at FROM runs r WHERE r.status = 0 AND r.lane = l.id ORDER BY due_at LIMIT 1
-    ) AS due
-    FROM lanes l
-    WHERE l.name IN (SELECT value FROM json_each(?1)) AND l.pending > 0
-      AND (?2 IS NULL OR l.queue IN (SELECT value FROM json_each(?2)))
-      AND 'n' || l.name NOT IN (SELECT lanes FROM paused) AND 'q' || l.queue NOT IN (SELECT lanes FROM paused)
-  )
-  WHERE due IS NOT NULL ORDER BY priority DESC`
-const GROUP = 'SELECT served, began FROM groups WHERE name = ? AND grp = ?'
-const RUNNING_OF = 'SELECT sum(running) AS running FROM lanes WHERE name = ? AND grp = ?'
+const GROUPS = `
+  SELECT g.id, g.name, g.served, (SELECT sum(running) FROM lanes l WHERE l.grouping > 0 AND l.grouping = g.id) AS running
+  FROM json_each(?) j CROSS JOIN groups g WHERE g.id = j.value`
+const BEGUN = 'SELECT sum(count) AS begun FROM begins WHERE grouping = ? AND at > ?'
+// The newest moment that has, with what began after it, as many as the rate allows: once it is over, one more may begin.
+const OPENS = `
+  SELECT max(at) AS at FROM (
+    SELECT at, sum(count) OVER (ORDER BY at DESC) AS since FROM begins WHERE grouping = ?1 AND at > ?2
+  ) WHERE since >= ?3`
+const SERVE = `
+  UPDATE groups SET served = (SELECT max(served) FROM groups) + 1, idle_at = max(idle_at, ?) WHERE id = ?`
+const FORGET_BEGUN = 'DELETE FROM begins WHERE grouping = ? AND at <= ?'
 const BEGIN = `
-  INSERT INTO groups (name, grp, served, began, idle_at) VALUES (?, ?, ?, ?, ?)
-  ON CONFLICT DO UPDATE SET served = excluded.served, began = excluded.began, idle_at = excluded.idle_at`
-const PAUSE = 'INSERT INTO paused (lanes) VALUES (?) ON CONFLICT DO NOTHING'
-const RESUME = 'DELETE FROM paused WHERE lanes = ?'
+  INSERT INTO begins (grouping, at, count) VALUES (?, ?, ?)
+  ON CONFLICT DO UPDATE SET count = count + excluded.count`
+const IDLE = `
+  SELECT id FROM groups g WHERE g.idle_at <= ? AND NOT EXISTS (SELECT 1 FROM lanes l WHERE l.grouping > 0 AND l.grouping = g.id) LIMIT ?`

@@ -130,6 +130,7 @@ export class Hub {
     for (const id of news.cancelled) this.#cancelled(id)
     if (news.invalidated !== undefined) this.#invalidated(news.invalidated)
     if (this.#waits.size > 0) for (const run of news.ready) this.#wake(run, by.now())
+    if (news.opened && this.#waits.size > 0) this.#wakeSome(by, [...this.#members])
     for (const message of news.trouble) by.hear({ kind: 'trouble', message })
   }
 
@@ -195,11 +196,26 @@ export class Hub {
     this.#readNews(looker.connection)
     this.#lookAtWatched(looker.connection)
     this.#lookAtLeased(looker.connection)
+    this.#wakeThose(looker, listeners)
+  }
+
+  /** A look here is spared where nobody waits; where it fails, the next one around is not far. */
+  #wakeSome(by: Member, members: readonly Member[]): void {
+    try {
+      this.#wakeThose(by, members)
+    } catch {
+      this.#unfinished = true
+    }
+  }
+
+  /** All who would find something now, or sooner than they were told. */
+  #wakeThose({ connection }: Member, members: readonly Member[]): void {
     for (const wait of this.#waits) {
       const { member, want, nextDueAt } = wait
-      if (!listeners.includes(member)) continue
-      const due = firstDue(looker.connection, want, member.now())
-      if (due === undefined || (due > member.now() && due >= nextDueAt)) continue
+      if (!members.includes(member)) continue
+      const now = member.now()
+      const due = firstDue(connection, want, now)
+      if (due === undefined || (due > now && due >= nextDueAt)) continue
       this.#waits.delete(wait)
       member.hear({ kind: 'work' })
     }

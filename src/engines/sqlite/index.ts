@@ -30,13 +30,12 @@ import { claim, firstDue } from './claim.ts'
 import { Connection } from './connection.ts'
 import type { Pass } from './forget.ts'
 import { announce, cancel, invalidateKeys, invalidateName } from './forget.ts'
-import { openedBy, pause } from './groups.ts'
 import type { Member } from './hub.ts'
 import { Hub } from './hub.ts'
-import { byIdOrKey, count, list, readRuns } from './overview.ts'
+import { count, list, pause, pickRun, readRuns, renew } from './overview.ts'
 import type { Broken } from './rows.ts'
 import { entryOf } from './rows.ts'
-import { extend, isLittered, renew, settle, sweep } from './settle.ts'
+import { extend, isLittered, settle, sweep } from './settle.ts'
 import { Step } from './step.ts'
 import { placeOf } from './token.ts'
 
@@ -114,13 +113,16 @@ export class SqliteEngine implements Engine {
     checkBatch(ids, 'read')
     const { connection, hub, member } = await this.#open()
     const now = this.#settings.now()
-    const { runs, broken } = await connection.read(() => readRuns(connection, ids))
+    let { runs, broken } = await connection.read(() => readRuns(connection, ids))
     await this.#setAside(broken)
-    const byId = byIdOrKey(runs)
-    const attended = ids.flatMap((id) => byId.get(id) ?? []).filter((run) => run.attendedUntil !== null)
-    if (attended.length > 0) await this.#step((step) => renew(step, attended))
+    let find = pickRun(runs)
+    if (ids.some((id) => find(id)?.attended)) {
+      // Under the write lock, so that no sweep cancels what is answered as still wanted.
+      ;({ runs } = await this.#step((step) => renew(step, ids)))
+      find = pickRun(runs)
+    }
     return ids.map((id) => {
-      const run = byId.get(id)
+      const run = find(id)
       if (run === undefined || (run.expiresAt !== null && run.expiresAt <= now)) return undefined
       if (watch && run.expiresAt === null) hub.watch(member, run)
       return entryOf(run)
@@ -155,10 +157,7 @@ export class SqliteEngine implements Engine {
   }
 
   async pause(lanes: Lanes, paused: boolean): Promise<void> {
-    await this.#step((step) => {
-      pause(step.connection, lanes, paused)
-      if (!paused) step.news.ready.push(...openedBy(step.connection, lanes, step.now))
-    })
+    await this.#step((step) => pause(step, lanes, paused))
   }
 
   async list(filter: Filter, cursor?: string): Promise<Page> {
@@ -207,9 +206,10 @@ export class SqliteEngine implements Engine {
     for (const { entry, token } of claims.claimed) hub.lease(member, entry.id, placeOf(token).seq)
     if (claims.claimed.length >= want.limit && want.limit > 0) return claims
     return connection.read(() => {
-      const due = firstDue(connection, want, this.#settings.now())
+      const now = this.#settings.now()
+      const due = firstDue(connection, want, now)
       hub.wait(member, want, due)
-      return due === undefined ? claims : { ...claims, nextDueMs: Math.max(0, due - this.#settings.now()) }
+      return due === undefined ? claims : { ...claims, nextDueMs: Math.max(0, due - now) }
     })
   }
 

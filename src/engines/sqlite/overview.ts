@@ -1,13 +1,11 @@
-// Reading without the write lock: runs by id, lists, and the kept counters.
-import type { Counts, Filter, Page, Total } from '../../engine.ts'
+// Reading without the write lock: runs by id, lists, and the kept counters; and the pauses that are counted among them.
+import type { Counts, Filter, Lanes, Page, Total } from '../../engine.ts'
 import { MAX_BATCH } from '../../engine.ts'
 import type { Connection } from './connection.ts'
-import { pausedIn } from './groups.ts'
 import { rowsOf } from './load.ts'
 import type { Broken, Row, Run } from './rows.ts'
 import {
   ACCEPTED,
-  BEHIND,
   COMPLETED,
   entryOf,
   FULL_ROW,
@@ -20,6 +18,7 @@ import {
   runOf,
   STANDS,
 } from './rows.ts'
+import type { Step } from './step.ts'
 
 /** The rows that were asked for, apart from those that can't be read. */
 export interface Found {
@@ -32,15 +31,34 @@ export function readRuns(connection: Connection, ids: readonly string[]): Found 
   return sorted(connection, rowsOf(connection, ids))
 }
 
-/** By a key, the run that stands there, or else the one whose result does. */
-export function byIdOrKey(runs: readonly Run[]): Map<string, Run> {
-  const found = new Map<string, Run>()
+/** Of what was found: the run with this id, or the one that stands under this key. */
+export function pickRun(runs: readonly Run[]): (idOrKey: string) => Run | undefined {
+  const byId = new Map<string, Run>()
   for (const run of runs) {
-    found.set(run.id, run)
-    if (run.slot === STANDS || (run.slot === ACCEPTED && !found.has(keyOf(run.id))))
-      found.set(keyOf(run.id), run)
+    byId.set(run.id, run)
+    const key = keyOf(run.id)
+    if (run.slot === STANDS || (run.slot === ACCEPTED && !byId.has(key))) byId.set(key, run)
+  }
+  return (idOrKey) => byId.get(idOrKey)
+}
+
+/** The same within a step, and each that may be given up is asked for once more. */
+export function renew(step: Step, ids: readonly string[]): Found {
+  const { connection, now } = step
+  const found = readRuns(connection, ids)
+  const find = pickRun(found.runs)
+  for (const id of ids) {
+    const run = find(id)
+    if (run?.attended) connection.statement(RENEW).run(now + run.attended.ms, run.seq)
   }
   return found
+}
+
+/** Within a step. What is pending there is left out by `claim` while it is paused. */
+export function pause(step: Step, lanes: Lanes, paused: boolean): void {
+  const place = 'queue' in lanes ? (['queue', lanes.queue] as const) : (['name', lanes.name] as const)
+  step.connection.statement(paused ? PAUSE : RESUME).run(...place)
+  if (!paused) step.news.opened = true
 }
 
 function sorted(connection: Connection, rows: readonly Row[]): Found {
@@ -86,22 +104,28 @@ export function list(
 
 export function count(connection: Connection): Counts {
   const lanes = connection.statement(LANES).all() as Counts['lanes']
-  const paused = connection.statement('SELECT lanes FROM paused').all() as { lanes: string }[]
   const totals = connection.statement('SELECT total, count FROM totals').all() as {
     total: Total
     count: number
   }[]
+  const paused = connection.statement('SELECT kind, value FROM paused').all() as {
+    kind: string
+    value: string
+  }[]
   return {
     lanes: lanes.map((lane) => ({ ...lane })),
-    paused: paused.map((each) => pausedIn(each.lanes)),
+    paused: paused.map(({ kind, value }) => (kind === 'queue' ? { queue: value } : { name: value })),
     totals: Object.fromEntries(totals.map(({ total, count }) => [total, count])),
   }
 }
 
+const RENEW = 'UPDATE runs SET attended_until = ? WHERE seq = ?'
+const PAUSE = 'INSERT INTO paused (kind, value) VALUES (?, ?) ON CONFLICT DO NOTHING'
+const RESUME = 'DELETE FROM paused WHERE kind = ? AND value = ?'
 // In: after, rows to look at, status, name, queue, now, how many.
 const LIST = `
   SELECT ${FULL_ROW} FROM (SELECT * FROM runs WHERE seq > ?1 ORDER BY seq LIMIT ?2) r
-  WHERE (?3 IS NULL OR r.status = ?3 OR (?3 = ${PENDING} AND r.status = ${BEHIND})) AND r.status <> ${MALFORMED} AND (r.expires_at IS NULL OR r.expires_at > ?6)
+  WHERE (?3 IS NULL OR r.status = ?3) AND r.status <> ${MALFORMED} AND (r.expires_at IS NULL OR r.expires_at > ?6)
     AND (?4 IS NULL OR r.lane IN (SELECT id FROM lanes WHERE name = ?4))
     AND (?5 IS NULL OR r.lane IN (SELECT id FROM lanes WHERE queue = ?5))
   ORDER BY r.seq LIMIT ?7`

@@ -1,9 +1,7 @@
 // One run as the SQLite engine holds it: read from a row, checked, and shown as the contract's records.
-import type { Entry, Parent, Policy, Standing, Status } from '../../engine.ts'
+import type { Attended, Entry, Parent, Policy, Standing, Status } from '../../engine.ts'
 import { ID_LENGTH, KEY_LENGTH } from '../../engine.ts'
 
-/** Pending behind the run that stands under its key: in no lane yet. */
-export const BEHIND = -1
 export const PENDING = 0
 export const RUNNING = 1
 export const COMPLETED = 2
@@ -13,24 +11,26 @@ export const CANCELLED = 4
 export const MALFORMED = 5
 const STATUSES: readonly Status[] = ['pending', 'running', 'completed', 'failed', 'cancelled']
 
-const statusOf = (code: number): Status | undefined => (code === BEHIND ? 'pending' : STATUSES[code])
-
-/** The places under a key; what is aside has one of its own, from 2 up. */
+/** The places under a key; what is aside has one of its own, from 3 up. */
 export const STANDS = 0
 export const ACCEPTED = 1
+/** Pending, and not to be claimed before what stands there has ended. */
+export const BEHIND = 2
 
 /** `tied` says what an end has to look for, so that most ends look for nothing. */
 export const HAS_FOLLOW_UPS = 1
 export const HAS_OLDER_RESULT = 2
-export const HAS_NEXT = 4
-export const IS_ATTENDED = 8
+export const IS_ATTENDED = 4
+export const HAS_NEXT = 8
 
 export interface Lane {
   id: number
   queue: string
   name: string
   priority: number
-  group: string | undefined
+  /** 0: of no group. */
+  grouping: number
+  group?: string
 }
 
 export interface Run {
@@ -49,9 +49,6 @@ export interface Run {
   startedAt: number | null
   finishedAt: number | null
   leaseUntil: number | null
-  /** Twice the milliseconds, and one more where it may be cancelled while it runs; null: it is kept. */
-  attended: number | null
-  attendedUntil: number | null
   freshUntil: number | null
   staleUntil: number | null
   /** Of the lease; null while there is none. */
@@ -59,6 +56,7 @@ export interface Run {
   /** Of the last attempt that was settled: its repetition is answered as it was. */
   done: string | null
   errors: string[]
+  attended: (Attended & { until: number }) | null
   /** The rest is only there when the whole row was asked for. */
   params: string
   extra: string | null
@@ -80,14 +78,13 @@ export const keyOf = (id: string): string => id.slice(0, KEY_LENGTH)
 // Past the first 8 characters, which a run shares with its follow-ups. Text that is no hex is a hash as well.
 export const hashOf = (id: string): number => Number.parseInt(id.slice(8, 21), 16) || 0
 export const asideOf = (id: string): number =>
-  2 + (Number.parseInt(id.slice(KEY_LENGTH, KEY_LENGTH + 12), 16) || 0)
+  3 + (Number.parseInt(id.slice(KEY_LENGTH, KEY_LENGTH + 12), 16) || 0)
 
 // A whole row as one JSON text: 28 columns one by one took twice as long to cross into JavaScript.
 const LIGHT =
   'r.seq, r.id, r.lane, r.status, r.slot, r.tied, r.due_at, r.created_at, r.expires_at, r.attempt, r.max_attempts, ' +
   'r.result_ttl, r.stale_ttl, r.failure_ttl, r.retention, r.started_at, r.finished_at, r.lease_until, ' +
-  'r.fresh_until, r.stale_until, r.token, r.done, r.errors, r.every, r.attended, r.attended_until'
-const LIGHT_COLUMNS = 26
+  'r.fresh_until, r.stale_until, r.token, r.done, r.errors, r.every, r.attended_ms, r.attended_running, r.attended_until'
 /** Without the texts that may be long. */
 export const LIGHT_ROW = `json_array(${LIGHT}) AS row`
 export const FULL_ROW = `json_array(${LIGHT}, r.params, r.extra, r.parent, r.progress, r.result) AS row`
@@ -106,14 +103,13 @@ export function runOf({ row }: Row, laneById: (id: number) => Lane | undefined):
   const [seq, id] = [numbers[0] as number, String(columns[1])]
   const lane = laneById(numbers[2] as number)
   const errors = errorsOf(texts[22] ?? null)
-  const parent = texts.length > LIGHT_COLUMNS ? parentOf(texts[28] ?? null) : undefined
+  const parent = texts.length > 27 ? parentOf(texts[29] ?? null) : undefined
   if (id.length !== ID_LENGTH)
     return { seq, id, reason: `its id has ${id.length} characters instead of ${ID_LENGTH}` }
   if (lane === undefined) return { seq, id, reason: `its lane ${columns[2]} is unknown` }
-  if (statusOf(numbers[3] as number) === undefined)
+  if (STATUSES[numbers[3] as number] === undefined)
     return { seq, id, reason: `its status ${columns[3]} is unknown` }
-  for (let index = 4; index < LIGHT_COLUMNS; index++) {
-    if (index >= 20 && index < 23) continue
+  for (let index = 4; index < 20; index++) {
     const value = nullable[index]
     if (value !== null && !Number.isSafeInteger(value))
       return { seq, id, reason: `its number ${index} is ${value}` }
@@ -137,7 +133,7 @@ export function runOf({ row }: Row, laneById: (id: number) => Lane | undefined):
       staleTtlMs: numbers[12] as number,
       failureTtlMs: numbers[13] as number,
       retentionMs: numbers[14] as number,
-      ...(numbers[23] === 0 ? {} : { everyMs: numbers[23] as number }),
+      ...(nullable[23] === null ? {} : { everyMs: numbers[23] as number }),
     },
     startedAt: nullable[15] as number | null,
     finishedAt: nullable[16] as number | null,
@@ -147,14 +143,17 @@ export function runOf({ row }: Row, laneById: (id: number) => Lane | undefined):
     token: texts[20] as string | null,
     done: texts[21] as string | null,
     errors,
-    attended: nullable[24] as number | null,
-    attendedUntil: nullable[25] as number | null,
-    params: texts[26] ?? '',
-    extra: texts[27] ?? null,
+    attended: attendedOf(numbers[24], numbers[25], nullable[26]),
+    params: texts[27] ?? '',
+    extra: texts[28] ?? null,
     parent,
-    progress: texts[29] ?? null,
-    result: texts[30] ?? null,
+    progress: texts[30] ?? null,
+    result: texts[31] ?? null,
   }
+}
+
+function attendedOf(ms = 0, running = 0, until: number | null = null): Run['attended'] {
+  return until === null ? null : { ms, running: running === 1, until }
 }
 
 function errorsOf(text: string | null): string[] | undefined {
@@ -177,25 +176,24 @@ function parsed(text: string): unknown {
   }
 }
 
-export const isLive = (run: Run): boolean => run.status <= RUNNING
-export const isPending = (run: Run): boolean => run.status <= PENDING
+export const isLive = (run: Run): boolean => run.status === PENDING || run.status === RUNNING
 /** What has expired counts as gone, though the sweep may not have come by yet. */
 export const isGone = (run: Run, now: number): boolean => run.expiresAt !== null && run.expiresAt <= now
 export const isUsable = (run: Run, now: number): boolean =>
   run.status === COMPLETED && (run.staleUntil as number) > now && !isGone(run, now)
+/** The end of the stretch in which one run answers all, however it ended. */
+export const windowEnd = (run: Run): number => (run.startedAt ?? 0) + (run.policy.everyMs ?? 0)
+export const rememberedUntil = (run: Run, failedAt: number): number =>
+  Math.max(failedAt + run.policy.failureTtlMs, windowEnd(run))
 export const isRemembered = (run: Run, now: number): boolean =>
-  run.status === FAILED && rememberedUntil(run) > now
-
-/** Of a failed run. */
-export const rememberedUntil = ({ policy, finishedAt, startedAt }: Run): number =>
-  Math.max((finishedAt as number) + policy.failureTtlMs, (startedAt ?? 0) + (policy.everyMs ?? 0))
+  run.status === FAILED && rememberedUntil(run, run.finishedAt as number) > now
 
 export function standingOf(run: Run): Standing {
   const standing: Standing = {
     id: run.id,
     name: run.lane.name,
     queue: run.lane.queue,
-    status: statusOf(run.status) as Status,
+    status: STATUSES[run.status] as Status,
     priority: run.lane.priority,
     attempt: run.attempt,
     createdAt: run.createdAt,

@@ -7,11 +7,11 @@ import { DeferqError } from '../../errors.ts'
 export const SCHEMA_VERSION = 1
 
 // `hash` is 52 bits of the key and `slot` the run's place under it: 0 stands there, 1 holds the accepted result while
-// another stands there, more is aside (48 bits of the id's own part). Two integers instead of 88 characters: random
+// another stands there, 2 waits behind the one that stands there, more is aside (48 bits of the id's own part). Two integers instead of 88 characters: random
 // keys touch a page of this index per insert, and with 15 bytes an entry instead of 95 that made inserts 1.4 times as fast.
 // It is no unique index, because 52 bits may collide: keys are compared in full where it is read, under the write lock.
 //
-// `lane` stands for queue, name, priority and group: what is ready lies in order of its due time in one narrow index, and
+// `lane` stands for queue, name, group and priority: what is ready lies in order of its due time in one narrow index, and
 // nothing that is due later or meant for others is ever stepped over.
 //
 // Only what SQLite can check for nothing is checked here; the rest is checked where a row is read.
@@ -32,12 +32,9 @@ const RUNS = `
     stale_ttl INTEGER NOT NULL,
     failure_ttl INTEGER NOT NULL,
     retention INTEGER NOT NULL,
-    every INTEGER NOT NULL,
     started_at INTEGER,
     finished_at INTEGER,
     lease_until INTEGER,
-    attended INTEGER,
-    attended_until INTEGER,
     fresh_until INTEGER,
     stale_until INTEGER,
     token TEXT,
@@ -49,39 +46,52 @@ const RUNS = `
     parent TEXT,
     progress TEXT,
     result TEXT,
+    every INTEGER,
+    attended_ms INTEGER,
+    attended_running INTEGER,
+    attended_until INTEGER,
     CHECK ((status = 1) = (token IS NOT NULL) AND (status = 1) = (lease_until IS NOT NULL)),
     CHECK ((status >= 2) = (expires_at IS NOT NULL))
   ) STRICT;
   CREATE INDEX runs_key ON runs (hash, slot);
-  CREATE INDEX runs_pending ON runs (lane, due_at) WHERE status = 0;
+  CREATE INDEX runs_pending ON runs (lane, due_at) WHERE status = 0 AND slot <> 2;
   CREATE INDEX runs_running ON runs (lease_until) WHERE status = 1;
   CREATE INDEX runs_ended ON runs (lane, expires_at) WHERE status >= 2;
   CREATE INDEX runs_attended ON runs (attended_until) WHERE attended_until IS NOT NULL;
 `
 
 // Lane ids are never used twice (AUTOINCREMENT), because every connection remembers them. Lane 0 takes in what names
-// a lane that isn't there.
+// a lane that isn't there. How many of a group run is the sum over its lanes, so that no second counter can drift from
+// the first; `served` is its place in the order of turns, and `begins` holds what a rate looks back at.
 const OTHERS = `
   CREATE TABLE lanes (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     name TEXT NOT NULL,
     queue TEXT NOT NULL,
     priority INTEGER NOT NULL,
-    grp TEXT NOT NULL,
+    grouping INTEGER NOT NULL DEFAULT 0,
     pending INTEGER NOT NULL DEFAULT 0,
     running INTEGER NOT NULL DEFAULT 0,
-    UNIQUE (name, grp, queue, priority)
+    UNIQUE (name, queue, priority, grouping)
   ) STRICT;
-  INSERT INTO lanes (id, name, queue, priority, grp) VALUES (0, '', '', 0, '');
+  CREATE INDEX lanes_group ON lanes (grouping) WHERE grouping > 0;
+  INSERT INTO lanes (id, name, queue, priority) VALUES (0, '', '', 0);
   CREATE TABLE groups (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     name TEXT NOT NULL,
-    grp TEXT NOT NULL,
-    served INTEGER NOT NULL,
-    began TEXT NOT NULL,
-    idle_at INTEGER NOT NULL,
-    PRIMARY KEY (name, grp)
+    label TEXT NOT NULL,
+    served INTEGER NOT NULL DEFAULT 0,
+    idle_at INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (name, label)
+  ) STRICT;
+  CREATE INDEX groups_served ON groups (served);
+  CREATE TABLE begins (
+    grouping INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (grouping, at)
   ) STRICT, WITHOUT ROWID;
-  CREATE TABLE paused (lanes TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+  CREATE TABLE paused (kind TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (kind, value)) STRICT, WITHOUT ROWID;
   CREATE TABLE follow_ups (
     seq INTEGER PRIMARY KEY,
     run INTEGER NOT NULL,

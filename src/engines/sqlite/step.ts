@@ -1,12 +1,13 @@
-// One atomic step in memory: the runs it has read, what the rules changed of them, and how that is written at once.
-import type { Draft, Parent, Selector, Total } from '../../engine.ts'
+// One atomic step in memory: the runs it has read, and the ways that the rules lead them through their states.
+import { supersededError } from '../../endings.ts'
+import type { Attended, Draft, FollowUp, Parent, Selector, Total } from '../../engine.ts'
 import { MAX_ERRORS } from '../../engine.ts'
+import { Changes } from './changes.ts'
 import type { Connection } from './connection.ts'
-import { StaleLane } from './connection.ts'
-import { FollowUps } from './follow-ups.ts'
-import { rowsOf } from './load.ts'
-import { newRun } from './new-run.ts'
-import type { Broken, Row, Run } from './rows.ts'
+import { FollowUps } from './follow.ts'
+import type { Slot } from './held.ts'
+import { Held } from './held.ts'
+import type { Broken, Lane, Row, Run } from './rows.ts'
 import {
   ACCEPTED,
   asideOf,
@@ -18,44 +19,25 @@ import {
   HAS_FOLLOW_UPS,
   HAS_NEXT,
   HAS_OLDER_RESULT,
-  hashOf,
   IS_ATTENDED,
-  isBroken,
-  isPending,
   isUsable,
   keyOf,
-  LIGHT_ROW,
   MALFORMED,
   PENDING,
   RUNNING,
   rememberedUntil,
-  runOf,
   STANDS,
+  windowEnd,
 } from './rows.ts'
-
-import {
-  attendRun,
-  completeRun,
-  countLane,
-  countTotal,
-  insertRuns,
-  moveRun,
-  rewriteRun,
-  storeRun,
-} from './write.ts'
-
-/** What stands under a key, and the accepted result that an earlier run has left beside it. */
-export interface Slot {
-  run?: Run
-  older?: Run
-}
 
 /** What others are told once the step is committed. */
 export interface News {
   ended: string[]
   cancelled: string[]
-  /** Pending again or anew, or with room for what is. */
-  ready: Pick<Run, 'lane' | 'dueAt'>[]
+  /** Lanes where something is pending again or anew, and when it is due. */
+  ready: { lane: Lane; dueAt: number }[]
+  /** Claims may find what they did not before: a group has room again, or a pause is over. */
+  opened: boolean
   /** To be watched by the one who asked. */
   watched: Run[]
   invalidated?: Selector
@@ -65,162 +47,115 @@ export interface News {
 // A malformed row is kept for a week, for somebody to look at.
 const KEEP_MALFORMED_MS = 604_800_000
 
-export class Step {
+export class Step extends Held {
   readonly now: number
-  readonly news: News = { ended: [], cancelled: [], ready: [], watched: [], trouble: [] }
+  readonly news: News = { ended: [], cancelled: [], ready: [], opened: false, watched: [], trouble: [] }
   readonly malformed: { id: string; reason: string }[] = []
-  readonly connection: Connection
-  readonly #bySeq = new Map<number, Run>()
-  readonly #byId = new Map<string, Run>()
-  readonly #slots = new Map<string, Slot>()
-  readonly #fresh: Run[] = []
-  readonly #changed = new Set<Run>()
-  readonly #completed = new Set<Run>()
-  readonly #moved = new Set<Run>()
-  readonly #attended = new Set<Run>()
-  /** With the extra, where that is another one too. */
-  readonly #rewritten = new Map<Run, string | null | undefined>()
-  readonly following = new FollowUps(this)
-  readonly #lanes = new Map<number, { pending: number; running: number }>()
-  readonly #totals = new Map<Total, number>()
+  readonly followUps: FollowUps
+  readonly #changes = new Changes()
 
   constructor(connection: Connection, now: number) {
-    this.connection = connection
+    super(connection)
     this.now = now
-  }
-
-  /** Reads the runs with these ids and what stands under their keys: one statement for the batch. */
-  load(ids: readonly string[]): void {
-    const asked: string[] = []
-    for (const id of ids) {
-      // What was looked for before is known, or known to be absent: nobody else can write meanwhile.
-      if (this.#byId.has(id)) continue
-      if (!this.#slots.has(keyOf(id))) this.#slots.set(keyOf(id), {})
-      asked.push(id)
-    }
-    if (asked.length > 0) this.#take(rowsOf(this.connection, asked))
-  }
-
-  /** The same by row number, without the long texts. */
-  loadLight(seqs: readonly number[]): void {
-    this.#take(this.connection.statement(LOAD_LIGHT).all(JSON.stringify(seqs)) as Row[])
-  }
-
-  /** Takes in rows that a statement of this step has read or changed. */
-  take(rows: readonly Row[]): Run[] {
-    return this.#take(rows)
-  }
-
-  #take(rows: readonly Row[]): Run[] {
-    const runs: Run[] = []
-    for (const row of rows) {
-      const read = runOf(row, (id) => this.connection.laneById(id))
-      if (isBroken(read)) {
-        this.setAside(read)
-        continue
-      }
-      const run = this.#bySeq.get(read.seq) ?? read
-      this.#bySeq.set(run.seq, run)
-      this.#byId.set(run.id, run)
-      const slot = this.#slots.get(keyOf(run.id))
-      if (slot !== undefined && run.slot === STANDS) slot.run = run
-      if (slot !== undefined && run.slot === ACCEPTED) slot.older = run
-      runs.push(run)
-    }
-    return runs
-  }
-
-  run(id: string): Run | undefined {
-    return this.#byId.get(id)
-  }
-
-  runBySeq(seq: number): Run | undefined {
-    return this.#bySeq.get(seq)
-  }
-
-  /** Of an id or key that was loaded. */
-  slot(id: string): Slot {
-    return this.#slots.get(keyOf(id)) as Slot
+    this.followUps = new FollowUps(this)
   }
 
   create(draft: Draft, parent: Parent | null = null): Run {
     const slot = this.slot(draft.id)
-    if (slot.run !== undefined) this.#supersede(slot, slot.run)
-    if (slot.older !== undefined && !isUsable(slot.older, this.now)) {
-      this.place(slot.older, asideOf(slot.older.id))
-      delete slot.older
-    }
-    const run = this.#draw(draft, parent, STANDS)
+    this.#vacate(slot)
+    const run = this.#add(draft, STANDS, parent)
     if (slot.older !== undefined) run.tied |= HAS_OLDER_RESULT
     slot.run = run
     this.news.ready.push(run)
     return run
   }
 
-  /** It is aside, and in no lane, until the run that stands there makes room for it. */
-  createBehind(draft: Draft, run: Run): Run {
-    run.tied |= HAS_NEXT
-    this.changed(run)
-    const next = this.#draw(draft, null, asideOf(draft.id))
-    next.status = BEHIND
-    return next
+  /** Claimed by nobody before `ahead`, which stands there, has ended. */
+  createBehind(draft: Draft, ahead: Run): Run {
+    const run = this.#add(draft, BEHIND, null)
+    this.slot(draft.id).next = run
+    ahead.tied |= HAS_NEXT
+    this.#changes.changed(ahead)
+    return run
   }
 
-  #draw(draft: Draft, parent: Parent | null, place: number): Run {
-    const lane = this.connection.lane(draft.queue, draft.name, draft.priority, draft.group)
-    const run = newRun(draft, lane, place, parent, this.now)
-    if (run.attended !== null) this.#attended.add(run)
-    this.#byId.set(run.id, run)
-    this.#fresh.push(run)
-    this.following.add(run, draft.then)
+  #add(draft: Draft, slot: number, parent: Parent | null): Run {
+    const { now } = this
+    const { attended } = draft
+    const then = draft.then ?? []
+    const run: Run = {
+      seq: 0,
+      id: draft.id,
+      lane: this.connection.lane(draft.queue, draft.name, draft.priority, draft.group),
+      status: PENDING,
+      slot,
+      tied: (then.length > 0 ? HAS_FOLLOW_UPS : 0) | (attended === undefined ? 0 : IS_ATTENDED),
+      dueAt: dueOf(draft, now),
+      createdAt: now,
+      expiresAt: null,
+      attempt: 0,
+      policy: { ...draft.policy },
+      startedAt: null,
+      finishedAt: null,
+      leaseUntil: null,
+      freshUntil: null,
+      staleUntil: null,
+      token: null,
+      done: null,
+      errors: [],
+      attended: attended === undefined ? null : { ...attended, until: now + attended.ms },
+      params: draft.params,
+      extra: draft.extra ?? null,
+      parent,
+      progress: null,
+      result: null,
+    }
+    this.add(run)
+    this.#changes.fresh(run)
+    for (const follow of then) this.#changes.follow(run, follow)
     this.count(run.lane.id, 1, 0)
     return run
   }
 
-  /** What waits behind the run. */
-  behind(run: Run): Run | undefined {
-    if ((run.tied & HAS_NEXT) === 0) return undefined
-    const key = keyOf(run.id)
-    const fresh = this.#fresh.find((each) => each.status === BEHIND && keyOf(each.id) === key)
-    if (fresh !== undefined) return fresh
-    const rows = this.connection.statement(BEHIND_OF).all(hashOf(run.id)) as Row[]
-    return this.#take(rows).find((each) => each.status === BEHIND && keyOf(each.id) === key)
+  /** Moves aside what has ended, but for a result that is still of use. */
+  #vacate(slot: Slot): void {
+    const { run, older } = slot
+    delete slot.run
+    if (run !== undefined && !isUsable(run, this.now)) {
+      this.place(run, asideOf(run.id))
+    } else if (run !== undefined) {
+      if (older !== undefined && older !== run) this.place(older, asideOf(older.id))
+      this.place(run, ACCEPTED)
+      slot.older = run
+    }
+    if (slot.older !== undefined && !isUsable(slot.older, this.now)) {
+      this.place(slot.older, asideOf(slot.older.id))
+      delete slot.older
+    }
   }
 
-  /** The run has ended, or is no longer what stands there: the one behind it comes forward. */
+  /** What waits behind a run comes forward, to be claimed. */
   promote(run: Run): void {
-    const next = this.behind(run)
+    if ((run.tied & HAS_NEXT) === 0) return
     run.tied &= ~HAS_NEXT
+    const slot = this.slotOf(run)
+    const { next } = slot
     if (next === undefined) return
-    const slot = this.#reload(run.id)
-    if (run.slot === STANDS) this.#supersede(slot, run)
-    slot.run = next
+    this.#vacate(slot)
+    delete slot.next
     if (slot.older !== undefined) next.tied |= HAS_OLDER_RESULT
-    next.status = PENDING
+    slot.run = next
+    this.#stand(next)
+  }
+
+  #stand(next: Run): void {
     this.place(next, STANDS)
     this.news.ready.push(next)
   }
 
-  rewrite(run: Run, params: string, extra?: string | null): void {
-    run.params = params
-    if (extra !== undefined) run.extra = extra
-    if (run.seq !== 0) this.#rewritten.set(run, extra)
-  }
-
-  /** Somebody has asked for the run; undefined: somebody who wants it kept. */
-  attend(run: Run, attended: Draft['attended']): void {
-    if (run.attended === null) return
-    if (attended === undefined) {
-      run.attended = null
-      run.attendedUntil = null
-      run.tied &= ~IS_ATTENDED
-    } else {
-      const ms = Math.max(Math.floor(run.attended / 2), attended.ms)
-      run.attended = ms * 2 + (attended.running ? run.attended & 1 : 0)
-      run.attendedUntil = this.now + ms
-    }
-    this.#attended.add(run)
-    this.changed(run)
+  /** Another one takes its place. It is written as it is: its follow-ups are looked for in the file. */
+  supersede(run: Run, by: string): void {
+    this.cancel(run, supersededError(run.attempt, this.now, by))
   }
 
   cancel(run: Run, reason: string | undefined): void {
@@ -229,24 +164,46 @@ export class Step {
     this.end(run, CANCELLED, reason)
   }
 
-  #supersede(slot: Slot, run: Run): void {
-    if (!isUsable(run, this.now)) {
-      this.place(run, asideOf(run.id))
-      return
-    }
-    if (slot.older !== undefined) this.place(slot.older, asideOf(slot.older.id))
-    this.place(run, ACCEPTED)
-    slot.older = run
-  }
-
   place(run: Run, slot: number): void {
     run.slot = slot
-    if (run.seq !== 0) this.#moved.add(run)
-    this.changed(run)
+    this.#changes.moved(run)
   }
 
   changed(run: Run): void {
-    if (run.seq !== 0) this.#changed.add(run)
+    this.#changes.changed(run)
+  }
+
+  /** The run is to be run with these from now on. */
+  setParams(run: Run, params: string): void {
+    run.params = params
+    this.#changes.params(run)
+  }
+
+  setExtra(run: Run, extra: string | null): void {
+    run.extra = extra
+    this.#changes.extra(run)
+  }
+
+  /** Asked for once more: by one who would let it go after a while, or for good. */
+  attend(run: Run, attended: Attended | undefined): void {
+    if (run.attended === null) return
+    const before = run.attended
+    run.attended = null
+    if (attended === undefined) {
+      run.tied &= ~IS_ATTENDED
+      this.changed(run)
+    } else {
+      const ms = Math.max(before.ms, attended.ms)
+      run.attended = { ms, running: before.running && attended.running, until: this.now + ms }
+    }
+    this.#changes.attended(run)
+  }
+
+  addFollowUps(run: Run, then: readonly FollowUp[]): void {
+    if (then.length === 0) return
+    run.tied |= HAS_FOLLOW_UPS
+    for (const follow of then) this.#changes.follow(run, follow)
+    this.changed(run)
   }
 
   addError(run: Run, error: string): void {
@@ -270,8 +227,7 @@ export class Step {
   ): void {
     const { now } = this
     const { policy } = run
-    const tied = run.tied
-    this.count(run.lane.id, isPending(run) ? -1 : 0, run.status === RUNNING ? -1 : 0)
+    this.count(run.lane.id, run.status === PENDING ? -1 : 0, run.status === RUNNING ? -1 : 0)
     run.status = status
     run.finishedAt = now
     run.token = null
@@ -280,78 +236,60 @@ export class Step {
     if (status === COMPLETED) {
       const cached = run.slot === STANDS
       run.result = value as string
-      run.freshUntil = cached ? Math.max(now + policy.resultTtlMs, this.#windowEnd(run)) : now
+      run.freshUntil = cached ? Math.max(now + policy.resultTtlMs, windowEnd(run)) : now
       run.staleUntil = cached ? run.freshUntil + policy.staleTtlMs : now
       run.expiresAt = Math.max(run.expiresAt, run.staleUntil)
       if (cached && (run.tied & HAS_OLDER_RESULT) !== 0) this.#dropOlder(run)
-      this.#completed.add(run)
+      this.#changes.completed(run)
     } else {
-      if (status === FAILED) run.expiresAt = Math.max(run.expiresAt, rememberedUntil(run))
+      if (status === FAILED) run.expiresAt = Math.max(run.expiresAt, rememberedUntil(run, now))
       this.changed(run)
     }
     this.total(status === COMPLETED ? 'completed' : status === FAILED ? 'failed' : 'cancelled')
-    if ((tied & HAS_FOLLOW_UPS) !== 0) this.following.ended(run, value)
-    if ((tied & IS_ATTENDED) !== 0) {
+    if ((run.tied & HAS_FOLLOW_UPS) !== 0) this.followUps.ended(run, value)
+    if (run.attended !== null) {
       run.attended = null
-      run.attendedUntil = null
-      this.#attended.add(run)
+      this.#changes.attended(run)
     }
-    if ((tied & HAS_NEXT) !== 0) this.promote(run)
+    if (run.slot === BEHIND) {
+      delete this.slotOf(run).next
+      this.place(run, asideOf(run.id))
+    } else if (run.slot === STANDS) {
+      this.promote(run)
+    }
     run.tied = 0
     this.news.ended.push(run.id)
   }
 
-  #windowEnd({ startedAt, policy }: Run): number {
-    return (startedAt as number) + (policy.everyMs ?? 0)
-  }
-
   #dropOlder(run: Run): void {
-    const slot = this.#reload(run.id)
+    const slot = this.slotOf(run)
     if (slot.older !== undefined && slot.older !== run) this.place(slot.older, asideOf(slot.older.id))
     delete slot.older
   }
 
-  #reload(id: string): Slot {
-    this.#slots.set(keyOf(id), {})
-    this.#take(rowsOf(this.connection, [id]))
-    return this.slot(id)
-  }
-
   count(lane: number, pending: number, running: number): void {
-    if (running < 0) this.#makeRoom(lane)
-    const counted = this.#lanes.get(lane)
-    if (counted === undefined) {
-      this.#lanes.set(lane, { pending, running })
-      return
-    }
-    counted.pending += pending
-    counted.running += running
-  }
-
-  /** Whoever waits may take another of the group. */
-  #makeRoom(id: number): void {
-    const lane = this.connection.laneById(id)
-    if (lane?.group !== undefined) this.news.ready.push({ lane, dueAt: this.now })
+    this.#changes.count(lane, pending, running)
   }
 
   total(total: Total, count = 1): void {
-    this.#totals.set(total, (this.#totals.get(total) ?? 0) + count)
+    this.#changes.total(total, count)
   }
 
   /** Takes a row out of everybody's way, and says so once. */
-  setAside({ seq, id, reason }: Broken): void {
+  override setAside({ seq, id, reason }: Broken): void {
     const { connection } = this
-    const before = connection.statement('SELECT status, lane FROM runs WHERE seq = ?').get(seq) as
-      | {
-          status: number
-          lane: number
-        }
+    const before = connection.statement(BROKEN).get(seq) as
+      | { status: number; lane: number; slot: number; hash: number }
       | undefined
     if (before === undefined || before.status === MALFORMED) return
     const lane = connection.laneById(before.lane)
     if (lane !== undefined)
-      this.count(lane.id, before.status <= PENDING ? -1 : 0, before.status === RUNNING ? -1 : 0)
+      this.count(lane.id, before.status === PENDING ? -1 : 0, before.status === RUNNING ? -1 : 0)
     connection.statement(SET_ASIDE).run(-seq, lane?.id ?? 0, this.now + KEEP_MALFORMED_MS, seq)
+    if (before.slot === STANDS) {
+      const behind = this.take(connection.statement(NEXT).all(before.hash) as Row[])
+      for (const next of behind) if (keyOf(next.id) === keyOf(id)) this.#stand(next)
+    }
     this.malformed.push({ id, reason })
     this.news.trouble.push(`The run ${id} can't be read, and was set aside: ${reason}.`)
   }
@@ -359,36 +297,22 @@ export class Step {
   /** Writes everything; what is read after it is read anew. */
   flush(): void {
     const { connection } = this
-    this.following.admit()
-    insertRuns(connection, this.#fresh)
-    for (const run of this.#fresh) if (run.status !== PENDING) storeRun(connection, run)
-    for (const run of this.#changed) if (!this.#completed.has(run)) storeRun(connection, run)
-    for (const run of this.#completed) completeRun(connection, run)
-    for (const run of this.#moved) moveRun(connection, run)
-    for (const run of this.#attended) attendRun(connection, run)
-    for (const [run, extra] of this.#rewritten) rewriteRun(connection, run, extra)
-    this.following.write()
-    for (const [lane, { pending, running }] of this.#lanes) {
-      if ((pending !== 0 || running !== 0) && !countLane(connection, lane, pending, running))
-        throw new StaleLane()
-    }
-    for (const [total, count] of this.#totals) countTotal(connection, total, count)
-    this.#changed.clear()
-    this.#completed.clear()
-    this.#moved.clear()
-    this.#attended.clear()
-    this.#rewritten.clear()
-    this.#bySeq.clear()
-    this.#byId.clear()
-    this.#slots.clear()
-    this.#lanes.clear()
-    this.#totals.clear()
-    this.#fresh.length = 0
+    this.followUps.admit()
+    if (this.#changes.write(connection).length > 0) this.news.opened = true
+    this.clear()
   }
 }
 
-const BEHIND_OF = `SELECT ${FULL_ROW} FROM runs r WHERE r.hash = ? AND r.status = ${BEHIND}`
-const LOAD_LIGHT = `SELECT ${LIGHT_ROW} FROM json_each(?) j CROSS JOIN runs r WHERE r.seq = j.value`
+/** Put off no longer than its `maxDelayMs` after the moment of its creation. */
+export const dueOf = (draft: Draft, now: number, createdAt = now): number =>
+  Math.max(
+    now,
+    Math.min(draft.dueAt ?? now + draft.delayMs, createdAt + (draft.maxDelayMs ?? Number.POSITIVE_INFINITY)),
+  )
+
+const BROKEN = 'SELECT status, lane, slot, hash FROM runs WHERE seq = ?'
+const NEXT = `SELECT ${FULL_ROW} FROM runs r WHERE r.hash = ? AND r.slot = ${BEHIND}`
 const SET_ASIDE = `
-  UPDATE runs SET status = ${MALFORMED}, slot = ?, lane = ?, expires_at = ?, token = NULL, lease_until = NULL
+  UPDATE runs SET status = ${MALFORMED}, slot = ?, lane = ?, expires_at = ?, token = NULL, lease_until = NULL,
+    attended_until = NULL
   WHERE seq = ?`

@@ -1,97 +1,146 @@
-// The order in which lanes give out, where some of them belong to groups: the groups of a name take turns.
-import type { Group, Open } from './groups.ts'
-import { keyOf } from './groups.ts'
+// Picks what is claimed where runs have groups: the groups of one name take turns, the one served longest ago first.
+import type { Want } from '../../engine.ts'
+import { Heap } from '../../heap.ts'
+import type { Open } from './claim.ts'
+import type { Connection } from './connection.ts'
+import type { Group } from './groups.ts'
+import { begin, groupsOf } from './groups.ts'
 
-export interface Candidate {
-  seq: number
-  due_at: number
+/** The row numbers of what is to be claimed, in order; the turns and begins of their groups are noted. */
+export function pick(connection: Connection, lanes: readonly Open[], want: Want, now: number): number[] {
+  const groups = groupsOf(connection, new Set(lanes.map(({ grouping }) => grouping)), want, now)
+  const free = new Heap<Cursor>(inOrder)
+  const shares = new Map<number, Share>()
+  for (const lane of lanes) {
+    const group = groups.get(lane.grouping)
+    if (group === undefined) {
+      const cursor = new Cursor(connection, lane, now)
+      if (cursor.open()) free.push(cursor)
+    } else if (group.opensAt <= now) {
+      const share = shares.get(group.id)
+      const cursor = new Cursor(connection, lane, now)
+      if (share === undefined) shares.set(group.id, new Share(group, cursor))
+      else share.lanes.push(cursor)
+    }
+  }
+  const byName = new Map<string, Heap<Share>>()
+  for (const share of shares.values()) {
+    const heap = byName.get(share.group.name) ?? new Heap<Share>(inTurn)
+    byName.set(share.group.name, heap)
+    heap.push(share)
+  }
+  const picked: number[] = []
+  const served = new Set<Share>()
+  while (picked.length < want.limit) {
+    let best = free.peek()
+    let turn: Heap<Share> | undefined
+    for (const heap of byName.values()) {
+      const head = heap.peek()?.head()
+      if (head === undefined || (best !== undefined && inOrder(head, best) >= 0)) continue
+      best = head
+      turn = heap
+    }
+    if (best === undefined) break
+    if (turn === undefined) {
+      picked.push((free.pop() as Cursor).seq)
+      if (best.advance()) free.push(best)
+      continue
+    }
+    const share = turn.pop() as Share
+    if (best.open()) {
+      picked.push(best.seq)
+      share.taken++
+      share.turn = LATEST + picked.length
+      served.delete(share)
+      served.add(share)
+      best.advance()
+    }
+    if (share.taken < share.group.room && share.head() !== undefined) turn.push(share)
+  }
+  for (const { group, taken } of served) begin(connection, group, taken, want.limits?.[group.name], now)
+  return picked
 }
 
-/** Lanes that are drawn from as one: all without a group, or those of one group. */
-interface Source {
-  name: string
-  group: Group | undefined
-  taken: number
-  lanes: { priority: number; lane: Open; left: Candidate[] | undefined }[]
-}
+// Later than any turn that a store has noted.
+const LATEST = 2 ** 52
+// Most lanes of a claim that is shared give one run or a few.
+const FIRST_LOOK = 4
+const LARGEST_LOOK = 256
 
-type Head = Candidate & { priority: number; take(): void }
+/** What is ready in a lane, in order, read a few at a time. */
+class Cursor {
+  readonly priority: number
+  due: number
+  seq = 0
+  ended = false
+  readonly #connection: Connection
+  readonly #lane: number
+  readonly #now: number
+  #ahead: { seq: number; due_at: number }[] = []
+  #size = FIRST_LOOK
 
-export class Turns {
-  readonly #look: (lane: Open) => Candidate[]
-  readonly #plain: Source = { name: '', group: undefined, taken: 0, lanes: [] }
-  /** By name, the group first that was served longest ago. */
-  readonly #grouped = new Map<string, Source[]>()
-  /** In the order of their last turns. */
-  readonly #served = new Set<Source>()
-
-  /** `look` answers what of a lane is due, first things first. */
-  constructor(lanes: readonly Open[], groups: ReadonlyMap<string, Group>, look: (lane: Open) => Candidate[]) {
-    this.#look = look
-    const sources = new Map<string, Source>()
-    for (const lane of lanes) {
-      const group = groups.get(keyOf(lane))
-      let source = group === undefined ? this.#plain : sources.get(keyOf(lane))
-      if (source === undefined) {
-        source = { name: lane.name, group, taken: 0, lanes: [] }
-        sources.set(keyOf(lane), source)
-        const ofName = this.#grouped.get(lane.name)
-        if (ofName === undefined) this.#grouped.set(lane.name, [source])
-        else ofName.push(source)
-      }
-      source.lanes.push({ priority: lane.priority, lane, left: undefined })
-    }
-    for (const ofName of this.#grouped.values())
-      ofName.sort((a, b) => (a.group as Group).served - (b.group as Group).served)
+  constructor(connection: Connection, { id, priority, due }: Open, now: number) {
+    this.#connection = connection
+    this.#lane = id
+    this.#now = now
+    this.priority = priority
+    this.due = due
   }
 
-  get served(): { group: Group; count: number }[] {
-    return [...this.#served].map(({ group, taken }) => ({ group: group as Group, count: taken }))
+  /** Whether there is a run at all: looked up only for those whose turn it is. */
+  open(): boolean {
+    return this.seq !== 0 || this.advance()
   }
 
-  /** The number of the next row; undefined when nothing more may begin. */
-  next(): number | undefined {
-    let first = this.#head(this.#plain)
-    let from = this.#plain
-    for (const ofName of this.#grouped.values()) {
-      for (let source = ofName[0]; source !== undefined; source = ofName[0]) {
-        const head = source.taken < (source.group as Group).room ? this.#head(source) : undefined
-        if (head === undefined) {
-          ofName.shift()
-          continue
-        }
-        if (first === undefined || inOrder(head, first) < 0) {
-          first = head
-          from = source
-        }
-        break
-      }
+  advance(): boolean {
+    if (this.#ahead.length === 0) {
+      const after = [this.seq === 0 ? -1 : this.due, this.seq] as const
+      this.#ahead = this.#connection.statement(LOOK).all(this.#lane, this.#now, ...after, this.#size) as {
+        seq: number
+        due_at: number
+      }[]
+      this.#size = Math.min(this.#size * 4, LARGEST_LOOK)
+      this.#ahead.reverse()
     }
-    if (first === undefined) return undefined
-    first.take()
-    from.taken++
-    if (from.group !== undefined) {
-      const ofName = this.#grouped.get(from.name) as Source[]
-      ofName.push(ofName.shift() as Source)
-      this.#served.delete(from)
-      this.#served.add(from)
+    const next = this.#ahead.pop()
+    if (next === undefined) {
+      this.ended = true
+      return false
     }
-    return first.seq
-  }
-
-  #head({ lanes }: Source): Head | undefined {
-    let first: Head | undefined
-    for (const each of lanes) {
-      if (first !== undefined && first.priority > each.priority) break
-      each.left ??= this.#look(each.lane).reverse()
-      const { priority, left } = each
-      const candidate = left.at(-1)
-      if (candidate === undefined) continue
-      const head = { ...candidate, priority, take: () => void left.pop() }
-      if (first === undefined || inOrder(head, first) < 0) first = head
-    }
-    return first
+    this.seq = next.seq
+    this.due = next.due_at
+    return true
   }
 }
 
-const inOrder = (a: Head, b: Head): number => b.priority - a.priority || a.due_at - b.due_at || a.seq - b.seq
+/** What one group may have of this claim. */
+class Share {
+  readonly group: Group
+  readonly lanes: Cursor[]
+  turn: number
+  taken = 0
+
+  constructor(group: Group, lane: Cursor) {
+    this.group = group
+    this.lanes = [lane]
+    this.turn = group.served
+  }
+
+  head(): Cursor | undefined {
+    let head: Cursor | undefined
+    for (const lane of this.lanes) {
+      if (!lane.ended && (head === undefined || inOrder(lane, head) < 0)) head = lane
+    }
+    return head
+  }
+}
+
+const inOrder = (a: Cursor, b: Cursor): number => b.priority - a.priority || a.due - b.due || a.seq - b.seq
+
+const inTurn = (a: Share, b: Share): number =>
+  a.turn - b.turn || inOrder(a.head() as Cursor, b.head() as Cursor)
+
+const LOOK = `
+  SELECT seq, due_at FROM runs
+  WHERE status = 0 AND slot <> 2 AND lane = ?1 AND due_at <= ?2 AND due_at >= ?3 AND (due_at > ?3 OR seq > ?4)
+  ORDER BY due_at, seq LIMIT ?5`
