@@ -22,6 +22,8 @@ import type {
 import { checkKnown, checkLimits, checkLogger, checkWait } from './options.ts'
 import { failureText, outcomeOf, receiptOf } from './receipt.ts'
 import { abortedDispatch, byName, checkId, mismatch, unlessAborted } from './refusals.ts'
+import type { RequestOptions, RequestResult } from './requests/order.ts'
+import { dispatchOf, HTTP_REQUEST } from './requests/order.ts'
 import type { ResultsOptions } from './results.ts'
 import { resultsApart } from './results.ts'
 import type { AnyTask, Dispatched, Logger, Receipt, SharedOptions } from './task.ts'
@@ -138,6 +140,15 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
         return unlessAborted(this.#admit(draft, options), draft.name, options?.signal)
       }),
     )
+  }
+
+  /**
+   * Sends a request over HTTP, durably: a worker with httpRequest() among its tasks tries it until it succeeds, is given up or
+   * expires. Equal requests share what is under way.
+   */
+  async request(options: RequestOptions): Promise<Dispatched<RequestResult>> {
+    const { params, options: rest } = dispatchOf(options, 'request()')
+    return (await this.#dispatch(HTTP_REQUEST, params, rest as DispatchOptions)) as Dispatched<RequestResult>
   }
 
   /** Dispatches and waits: the result, however it came about; or the error with which the run ended. */

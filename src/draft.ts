@@ -4,8 +4,11 @@ import { checkName, checkOptions, SHARED_OPTIONS } from './checks.ts'
 import type { Draft, FollowUp, Policy } from './engine.ts'
 import { DeferqError } from './errors.ts'
 import { fingerprint, followUpKey, idOf, keyOf, newRun } from './fingerprint.ts'
-import type { DispatchOptions, NamedCallback } from './options.ts'
-import { isNamed, isOn } from './options.ts'
+import type { DispatchOptions, DurableCallback, NamedCallback } from './options.ts'
+import { isDurable, isOn } from './options.ts'
+import { HTTP_REQUEST } from './requests/order.ts'
+import type { Link } from './requests/webhook.ts'
+import { isWebhook, webhookOf } from './requests/webhook.ts'
 import type { AnyTask, SharedOptions, StandardSchema } from './task.ts'
 import type { Backoff, Duration } from './time.ts'
 import { durationMs, momentMs } from './time.ts'
@@ -133,8 +136,8 @@ export class Drafter {
     const extra = extraOf(options, at, traceId)
     if (extra !== undefined) draft.extra = extra
     if (options.callback !== undefined) {
-      const named = [options.callback].flat().filter(isNamed)
-      draft.then = this.#chains(keyOf(draft.id), named, name, traceId)
+      const durable = [options.callback].flat().filter(isDurable)
+      draft.then = this.#chains(keyOf(draft.id), durable, name, traceId)
     }
   }
 
@@ -144,13 +147,11 @@ export class Drafter {
    */
   #chains(
     parentKey: string,
-    callbacks: (string | NamedCallback)[],
+    callbacks: DurableCallback[],
     name: string,
     traceId: string | undefined,
   ): FollowUp[] {
-    const links: NamedCallback[] = callbacks.map((callback) =>
-      typeof callback === 'string' ? { name: callback } : callback,
-    )
+    const links = callbacks.map((callback) => linkOf(callback, `dispatch('${name}')`))
     for (const { name: link, on } of links) {
       if (!isOn(on)) {
         throw new DeferqError(
@@ -160,11 +161,10 @@ export class Drafter {
       }
     }
     return (['success', 'failure'] as const).flatMap((on) => {
-      const matching = links.filter((link) => link.on === 'both' || (link.on ?? 'success') === on)
+      const matching = links.filter((link) => link.on === 'both' || link.on === on)
       const chain = matching.reduceRight<FollowUp | undefined>((next, link) => {
         const first = link === matching[0]
-        const draft = this.#callback(parentKey, link.name, link.params)
-        if (traceId !== undefined) draft.extra = JSON.stringify({ traceId } satisfies Extra)
+        const draft = this.#callback(parentKey, link, traceId)
         if (next !== undefined) draft.then = [next]
         return first ? { on, draft } : { on: 'both', draft, sameParent: true }
       }, undefined)
@@ -172,17 +172,21 @@ export class Drafter {
     })
   }
 
-  #callback(parentKey: string, name: string, params: unknown): Draft {
+  #callback(parentKey: string, { name, params, options = {} }: Link, traceId: string | undefined): Draft {
     const { queue, priority, policy } = this.#base(name)
-    return {
+    const draft: Draft = {
       id: idOf(followUpKey(parentKey, newRun()), newRun()),
       name,
       queue,
       params: encode(params === undefined ? {} : params, 'params', this.#limits),
       priority,
-      policy: { ...policy, resultTtlMs: 0, staleTtlMs: 0, failureTtlMs: 0 },
+      policy: { ...policyOf(options, policy), resultTtlMs: 0, staleTtlMs: 0, failureTtlMs: 0 },
       delayMs: 0,
     }
+    const extra = extraOf(options, `the callback '${name}'`, traceId)
+    if (extra !== undefined) draft.extra = extra
+    else if (traceId !== undefined) draft.extra = JSON.stringify({ traceId } satisfies Extra)
+    return draft
   }
 
   #fingerprint(
@@ -223,7 +227,7 @@ export class Drafter {
       const names = [...this.#tasks.keys()].map((each) => `'${each}'`).join(', ')
       throw new DeferqError(
         'UNKNOWN_TASK',
-        `There is no task '${String(name)}' here. Known: ${names || 'none'}. Add it to new DeferQ({ tasks: […] }).`,
+        `There is no task '${String(name)}' here. Known: ${names || 'none'}. Add ${name === HTTP_REQUEST ? 'httpRequest()' : 'it'} to new DeferQ({ tasks: […] }).`,
         { details: { name } },
       )
     }
@@ -241,6 +245,16 @@ export class Drafter {
     if (this.#bases.size < 10_000) this.#bases.set(name, base)
     return base
   }
+}
+
+function linkOf(callback: DurableCallback, where: string): Link {
+  if (isWebhook(callback)) return webhookOf(callback, where)
+  const {
+    name,
+    params,
+    on = 'success',
+  } = typeof callback === 'string' ? { name: callback } : (callback as NamedCallback)
+  return { name, params, on }
 }
 
 const DEFAULT_POLICY: Policy = {

@@ -19,6 +19,9 @@ export const ERROR_CODES = [
   'LEASE_LOST',
   'UNSTORABLE_RESULT',
   'RESULT_TOO_LARGE',
+  // what became of an outgoing request
+  'REQUEST_FAILED',
+  'ADDRESS_REFUSED',
   'NOT_FINISHED',
   'WAIT_TIMEOUT',
   'ABORTED',

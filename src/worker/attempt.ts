@@ -5,8 +5,8 @@ import type { Extra } from '../draft.ts'
 import { traceIdOf, validate } from '../draft.ts'
 import type { Claimed, Outcome } from '../engine.ts'
 import { DeferqError, errorToJson, isDeferqError } from '../errors.ts'
-import { endedOf, failureText } from '../receipt.ts'
-import type { AnyTask, Context, Ended, Logger, RetryAtError } from '../task.ts'
+import { endedOf, failureOf, failureText } from '../receipt.ts'
+import type { AnyTask, Context, Ended, Failure, Logger, RetryAtError } from '../task.ts'
 import { isNoRetry, isRetryAt } from '../task.ts'
 import type { Backoff } from '../time.ts'
 import { backoffMs, DEFAULT_BACKOFF, durationMs } from '../time.ts'
@@ -112,6 +112,22 @@ export class Attempt implements Context {
     return parent === undefined ? undefined : endedOf(parent)
   }
 
+  get maxAttempts(): number {
+    return this.claimed.entry.policy.maxAttempts
+  }
+
+  get createdAt(): Date {
+    return new Date(this.claimed.entry.createdAt)
+  }
+
+  get startedAt(): Date {
+    return new Date(this.claimed.entry.startedAt as number)
+  }
+
+  get history(): Failure[] {
+    return this.claimed.entry.errors.map(failureOf)
+  }
+
   get log(): Logger {
     this.#log ??= bound(this.#needs.logger, aboutOf(this))
     return this.#log
@@ -162,10 +178,9 @@ export class Attempt implements Context {
   #failure(thrown: unknown): Outcome {
     this.error = thrown
     const { id, token } = this
-    const { maxAttempts } = this.claimed.entry.policy
     const error = failureText(this.attempt, errorToJson(thrown))
     if (
-      this.attempt >= maxAttempts ||
+      this.attempt >= this.maxAttempts ||
       isNoRetry(thrown) ||
       (isDeferqError(thrown) && FINAL.has(thrown.code))
     ) {
@@ -197,7 +212,7 @@ export function aboutOf({ id, name, attempt, traceId }: Attempt): About {
   return traceId === undefined ? { taskId: id, name, attempt } : { taskId: id, name, attempt, traceId }
 }
 
-function waitMs({ at }: RetryAtError): number {
+function waitMs({ at }: Pick<RetryAtError, 'at'>): number {
   return at instanceof Date
     ? Math.max(0, durationMs(Math.max(0, at.getTime() - Date.now()), 'RetryAtError'))
     : durationMs(at, 'RetryAtError')

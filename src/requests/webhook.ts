@@ -1,0 +1,70 @@
+// A callback by URL: the request that posts how a run has ended, as a task of its own.
+import { DeferqError } from '../errors.ts'
+import type { SharedOptions } from '../task.ts'
+import type { ExponentialBackoff } from '../time.ts'
+import type { RequestParams } from './order.ts'
+import { HTTP_REQUEST, orderOf, policyOf } from './order.ts'
+
+/** Posts the outcome to this URL, signed with the worker’s secret unless told otherwise, whether the run succeeds or not. */
+export interface WebhookCallback
+  extends Pick<
+    RequestParams,
+    | 'url'
+    | 'headers'
+    | 'expiresAt'
+    | 'successCodes'
+    | 'stopCodes'
+    | 'attemptInterval'
+    | 'timeout'
+    | 'jwt'
+    | 'sign'
+    | 'announce'
+  > {
+  /** ('both') */
+  readonly on?: 'success' | 'failure' | 'both'
+  /** (16) */
+  readonly attemptLimit?: number
+}
+
+/** A callback as its follow-up is drafted. */
+export interface Link {
+  readonly name: string
+  readonly params: unknown
+  readonly on: 'success' | 'failure' | 'both'
+  readonly options?: Pick<SharedOptions, 'retries' | 'backoff' | 'timeout'>
+}
+
+// More than a day in all, and soon at first: a receiver is mostly away for a deployment, or for a night.
+const ATTEMPTS = 16
+const INTERVAL: ExponentialBackoff = { initial: '10s', max: '6h' }
+
+export const isUrl = (text: string): boolean => /^https?:\/\//i.test(text)
+
+export const isWebhook = (callback: unknown): callback is string | WebhookCallback =>
+  typeof callback === 'string'
+    ? isUrl(callback)
+    : typeof callback === 'object' && callback !== null && 'url' in callback
+
+export function webhookOf(callback: string | WebhookCallback, where: string): Link {
+  const given: WebhookCallback = typeof callback === 'string' ? { url: callback } : callback
+  const { on = 'both', attemptLimit = ATTEMPTS, ...rest } = given
+  if ('body' in rest || 'json' in rest || 'method' in rest) {
+    throw new DeferqError(
+      'INVALID_OPTION',
+      `${where}: the callback to a URL posts the outcome: leave out method, body and json.`,
+    )
+  }
+  const params: RequestParams = { sign: true, attemptInterval: INTERVAL, ...stripped(rest), method: 'POST' }
+  const order = orderOf(params, `${where}: the callback`)
+  const { expiresAt } = order
+  return {
+    name: HTTP_REQUEST,
+    params: { ...params, url: order.url.href, ...(expiresAt === undefined ? {} : { expiresAt }) },
+    on,
+    options: policyOf(order, attemptLimit, 0, `${where}: the callback`),
+  }
+}
+
+function stripped<T extends object>(options: T): T {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T
+}
