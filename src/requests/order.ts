@@ -60,23 +60,9 @@ export interface RequestParams {
   readonly announce?: (typeof ANNOUNCING)[number]
 }
 
-export interface RequestOptions
-  extends RequestParams,
-    Pick<
-      DispatchOptions<RequestResult>,
-      | 'queue'
-      | 'priority'
-      | 'idempotencyKey'
-      | 'scope'
-      | 'delay'
-      | 'runAt'
-      | 'retention'
-      | 'resultTtl'
-      | 'traceId'
-      | 'callback'
-      | 'tx'
-      | 'signal'
-    > {
+type OfDispatch = (typeof OF_DISPATCH)[number]
+
+export interface RequestOptions extends RequestParams, Pick<DispatchOptions<RequestResult>, OfDispatch> {
   /** Attempts in all, killed ones too (as many as fit before it expires, 1440 when it never does). */
   readonly attemptLimit?: number
 }
@@ -136,6 +122,21 @@ const OF_PARAMS = [
   'sign',
   'announce',
 ] as const satisfies readonly (keyof RequestParams)[]
+const OF_DISPATCH = [
+  'queue',
+  'priority',
+  'idempotencyKey',
+  'scope',
+  'delay',
+  'runAt',
+  'retention',
+  'resultTtl',
+  'traceId',
+  'callback',
+  'tx',
+  'signal',
+] as const satisfies readonly (keyof DispatchOptions)[]
+const OF_REQUEST: readonly string[] = [...OF_PARAMS, ...OF_DISPATCH, 'attemptLimit']
 
 /** Throws for what no worker could carry out; the same where it is dispatched and where it is run. */
 export function orderOf(params: RequestParams, where: string): Order {
@@ -184,6 +185,7 @@ export function dispatchOf(
   where: string,
   now = Date.now(),
 ): { params: RequestParams; options: DispatchOptions<RequestResult> } {
+  checkKnown(options, OF_REQUEST, where)
   const { attemptLimit, ...given } = options
   const params: Record<string, unknown> = {}
   const rest: Record<string, unknown> = {}
