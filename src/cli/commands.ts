@@ -9,9 +9,11 @@ import { HELP_FLAGS } from './flags.ts'
 import { flagLines, twoColumns } from './help.ts'
 import { LOOKING } from './looking.ts'
 import { QUEUE } from './queue.ts'
+import { REQUESTING } from './requesting.ts'
+import { SECRET } from './secret.ts'
 import { DEFAULT_URL } from './url.ts'
 
-const all = [...DISPATCHING, ...LOOKING, ...ENDING, ...QUEUE, ...DEMO]
+const all = [...DISPATCHING, ...LOOKING, ...ENDING, ...REQUESTING, ...QUEUE, ...SECRET, ...DEMO]
 const ORDER = [
   'dispatch',
   'status',
@@ -21,7 +23,9 @@ const ORDER = [
   'cancel',
   'invalidate',
   'retry',
+  'request',
   'queue',
+  'generate-secret',
   'demo',
 ]
 

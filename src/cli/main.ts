@@ -101,7 +101,7 @@ async function run(
   const remarks: string[] = []
   let opening: Promise<AnyDeferQ> | undefined
   const deferq = (): Promise<AnyDeferQ> => {
-    opening ??= open(globals, environment, stacks, note)
+    opening ??= open(command, globals, environment, stacks, note)
     return opening
   }
   let answer: Answer | number
@@ -127,6 +127,7 @@ async function run(
 }
 
 async function open(
+  { tasks }: Command,
   { values, sources }: Globals,
   environment: NodeJS.ProcessEnv,
   stacks: boolean,
@@ -146,7 +147,7 @@ async function open(
     throw usage('--url and --bootstrap both say where the store is: give one of them.')
   const deferq =
     bootstrap === undefined || byUrl
-      ? new DeferQ({ url, logger })
+      ? new DeferQ({ url, logger, ...(tasks === undefined ? {} : { tasks: tasks() }) })
       : (await loadBootstrap(bootstrap, { logger }, (message) => logger.warn({}, message))).deferq
   const { name } = await deferq.open()
   if (name === 'memory')
