@@ -10,6 +10,7 @@ const open = played.contenders[contender] ?? played.alone[contender]
 const admin = await administer(engine, url)
 const dir = await mkdtemp(join(tmpdir(), 'deferq-bench-'))
 let round = 0
+let lasting
 
 // One after another: a round is not to be measured while another one is cleaned up.
 let last = Promise.resolve()
@@ -22,6 +23,10 @@ process.on('message', ({ size }) => {
     )
 })
 process.on('disconnect', async () => {
+  if (lasting !== undefined) {
+    await lasting.close()
+    await admin?.clear()
+  }
   await admin?.close()
   await rm(dir, { recursive: true, force: true })
   process.exit()
@@ -29,8 +34,7 @@ process.on('disconnect', async () => {
 process.send({ ready: true })
 
 async function play(size) {
-  await admin?.clear()
-  const contending = await open({ url: addressOf(engine) })
+  const contending = played.lasting ? (lasting ??= await opened()) : await opened()
   try {
     await played.prepare?.(contending, size)
     globalThis.gc()
@@ -43,8 +47,14 @@ async function play(size) {
       ...(played.cpu === false ? {} : spent(before, after, size)),
     }
   } finally {
-    await contending.close()
+    if (!played.lasting) await contending.close()
   }
+}
+
+/** In an empty store; what lasts shares the server with others of its kind, and has a part of its own there. */
+async function opened() {
+  if (!played.lasting) await admin?.clear()
+  return open({ url: addressOf(engine), own: played.lasting ? contender.replace(/\W+/g, '') : undefined })
 }
 
 function addressOf(engine) {

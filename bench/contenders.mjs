@@ -13,9 +13,10 @@ const QUEUE = 'reports'
 export const paramsOf = (index) => ({ year: index, format: 'xlsx' })
 
 /** A deferq, and a worker of it when one is asked for. */
-export async function openDeferq({ url }, { run = () => {}, concurrency } = {}) {
+export async function openDeferq({ url: address, own }, { run = () => {}, concurrency } = {}) {
   const { DeferQ, task, Worker } = await import(new URL('src/index.js', DIST))
   const report = task(NAME, { resultTtl: '1h', run })
+  const url = own === undefined ? address : partOf(address, own)
   const deferq = new DeferQ({ url, tasks: [report] })
   await deferq.open()
   const worker = concurrency === undefined ? undefined : new Worker(deferq, { concurrency })
@@ -28,6 +29,12 @@ export async function openDeferq({ url }, { run = () => {}, concurrency } = {}) 
       await deferq.close()
     },
   }
+}
+
+/** Of a server that others use at the same time: tables or keys of its own. */
+function partOf(address, own) {
+  const option = { redis: 'prefix', postgres: 'schema' }[address.split(':')[0]]
+  return option === undefined ? address : `${address}?${option}=${own}`
 }
 
 // Each job is removed when it is completed, as its guide to auto-removal says. None of its guides asks for ioredis'

@@ -37,6 +37,8 @@ export async function play(played, { name, engine, url, pace, rounds, only, calm
 function wanted(contender, played, engine, only) {
   if (only !== undefined) return only.some((word) => contender.includes(word))
   // Peers and their floors need their server.
+  if (contender !== 'deferq' && played.peersOf !== undefined)
+    return played.peersOf[engine]?.includes(contender) ?? false
   return engine === (played.peersOn ?? 'redis') || contender === 'deferq' || contender in (played.alone ?? {})
 }
 

@@ -69,7 +69,17 @@ export async function circumstances({ engine, url }) {
     engine,
     packages: {
       deferq: JSON.parse(readFileSync(new URL('../package.json', import.meta.url))).version,
-      ...versionsOf(['bullmq', 'bee-queue', 'ioredis', 'pg-boss', 'graphile-worker', 'pg']),
+      ...versionsOf([
+        'bullmq',
+        'bee-queue',
+        'ioredis',
+        'pg-boss',
+        'graphile-worker',
+        'pg',
+        'async-cache-dedupe',
+        'bentocache',
+        'keyv',
+      ]),
     },
   }
 }

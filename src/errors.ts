@@ -37,6 +37,10 @@ export const ERROR_CODES = [
   'MISSING_DEPENDENCY',
   'INVALID_BOOTSTRAP',
   'USAGE',
+  // between applications
+  'INVALID_SIGNATURE',
+  'INVALID_REQUEST',
+  'INTERNAL',
 ] as const
 
 export type ErrorCode = (typeof ERROR_CODES)[number]

@@ -1,8 +1,7 @@
 // What a waiting task with small params takes in the store's memory, everything counted.
-import { setTimeout as sleep } from 'node:timers/promises'
-import { Redis } from 'ioredis'
 import { NAME, openBee, openBullmq, openDeferq, paramsOf } from '../contenders.mjs'
 import { inSlices } from '../load.mjs'
+import { bytesUsed } from '../redis-memory.mjs'
 
 export const title = 'memory: the store’s bytes for each waiting task'
 export const unit = 'B'
@@ -36,21 +35,9 @@ export const contenders = {
 }
 
 export async function measure({ at, fill }, count) {
-  const client = new Redis(at.url)
   // One before the first look: scripts and the like are there then.
   await fill([-1])
-  const before = await used(client)
+  const before = await bytesUsed(at)
   await inSlices(count, 500, fill)
-  const after = await used(client)
-  await client.quit()
-  return (after - before) / count
-}
-
-/** Without the buffers of connections, which come and go. */
-async function used(client) {
-  // The buffers that a burst has left are cut back a little later.
-  await sleep(200)
-  const info = await client.info('memory')
-  const field = (name) => Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(info)?.[1] ?? 0)
-  return field('used_memory') - field('mem_clients_normal')
+  return ((await bytesUsed(at)) - before) / count
 }

@@ -7,13 +7,12 @@ export const unit = '/s'
 export const size = { full: 20_000, quick: 5_000 }
 export const engines = ['redis', 'memory', 'sqlite']
 
-const CONCURRENCY = 100
 const noop = async () => {}
 
 // `start` lets the worker loose and calls `tick` for each task whose end is recorded.
-export const contenders = {
+export const contendersAt = (concurrency) => ({
   async deferq(at) {
-    const { worker, fill, close } = await openDeferq(at, { run: noop, concurrency: CONCURRENCY })
+    const { worker, fill, close } = await openDeferq(at, { run: noop, concurrency })
     const start = (tick) => {
       worker.on('completed', tick)
       void worker.run()
@@ -22,7 +21,7 @@ export const contenders = {
   },
 
   async bullmq(at) {
-    const { worker, fill, close } = await openBullmq(at, { run: noop, concurrency: CONCURRENCY })
+    const { worker, fill, close } = await openBullmq(at, { run: noop, concurrency })
     const start = (tick) => {
       worker.on('completed', tick)
       void worker.run()
@@ -34,11 +33,13 @@ export const contenders = {
     const { queue, fill, close } = await openBee(at, { worker: true })
     const start = (tick) => {
       queue.on('succeeded', tick)
-      queue.process(CONCURRENCY, noop)
+      queue.process(concurrency, noop)
     }
     return { fill, start, close }
   },
-}
+})
+
+export const contenders = contendersAt(100)
 
 export const prepare = ({ fill }, count) => inSlices(count, 1_000, fill)
 

@@ -25,7 +25,7 @@ const LAYERS = {
     peers: true,
   },
 }
-const BASE = ['task', 'checks', 'errors', 'fingerprint', 'time', 'value', 'decode', 'heap']
+const BASE = ['task', 'checks', 'errors', 'fingerprint', 'time', 'value', 'decode', 'heap', 'signature']
 // Besides the contract itself, what wraps any engine.
 const CONTRACT = ['engine', 'offload', 'keyed', 'parts']
 const FOLDERS = {
