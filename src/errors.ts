@@ -19,9 +19,6 @@ export const ERROR_CODES = [
   'LEASE_LOST',
   'UNSTORABLE_RESULT',
   'RESULT_TOO_LARGE',
-  // what became of an outgoing request
-  'REQUEST_FAILED',
-  'ADDRESS_REFUSED',
   'NOT_FINISHED',
   'WAIT_TIMEOUT',
   'ABORTED',
@@ -38,6 +35,8 @@ export const ERROR_CODES = [
   'INVALID_BOOTSTRAP',
   'USAGE',
   // between applications
+  'REQUEST_FAILED',
+  'ADDRESS_REFUSED',
   'INVALID_SIGNATURE',
   'INVALID_REQUEST',
   'INTERNAL',

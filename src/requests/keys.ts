@@ -28,9 +28,9 @@ export function keyNamed(keys: Keys, name: string): Key {
   )
 }
 
-/** Where the key is to be sent as it is. */
+/** Where the key stands in a header, or signs. */
 export function textNamed(keys: Keys, name: string): string {
   const key = keyNamed(keys, name)
   if (typeof key === 'string') return key
-  throw new DeferqError('INVALID_OPTION', `The key '${name}' is no text, and can't stand in a header.`)
+  throw new DeferqError('INVALID_OPTION', `The key '${name}' is no text, as it must be here.`)
 }

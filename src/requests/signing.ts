@@ -1,41 +1,29 @@
 // Signs an outgoing request as Standard Webhooks has it, with the worker's secret or with one of its keys.
-import { createHmac } from 'node:crypto'
 import { DeferqError } from '../errors.ts'
+import type { SignatureHeaders } from '../signature.ts'
+import { keysOf, sign as signed } from '../signature.ts'
 import type { Secrets } from './compose.ts'
-import { keyNamed } from './keys.ts'
+import { textNamed } from './keys.ts'
 
+/** With several secrets one signature by each: the receiver takes any that it knows. */
 export function signatureHeaders(
   sign: string | true,
   secrets: Secrets,
   id: string,
   body: Buffer | undefined,
-): Record<string, string> {
-  const timestamp = Math.floor(Date.now() / 1_000)
-  const signatures = secretsOf(sign, secrets).map((secret) => {
-    const mac = createHmac('sha256', secret).update(`${id}.${timestamp}.`)
-    return `v1,${mac.update(body ?? '').digest('base64')}`
-  })
-  return {
-    'webhook-id': id,
-    'webhook-timestamp': String(timestamp),
-    'webhook-signature': signatures.join(' '),
-  }
+): SignatureHeaders {
+  const now = Date.now()
+  const [first, ...others] = secretsOf(sign, secrets).map((key) =>
+    signed([key], { body: body ?? '' }, { id, now }),
+  ) as [SignatureHeaders]
+  const signatures = [first, ...others].map((headers) => headers['webhook-signature'])
+  return { ...first, 'webhook-signature': signatures.join(' ') }
 }
 
-/** `whsec_` says that what follows is base64; any other text is taken as it is. */
-function bytesOf(secret: string): Buffer {
-  return secret.startsWith('whsec_') ? Buffer.from(secret.slice(6), 'base64') : Buffer.from(secret)
-}
-
-function secretsOf(sign: string | true, { keys, secret }: Secrets): readonly (Buffer | Uint8Array)[] {
-  if (sign !== true) {
-    const key = keyNamed(keys, sign)
-    if (typeof key === 'string') return [bytesOf(key)]
-    if (key instanceof Uint8Array) return [key]
-    throw new DeferqError('INVALID_OPTION', `The key '${sign}' must be text or bytes to sign a webhook with.`)
-  }
-  const own = [secret ?? process.env.DEFERQ_SECRET ?? []].flat()
-  if (own.length > 0 && own.every((each) => each !== '')) return own.map(bytesOf)
+function secretsOf(sign: string | true, { keys, secret }: Secrets): ReturnType<typeof keysOf> {
+  if (sign !== true) return keysOf(textNamed(keys, sign), `The key '${sign}'`)
+  const own = secret ?? process.env.DEFERQ_SECRET
+  if (own !== undefined) return keysOf(own, secret === undefined ? 'DEFERQ_SECRET' : 'httpRequest(): secret')
   throw new DeferqError(
     'INVALID_OPTION',
     'This worker has no secret to sign a webhook with: set DEFERQ_SECRET (`deferq generate-secret` makes one), or give httpRequest({ secret }).',

@@ -2,6 +2,7 @@
 import type { LookupFunction } from 'node:net'
 import { checkWhole } from '../checks.ts'
 import { DeferqError, isDeferqError } from '../errors.ts'
+import { keysOf } from '../signature.ts'
 import type { StandardSchema, Task, TaskOptions } from '../task.ts'
 import { task } from '../task.ts'
 import { Guard } from './guard.ts'
@@ -39,7 +40,7 @@ export function httpRequest(
   const { allow, keys = {}, secret, maxBody = MAX_BODY, userAgent, lookup, ...rest } = options
   checkWhole(maxBody, 0, 8 * 1024 * 1024, 'httpRequest(): maxBody')
   checkKeys(keys)
-  checkSecret(secret)
+  if (secret !== undefined) keysOf(secret, 'httpRequest(): secret')
   if (userAgent !== undefined && (typeof userAgent !== 'string' || !/^[\x20-\x7e]+$/.test(userAgent)))
     throw new DeferqError('INVALID_OPTION', 'httpRequest(): userAgent must be text of printable characters.')
   if (lookup !== undefined && typeof lookup !== 'function')
@@ -72,13 +73,4 @@ const SCHEMA: StandardSchema<RequestParams> = {
       }
     },
   },
-}
-
-function checkSecret(secret: string | readonly string[] | undefined): void {
-  const all = [secret ?? []].flat() as unknown[]
-  if (all.every((each) => typeof each === 'string' && each !== '')) return
-  throw new DeferqError(
-    'INVALID_OPTION',
-    'httpRequest(): secret must be text, or a list of texts, none of them empty.',
-  )
 }
