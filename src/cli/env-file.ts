@@ -27,7 +27,10 @@ export class EnvFile {
 
   static async read(path: string): Promise<EnvFile> {
     const real = await realpath(path)
-    return new EnvFile(real, await stat(real), await readFile(real, 'latin1'))
+    const found = await stat(real)
+    // A pipe, say, would be read for ever, and be no pipe afterwards.
+    if (!found.isFile()) throw new Error('it is no regular file')
+    return new EnvFile(real, found, await readFile(real, 'latin1'))
   }
 
   /** Whether it is set to anything. */
