@@ -4,11 +4,11 @@ import { checkName, checkOptions, SHARED_OPTIONS } from './checks.ts'
 import type { Draft, FollowUp, Policy } from './engine.ts'
 import { DeferqError } from './errors.ts'
 import { fingerprint, followUpKey, idOf, keyOf, newRun } from './fingerprint.ts'
-import type { DispatchOptions, DurableCallback, NamedCallback } from './options.ts'
+import type { DispatchOptions, DurableCallback } from './options.ts'
 import { isDurable, isOn } from './options.ts'
 import { HTTP_REQUEST } from './requests/order.ts'
 import type { Link } from './requests/webhook.ts'
-import { isWebhook, webhookOf } from './requests/webhook.ts'
+import { linkOf } from './requests/webhook.ts'
 import type { AnyTask, SharedOptions, StandardSchema } from './task.ts'
 import type { Backoff, Duration } from './time.ts'
 import { durationMs, momentMs } from './time.ts'
@@ -245,16 +245,6 @@ export class Drafter {
     if (this.#bases.size < 10_000) this.#bases.set(name, base)
     return base
   }
-}
-
-function linkOf(callback: DurableCallback, where: string): Link {
-  if (isWebhook(callback)) return webhookOf(callback, where)
-  const {
-    name,
-    params,
-    on = 'success',
-  } = typeof callback === 'string' ? { name: callback } : (callback as NamedCallback)
-  return { name, params, on }
 }
 
 const DEFAULT_POLICY: Policy = {

@@ -1,5 +1,4 @@
 // Tells addresses of the open internet from all others: private, local, metadata, reserved, in IPv4 and in every form of IPv6.
-import { isIPv4, isIPv6 } from 'node:net'
 
 /** An address as its bits: 32 of IPv4, 128 of IPv6. */
 export interface Address {
@@ -10,6 +9,10 @@ export interface Address {
 export interface Range extends Address {
   readonly prefix: number
 }
+
+// Read here rather than by node:net, which every import of the library would load.
+const PART = '(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)'
+const IPV4 = new RegExp(`^${PART}(?:\\.${PART}){3}$`)
 
 // IANA's registry of special-purpose addresses, and the one platform address that lies among the public ones.
 const REFUSED_IPV4 = ranges({
@@ -68,9 +71,10 @@ function refusalOfAddress(address: Address): string | undefined {
 
 /** Undefined for what is no address in the usual spelling; a zone (fe80::1%eth0) is left out. */
 export function addressOf(text: string): Address | undefined {
-  if (isIPv4(text)) return { bits: bitsOfIPv4(text), size: 32 }
-  const bare = text.replace(/%.*$/, '')
-  return isIPv6(bare) ? { bits: bitsOfIPv6(bare), size: 128 } : undefined
+  const bits = bitsOfIPv4(text)
+  if (bits !== undefined) return { bits, size: 32 }
+  const wide = bitsOfIPv6(text.replace(/%[\w.-]+$/, ''))
+  return wide === undefined ? undefined : { bits: wide, size: 128 }
 }
 
 /** '10.0.0.0/8', or one address. Undefined for anything else. */
@@ -95,21 +99,25 @@ function unmapped(address: Address): Address | undefined {
   return contains(MAPPED, address) ? { bits: address.bits & 0xffff_ffffn, size: 32 } : undefined
 }
 
-function bitsOfIPv4(text: string): bigint {
+function bitsOfIPv4(text: string): bigint | undefined {
+  if (!IPV4.test(text)) return undefined
   return text.split('.').reduce((bits, part) => (bits << 8n) | BigInt(part), 0n)
 }
 
-function bitsOfIPv6(text: string): bigint {
+function bitsOfIPv6(text: string): bigint | undefined {
   // The dotted end that some forms have, as the two groups that it stands for.
-  const plain = text.replace(/\d+\.\d+\.\d+\.\d+$/, (dotted) => {
+  const plain = text.replace(/(?<=:)\d[\d.]*\.\d+$/, (dotted) => {
     const bits = bitsOfIPv4(dotted)
-    return `${(bits >> 16n).toString(16)}:${(bits & 0xffffn).toString(16)}`
+    return bits === undefined ? dotted : `${(bits >> 16n).toString(16)}:${(bits & 0xffffn).toString(16)}`
   })
-  const [head = '', tail] = plain.split('::')
+  const [head = '', tail, ...more] = plain.split('::')
   const groups = (part: string): string[] => (part === '' ? [] : part.split(':'))
   const before = groups(head)
-  const after = tail === undefined ? [] : groups(tail)
-  const zeros = Array.from({ length: 8 - before.length - after.length }, () => '0')
+  const after = groups(tail ?? '')
+  const gap = 8 - before.length - after.length
+  const fits = more.length === 0 && (tail === undefined ? gap === 0 : gap >= 1)
+  if (!fits || ![...before, ...after].every((group) => /^[0-9a-f]{1,4}$/i.test(group))) return undefined
+  const zeros = Array.from({ length: gap }, () => '0')
   return [...before, ...zeros, ...after].reduce((bits, group) => (bits << 16n) | BigInt(`0x${group}`), 0n)
 }
 

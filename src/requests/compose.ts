@@ -9,7 +9,10 @@ import { keyNamed, textNamed } from './keys.ts'
 import type { Order } from './order.ts'
 import { checkValue } from './order-parts.ts'
 import { outcomeText } from './outcome.ts'
+import { FOR_ALL_ORIGINS } from './redirects.ts'
 import { signatureHeaders } from './signing.ts'
+
+const CREDENTIAL = 8
 
 export interface Secrets {
   readonly keys: Keys
@@ -46,9 +49,11 @@ export async function compose(
     const lower = name.toLowerCase()
     const text = typeof value === 'string' ? value : textNamed(keys, value.key)
     if (typeof value !== 'string') {
-      checkValue(name, text, `The key '${value.key}'`)
+      checkValue(text, `The key '${value.key}'`)
+    }
+    // The caller's own may be a credential too, where it is long enough for one.
+    if (typeof value !== 'string' || (text.length >= CREDENTIAL && !FOR_ALL_ORIGINS.test(lower)))
       hidden.push(text)
-    } else if (lower === 'authorization' || lower === 'cookie') hidden.push(text)
     headers[lower] = text
   }
   if (order.jwt !== undefined) {

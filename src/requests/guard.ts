@@ -1,11 +1,10 @@
 // Decides where an outgoing request may go, when its URL is read and again when its connection is made.
 import type { LookupAddress, LookupOptions } from 'node:dns'
-import { lookup as systemLookup } from 'node:dns'
 import type { LookupFunction } from 'node:net'
-import { isIP } from 'node:net'
 import { DeferqError } from '../errors.ts'
 import type { Range } from './addresses.ts'
 import { addressOf, contains, rangeOf, refusalOf } from './addresses.ts'
+import { bareHost, checkUrl } from './url.ts'
 
 type Done = (error: NodeJS.ErrnoException | null, address: string | LookupAddress[], family?: number) => void
 
@@ -16,7 +15,7 @@ export class Guard {
   readonly #resolve: LookupFunction
 
   /** `allow`: addresses, ranges (10.0.0.0/8), hosts, and with `*.` all hosts below one. */
-  constructor(allow: readonly string[] = [], resolve: LookupFunction = systemLookup as LookupFunction) {
+  constructor(allow: readonly string[] = [], resolve: LookupFunction = bySystem) {
     if (!Array.isArray(allow)) throw unfit(allow)
     const ranges: Range[] = []
     const hosts: string[] = []
@@ -24,7 +23,7 @@ export class Guard {
       if (typeof each !== 'string' || each === '') throw unfit(each)
       const range = rangeOf(each.replace(/^\[(.*)\]$/, '$1'))
       if (range !== undefined) ranges.push(range)
-      else if (/^(\*\.)?[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?\.?$/i.test(each)) hosts.push(bare(each))
+      else if (/^(\*\.)?[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?\.?$/i.test(each)) hosts.push(bareHost(each))
       else throw unfit(each)
     }
     this.#ranges = ranges
@@ -39,9 +38,10 @@ export class Guard {
    */
   check(url: URL): void {
     checkUrl(url)
-    const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
-    // node connects to an address without asking `lookup`.
-    if (isIP(host) !== 0) this.#judge(host, host)
+    const { hostname } = url
+    const host = hostname.replace(/^\[(.*)\]$/, '$1')
+    // node connects to an address without asking `lookup`. What stands in brackets is one, whether it can be read here or not.
+    if (addressOf(host) !== undefined || host !== hostname) this.#judge(host, host)
   }
 
   /**
@@ -52,7 +52,9 @@ export class Guard {
     const all = options.all === true
     this.#resolve(host, { ...options, all: true }, (error, found, family) => {
       if (error !== null) return done(error, all ? [] : '')
-      const addresses = Array.isArray(found) ? found : [{ address: found, family: family ?? isIP(found) }]
+      const addresses = Array.isArray(found)
+        ? found
+        : [{ address: found, family: family ?? (found.includes(':') ? 6 : 4) }]
       try {
         if (addresses.length === 0) throw refused(host, 'a name without an address')
         // All of them, because which one is tried is up to the network.
@@ -69,7 +71,7 @@ export class Guard {
   #judge(text: string, host: string): void {
     const why = refusalOf(text)
     if (why === undefined) return
-    const name = bare(host)
+    const name = bareHost(host)
     if (this.#hosts.has(name) || this.#suffixes.some((suffix) => name.endsWith(suffix))) return
     const address = addressOf(text)
     if (address !== undefined && this.#ranges.some((range) => contains(range, address))) return
@@ -77,21 +79,13 @@ export class Guard {
   }
 }
 
-/** What no worker would send to, whatever it allows; also checked when the request is dispatched. */
-export function checkUrl(url: URL): void {
-  if (url.protocol !== 'http:' && url.protocol !== 'https:')
-    throw new DeferqError('ADDRESS_REFUSED', `Requests go to http: and https: alone, not to ${url.protocol}`)
-  if (url.username !== '' || url.password !== '') {
-    throw new DeferqError(
-      'ADDRESS_REFUSED',
-      `The URL of a request to ${url.hostname} holds credentials. Put them into a header, by the name of a key that the worker knows.`,
-    )
-  }
-  if (bare(url.hostname) === '')
-    throw new DeferqError('ADDRESS_REFUSED', 'The URL of a request names no host.')
-}
-
-const bare = (host: string): string => host.toLowerCase().replace(/\.$/, '')
+/** Loaded with the first name that is looked up. */
+const bySystem = ((host: string, options: LookupOptions, done: Done) => {
+  import('node:dns').then(
+    ({ lookup }) => lookup(host, options, done as never),
+    (error) => done(error, []),
+  )
+}) as LookupFunction
 
 function refused(host: string, why: string): DeferqError {
   return new DeferqError(

@@ -8,8 +8,8 @@ import type { SharedOptions } from '../task.ts'
 import type { Duration, ExponentialBackoff } from '../time.ts'
 import { backoffMs, checkBackoff, durationMs, momentMs } from '../time.ts'
 import { encode } from '../value.ts'
-import { checkUrl } from './guard.ts'
 import { checkHeaders, checkJwt } from './order-parts.ts'
+import { checkUrl } from './url.ts'
 
 export const HTTP_REQUEST = 'http.request'
 

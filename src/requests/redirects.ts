@@ -7,8 +7,8 @@ import type { Guard } from './guard.ts'
 export const MAX_REDIRECTS = 5
 
 const REDIRECTS = new Set([301, 302, 303, 307, 308])
-// Whatever else a caller has set may be a credential.
-const FOR_ALL_ORIGINS =
+/** Whatever else a caller has set may be a credential. */
+export const FOR_ALL_ORIGINS =
   /^(accept|accept-(encoding|language)|content-(type|language)|user-agent|idempotency-key|webhook-.+|deferq-.+)$/
 const OF_A_BODY = /^(content-.+|webhook-.+)$/
 

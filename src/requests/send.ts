@@ -21,6 +21,8 @@ export interface Sender extends Secrets {
 }
 
 const EXCERPT = 500
+// setTimeout() fires at once above it.
+const LONGEST_MS = 2_147_483_647
 // No receiver puts a request off for longer, nor has it sent in a tight loop.
 const MOST_MS = 86_400_000
 const LEAST_MS = 1_000
@@ -57,7 +59,7 @@ export async function send(order: Order, context: Context, sender: Sender): Prom
 
   if (expired(0)) throw withoutRetry(failure('has expired, and was not sent', 'expired'))
   const deadline = new AbortController()
-  const timer = setTimeout(() => deadline.abort(), order.timeoutMs)
+  const timer = setTimeout(() => deadline.abort(), Math.min(order.timeoutMs, LONGEST_MS))
   const signal = AbortSignal.any([deadline.signal, context.signal])
   let sent: Awaited<ReturnType<typeof follow>>
   try {

@@ -1,5 +1,6 @@
 // A callback by URL: the request that posts how a run has ended, as a task of its own.
 import { DeferqError } from '../errors.ts'
+import type { DurableCallback } from '../options.ts'
 import type { SharedOptions } from '../task.ts'
 import type { ExponentialBackoff } from '../time.ts'
 import type { RequestParams } from './order.ts'
@@ -38,14 +39,18 @@ export interface Link {
 const ATTEMPTS = 16
 const INTERVAL: ExponentialBackoff = { initial: '10s', max: '6h' }
 
-export const isUrl = (text: string): boolean => /^https?:\/\//i.test(text)
-
 export const isWebhook = (callback: unknown): callback is string | WebhookCallback =>
   typeof callback === 'string'
-    ? isUrl(callback)
+    ? /^https?:\/\//i.test(callback)
     : typeof callback === 'object' && callback !== null && 'url' in callback
 
-export function webhookOf(callback: string | WebhookCallback, where: string): Link {
+export function linkOf(callback: DurableCallback, where: string): Link {
+  if (isWebhook(callback)) return webhookOf(callback, where)
+  const { name, params, on = 'success' } = typeof callback === 'string' ? { name: callback } : callback
+  return { name, params, on }
+}
+
+function webhookOf(callback: string | WebhookCallback, where: string): Link {
   const given: WebhookCallback = typeof callback === 'string' ? { url: callback } : callback
   const { on = 'both', attemptLimit = ATTEMPTS, ...rest } = given
   if ('body' in rest || 'json' in rest || 'method' in rest) {

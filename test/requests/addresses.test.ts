@@ -1,8 +1,10 @@
 // Forbidden addresses in every spelling: refused by the guard, where a URL is read and where a connection is made.
 import type { LookupAddress } from 'node:dns'
 import type { LookupFunction } from 'node:net'
+import { BlockList, isIP } from 'node:net'
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { refusalOf } from '../../src/requests/addresses.ts'
+import { addressOf, contains, rangeOf, refusalOf } from '../../src/requests/addresses.ts'
 import { Guard } from '../../src/requests/guard.ts'
 
 const FORBIDDEN = {
@@ -135,6 +137,62 @@ describe('addresses', () => {
     expect(refusalOf('fe80::1%eth0')).toContain('link-local')
     for (const text of ['', 'localhost', '1.2.3', '1.2.3.4.5', '300.1.1.1', '::g', '1::2::3'])
       expect(refusalOf(text), text).toBe('no IP address')
+  })
+})
+
+describe('reading', () => {
+  const agrees = (text: string): void => {
+    const address = addressOf(text)
+    expect(address?.size, text).toBe(isIP(text) === 0 ? undefined : isIP(text) === 4 ? 32 : 128)
+  }
+
+  test('what node takes for an address is one here, and nothing else', () => {
+    const near = fc.stringMatching(/^[0-9a-f:.]{0,24}$/)
+    fc.assert(fc.property(fc.oneof(fc.ipV4(), fc.ipV6(), fc.ipV4Extended(), near), agrees), {
+      numRuns: 20_000,
+    })
+    for (const text of [
+      '::',
+      '::1',
+      '1::',
+      ':::',
+      '1:2:3:4:5:6:7:8',
+      '1:2:3:4:5:6:7::',
+      '::2:3:4:5:6:7:8',
+      '1:2:3:4:5:6:7:8:9',
+      '1:2:3:4:5:6:1.2.3.4',
+      '::1.2.3.4',
+      '1.2.3.4::',
+      '::1.2.3',
+      '::1.2.3.4.5',
+      '::01.2.3.4',
+      '01.2.3.4',
+      '1.2.3.256',
+      ' 1.2.3.4',
+      '::00001',
+      '::g',
+      '1::2::3',
+      'fe80::1%eth0',
+      '',
+    ])
+      agrees(text)
+  })
+
+  test('ranges hold what node’s own block list says', () => {
+    const range = fc.oneof(fc.tuple(fc.ipV4(), fc.nat(32)), fc.tuple(fc.ipV6(), fc.nat(128)))
+    fc.assert(
+      fc.property(range, fc.oneof(fc.ipV4(), fc.ipV6()), fc.boolean(), ([base, prefix], other, near) => {
+        const family = isIP(base) === 4 ? 'ipv4' : 'ipv6'
+        const list = new BlockList()
+        list.addSubnet(base, prefix, family)
+        const address = near ? base : other
+        const expected = isIP(address) === isIP(base) && list.check(address, family)
+        const mapped = /^(0*:)*:?0*ffff:/i.test(address) || (address.includes('.') && address.includes(':'))
+        if (mapped) return
+        expect(contains(rangeOf(`${base}/${prefix}`) as never, addressOf(address) as never)).toBe(expected)
+      }),
+      { numRuns: 5_000 },
+    )
   })
 })
 

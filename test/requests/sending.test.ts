@@ -2,7 +2,7 @@
 import { createHash, generateKeyPairSync } from 'node:crypto'
 import { exportJWK, jwtVerify } from 'jose'
 import { Webhook } from 'standardwebhooks'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { packageVersion } from '../../src/version.ts'
 import { receiver, sending } from './receiver.ts'
 
@@ -122,6 +122,30 @@ test('keys are named in the store, sent by the worker, and masked wherever the r
     expect(text).not.toContain('hunter2')
     expect(text).not.toContain('s3cret')
   }
+})
+
+test('a credential in the headers of the request itself is masked as well; a short word is not', async () => {
+  const { url } = await receiver(({ headers }, response) =>
+    response.writeHead(500).end(`${headers['x-api-key']} ${headers['x-for']} ${headers.accept}`),
+  )
+  const { deferq } = sending()
+  const headers = { 'X-Api-Key': 'literal-s3cret', 'x-for': 'us', accept: 'application/json' }
+  const { taskId } = await deferq.request({ url, headers, attemptLimit: 1 })
+  await expect(deferq.result(taskId)).rejects.toMatchObject({
+    cause: { details: { body: '*** us application/json' } },
+  })
+})
+
+test('without jose a JWT is refused with what to install', async () => {
+  vi.doMock('jose', () => {
+    throw Object.assign(new Error('Cannot find package'), { code: 'ERR_MODULE_NOT_FOUND' })
+  })
+  onTestFinished(() => void vi.doUnmock('jose'))
+  const { url, got } = await receiver()
+  const { deferq } = sending({ http: { keys: { k: SECRET } } })
+  const { taskId } = await deferq.request({ url, jwt: { key: 'k' }, attemptLimit: 1 })
+  await expect(deferq.result(taskId)).rejects.toThrow(/needs the package jose: npm install jose/)
+  expect(got).toHaveLength(0)
 })
 
 test('a key that the worker lacks, or that fits no header, keeps the request from being sent, and it is tried again', async () => {
