@@ -73,9 +73,8 @@ everywhere(
     ])
     for (const each of seen) expect(each.createdAt).toEqual(createdAt)
     expect(seen[2]?.startedAt).toEqual(startedAt)
-    expect((seen[1]?.startedAt as Date).getTime() - (seen[0]?.startedAt as Date).getTime()).toBeGreaterThan(
-      25,
-    )
+    const [first, second] = seen.map((each) => each.startedAt.getTime()) as [number, number]
+    expect(second - first).toBeGreaterThan(25)
     expect(seen.map(({ history }) => history.map(({ error }) => error.message))).toEqual([
       [],
       ['no 1'],
