@@ -5,7 +5,7 @@ import { isEnded } from './engine.ts'
 import { DeferqError, isDeferqError } from './errors.ts'
 import { unfailing } from './log.ts'
 import type { Callback, CallbackFunction, DispatchOptions } from './options.ts'
-import { isDurable, isOn } from './options.ts'
+import { isNamed, isOn, isWebhook } from './options.ts'
 import { receiptOf } from './receipt.ts'
 import type { Logger, Receipt } from './task.ts'
 import { sleep } from './time.ts'
@@ -100,7 +100,7 @@ function linksOf(callback: NonNullable<DispatchOptions['callback']>): Link[] {
   const links: Link[] = []
   for (const each of [callback].flat() as Callback[]) {
     if (typeof each === 'function') links.push({ run: each, on: 'success' })
-    else if (isDurable(each)) continue
+    else if (isNamed(each) || isWebhook(each)) continue
     else if (typeof each?.run === 'function' && isOn(each.on))
       links.push({ run: each.run, on: each.on ?? 'success' })
     else {

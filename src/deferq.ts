@@ -19,11 +19,10 @@ import type {
   TaskNamed,
   WaitOptions,
 } from './options.ts'
-import { checkKnown, checkLimits, checkLogger, checkWait } from './options.ts'
+import { checkKnown, checkLimits, checkLogger, checkWait, HTTP_REQUEST } from './options.ts'
 import { failureText, outcomeOf, receiptOf } from './receipt.ts'
 import { abortedDispatch, byName, checkId, mismatch, unlessAborted } from './refusals.ts'
 import type { RequestOptions, RequestResult } from './requests/order.ts'
-import { dispatchOf, HTTP_REQUEST } from './requests/order.ts'
 import type { ResultsOptions } from './results.ts'
 import { resultsApart } from './results.ts'
 import type { AnyTask, Dispatched, Logger, Receipt, SharedOptions } from './task.ts'
@@ -147,6 +146,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
    * expires. Equal requests share what is under way.
    */
   async request(options: RequestOptions): Promise<Dispatched<RequestResult>> {
+    const { dispatchOf } = await import('./requests/order.ts')
     const { params, options: rest } = dispatchOf(options, 'request()')
     return (await this.#dispatch(HTTP_REQUEST, params, rest as DispatchOptions)) as Dispatched<RequestResult>
   }

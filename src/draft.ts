@@ -4,11 +4,9 @@ import { checkName, checkOptions, SHARED_OPTIONS } from './checks.ts'
 import type { Draft, FollowUp, Policy } from './engine.ts'
 import { DeferqError } from './errors.ts'
 import { fingerprint, followUpKey, idOf, keyOf, newRun } from './fingerprint.ts'
-import type { DispatchOptions, DurableCallback } from './options.ts'
-import { isDurable, isOn } from './options.ts'
-import { HTTP_REQUEST } from './requests/order.ts'
+import type { DispatchOptions } from './options.ts'
+import { HTTP_REQUEST, isNamed, isOn, isWebhook } from './options.ts'
 import type { Link } from './requests/webhook.ts'
-import { linkOf } from './requests/webhook.ts'
 import type { AnyTask, SharedOptions, StandardSchema } from './task.ts'
 import type { Backoff, Duration } from './time.ts'
 import { durationMs, momentMs } from './time.ts'
@@ -62,13 +60,18 @@ export class Drafter {
     this.#limits = limits
   }
 
-  /** At once, unless the task's schema validates asynchronously. */
+  /** At once, unless the task's schema validates asynchronously, or a callback is a URL: what it takes to send one is loaded then. */
   draft(
     name: string,
     params: unknown,
     options: DispatchOptions | undefined,
     watch: boolean,
   ): Draft | Promise<Draft> {
+    if (options?.callback !== undefined && [options.callback].flat().some(isWebhook)) {
+      return import('./requests/webhook.ts').then(({ withWebhooks }) =>
+        this.draft(name, params, withWebhooks(options, `dispatch('${name}')`), watch),
+      )
+    }
     const base = this.#base(name)
     if (options !== undefined) checkOptions(options, `dispatch('${name}')`, OPTIONS_OF_A_DISPATCH)
     const schema = base.task?.schema
@@ -136,8 +139,8 @@ export class Drafter {
     const extra = extraOf(options, at, traceId)
     if (extra !== undefined) draft.extra = extra
     if (options.callback !== undefined) {
-      const durable = [options.callback].flat().filter(isDurable)
-      draft.then = this.#chains(keyOf(draft.id), durable, name, traceId)
+      const named = [options.callback].flat().filter(isNamed)
+      draft.then = this.#chains(keyOf(draft.id), named, name, traceId)
     }
   }
 
@@ -147,11 +150,13 @@ export class Drafter {
    */
   #chains(
     parentKey: string,
-    callbacks: DurableCallback[],
+    callbacks: (string | Link)[],
     name: string,
     traceId: string | undefined,
   ): FollowUp[] {
-    const links = callbacks.map((callback) => linkOf(callback, `dispatch('${name}')`))
+    const links: Link[] = callbacks.map((callback) =>
+      typeof callback === 'string' ? { name: callback } : callback,
+    )
     for (const { name: link, on } of links) {
       if (!isOn(on)) {
         throw new DeferqError(
@@ -161,7 +166,7 @@ export class Drafter {
       }
     }
     return (['success', 'failure'] as const).flatMap((on) => {
-      const matching = links.filter((link) => link.on === 'both' || link.on === on)
+      const matching = links.filter((link) => link.on === 'both' || (link.on ?? 'success') === on)
       const chain = matching.reduceRight<FollowUp | undefined>((next, link) => {
         const first = link === matching[0]
         const draft = this.#callback(parentKey, link, traceId)
@@ -227,7 +232,7 @@ export class Drafter {
       const names = [...this.#tasks.keys()].map((each) => `'${each}'`).join(', ')
       throw new DeferqError(
         'UNKNOWN_TASK',
-        `There is no task '${String(name)}' here. Known: ${names || 'none'}. Add ${name === HTTP_REQUEST ? 'httpRequest()' : 'it'} to new DeferQ({ tasks: […] }).`,
+        `There is no task '${String(name)}' here. Known: ${names || 'none'}. Add ${name === HTTP_REQUEST ? 'httpRequest() of deferq/requests' : 'it'} to new DeferQ({ tasks: […] }).`,
         { details: { name } },
       )
     }

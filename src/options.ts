@@ -3,7 +3,6 @@
 import { checkSignal, checkWhole } from './checks.ts'
 import { DeferqError } from './errors.ts'
 import type { WebhookCallback } from './requests/webhook.ts'
-import { isWebhook } from './requests/webhook.ts'
 import type { AnyTask, Logger, Receipt, SharedOptions, Task } from './task.ts'
 import type { Duration } from './time.ts'
 import { durationMs } from './time.ts'
@@ -20,8 +19,8 @@ export type Callback<Result = unknown> =
   | CallbackFunction<Result>
   | { run: CallbackFunction<Result>; on?: 'success' | 'failure' | 'both' }
 
-/** What becomes a run of its own. */
-export type DurableCallback = string | NamedCallback | WebhookCallback
+/** The task that sends requests and webhooks; httpRequest() of deferq/requests makes it. */
+export const HTTP_REQUEST = 'http.request'
 
 export interface NamedCallback {
   name: string
@@ -31,10 +30,15 @@ export interface NamedCallback {
 
 export type CallbackFunction<Result = unknown> = (receipt: Receipt<Result>) => unknown
 
-export const isDurable = (callback: Callback): callback is DurableCallback =>
-  typeof callback === 'string' ||
-  (typeof callback === 'object' && callback !== null && 'name' in callback) ||
-  isWebhook(callback)
+export const isWebhook = (callback: Callback): callback is string | WebhookCallback =>
+  typeof callback === 'string'
+    ? /^https?:\/\//i.test(callback)
+    : typeof callback === 'object' && callback !== null && 'url' in callback
+
+export const isNamed = (callback: Callback): callback is string | NamedCallback =>
+  (typeof callback === 'string' ||
+    (typeof callback === 'object' && callback !== null && 'name' in callback)) &&
+  !isWebhook(callback)
 
 export const isOn = (on: unknown): on is 'success' | 'failure' | 'both' | undefined =>
   on === undefined || on === 'success' || on === 'failure' || on === 'both'

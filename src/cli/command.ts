@@ -33,7 +33,7 @@ export interface Command {
   readonly more?: string
   readonly flags: Flags
   /** Those of the DeferQ, where no bootstrap file brings any; without them any name may be dispatched. */
-  readonly tasks?: () => AnyTask[]
+  readonly tasks?: () => Promise<AnyTask[]>
   /** Undefined when the command has printed all that there is by itself. */
   run(scene: Scene<Flags>): Promise<Answer | number>
 }

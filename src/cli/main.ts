@@ -147,7 +147,7 @@ async function open(
     throw usage('--url and --bootstrap both say where the store is: give one of them.')
   const deferq =
     bootstrap === undefined || byUrl
-      ? new DeferQ({ url, logger, ...(tasks === undefined ? {} : { tasks: tasks() }) })
+      ? new DeferQ({ url, logger, ...(tasks === undefined ? {} : { tasks: await tasks() }) })
       : (await loadBootstrap(bootstrap, { logger }, (message) => logger.warn({}, message))).deferq
   const { name } = await deferq.open()
   if (name === 'memory')

@@ -3,8 +3,7 @@ import type { Engine, Entry } from '../engine.ts'
 import { isEnded } from '../engine.ts'
 import { DeferqError } from '../errors.ts'
 import { keyOf, newRun } from '../fingerprint.ts'
-import { HTTP_REQUEST } from '../requests/order.ts'
-import { httpRequest } from '../requests/task.ts'
+import { HTTP_REQUEST } from '../options.ts'
 import type { WorkerOptions } from '../worker/worker.ts'
 import { Worker } from '../worker/worker.ts'
 import type { AnyDeferQ } from './bootstrap.ts'
@@ -27,7 +26,7 @@ const request = command({
     'Without an id it takes those that are due, oldest first, up to the limit, and ends: for a cron job, in place of a\n' +
     'worker that is always there. With one it sends that request now, be it that it is due later, or failed (a new run\n' +
     'then), but never one that has succeeded. The bootstrap file says what it may reach and which keys it has.',
-  tasks: () => [httpRequest()],
+  tasks: async () => [(await import('../requests/index.ts')).httpRequest()],
   flags: {
     limit: { kind: 'whole', value: 'count', least: 1, about: `attempts at most (${LIMIT})` },
     concurrency: { kind: 'whole', value: 'count', least: 1, most: 1_000, about: 'at a time (10)' },
@@ -40,7 +39,7 @@ const request = command({
     if (deferq.tasks?.get(HTTP_REQUEST)?.run === undefined) {
       throw new DeferqError(
         'UNKNOWN_TASK',
-        'The bootstrap file has no httpRequest() among its tasks: new DeferQ({ tasks: [httpRequest(), …] }).',
+        'The bootstrap file has no httpRequest() among its tasks. It comes from deferq/requests: new DeferQ({ tasks: [httpRequest(), …] }).',
       )
     }
     if (id !== undefined) return one(deferq, id, paint)

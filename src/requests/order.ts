@@ -11,8 +11,6 @@ import { encode } from '../value.ts'
 import { checkHeaders, checkJwt } from './order-parts.ts'
 import { checkUrl } from './url.ts'
 
-export const HTTP_REQUEST = 'http.request'
-
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
 const ANNOUNCING = ['body', 'headers', 'none'] as const
 

@@ -2,6 +2,7 @@
 import type { LookupFunction } from 'node:net'
 import { checkWhole } from '../checks.ts'
 import { DeferqError, isDeferqError } from '../errors.ts'
+import { HTTP_REQUEST } from '../options.ts'
 import { keysOf } from '../signature.ts'
 import type { StandardSchema, Task, TaskOptions } from '../task.ts'
 import { task } from '../task.ts'
@@ -9,7 +10,7 @@ import { Guard } from './guard.ts'
 import type { Keys } from './keys.ts'
 import { checkKeys } from './keys.ts'
 import type { RequestParams, RequestResult } from './order.ts'
-import { ATTEMPTS, HTTP_REQUEST, INTERVAL, orderOf } from './order.ts'
+import { ATTEMPTS, INTERVAL, orderOf } from './order.ts'
 import type { Sender } from './send.ts'
 
 export interface HttpRequestOptions

@@ -1,10 +1,11 @@
 // A callback by URL: the request that posts how a run has ended, as a task of its own.
 import { DeferqError } from '../errors.ts'
-import type { DurableCallback } from '../options.ts'
+import type { Callback, DispatchOptions, NamedCallback } from '../options.ts'
+import { HTTP_REQUEST, isWebhook } from '../options.ts'
 import type { SharedOptions } from '../task.ts'
 import type { ExponentialBackoff } from '../time.ts'
 import type { RequestParams } from './order.ts'
-import { HTTP_REQUEST, orderOf, policyOf } from './order.ts'
+import { orderOf, policyOf } from './order.ts'
 
 /** Posts the outcome to this URL, signed with the worker’s secret unless told otherwise, whether the run succeeds or not. */
 export interface WebhookCallback
@@ -27,27 +28,19 @@ export interface WebhookCallback
   readonly attemptLimit?: number
 }
 
-/** A callback as its follow-up is drafted. */
-export interface Link {
-  readonly name: string
-  readonly params: unknown
-  readonly on: 'success' | 'failure' | 'both'
-  readonly options?: Pick<SharedOptions, 'retries' | 'backoff' | 'timeout'>
+/** A callback by name, with what its own run is told. */
+export interface Link extends NamedCallback {
+  options?: Pick<SharedOptions, 'retries' | 'backoff' | 'timeout'>
 }
 
 // More than a day in all, and soon at first: a receiver is mostly away for a deployment, or for a night.
 const ATTEMPTS = 16
 const INTERVAL: ExponentialBackoff = { initial: '10s', max: '6h' }
 
-export const isWebhook = (callback: unknown): callback is string | WebhookCallback =>
-  typeof callback === 'string'
-    ? /^https?:\/\//i.test(callback)
-    : typeof callback === 'object' && callback !== null && 'url' in callback
-
-export function linkOf(callback: DurableCallback, where: string): Link {
-  if (isWebhook(callback)) return webhookOf(callback, where)
-  const { name, params, on = 'success' } = typeof callback === 'string' ? { name: callback } : callback
-  return { name, params, on }
+/** The same options, with each URL among the callbacks as the task that posts to it. */
+export function withWebhooks(options: DispatchOptions, where: string): DispatchOptions {
+  const callbacks = [options.callback ?? []].flat() as Callback[]
+  return { ...options, callback: callbacks.map((each) => (isWebhook(each) ? webhookOf(each, where) : each)) }
 }
 
 function webhookOf(callback: string | WebhookCallback, where: string): Link {

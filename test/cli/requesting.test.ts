@@ -1,7 +1,8 @@
 // deferq request: a pass over what is due, as cron would start it, and one request by its id.
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest'
-import { DeferQ, httpRequest, task } from '../../src/index.ts'
+import { DeferQ, task } from '../../src/index.ts'
+import { httpRequest } from '../../src/requests/index.ts'
 import type { Receiver } from '../requests/receiver.ts'
 import { receiver } from '../requests/receiver.ts'
 import type { Ended } from './program.ts'
@@ -16,7 +17,8 @@ beforeAll(() => {
   installed = new Installation()
   installed.write(
     'sender.mjs',
-    `import { DeferQ, httpRequest, task } from 'deferq'
+    `import { DeferQ, task } from 'deferq'
+     import { httpRequest } from 'deferq/requests'
      export default new DeferQ({ url: process.env.DEFERQ_URL, tasks: [
        httpRequest({ allow: ['127.0.0.1'] }), task('other', { run: () => 1 }),
      ] })`,

@@ -3,8 +3,10 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { onTestFinished } from 'vitest'
-import type { AnyTask, HttpRequestOptions, WorkerOptions } from '../../src/index.ts'
-import { DeferQ, httpRequest, Worker } from '../../src/index.ts'
+import type { AnyTask, WorkerOptions } from '../../src/index.ts'
+import { DeferQ, Worker } from '../../src/index.ts'
+import type { HttpRequestOptions } from '../../src/requests/index.ts'
+import { httpRequest } from '../../src/requests/index.ts'
 
 export const LOOPBACK = ['127.0.0.1', '::1']
 

@@ -1,5 +1,6 @@
 // A worker in a process of its own that sends requests, until it is told to end or killed.
-import { DeferQ, httpRequest, Worker } from '../../src/index.ts'
+import { DeferQ, Worker } from '../../src/index.ts'
+import { httpRequest } from '../../src/requests/index.ts'
 
 const [url, options] = process.argv.slice(2) as [string, string]
 const silent = { debug() {}, info() {}, warn() {}, error() {} }

@@ -1,7 +1,8 @@
 // Callbacks by URL: signed, durable and listed; told of success, failure and cancellation, once the run has ended.
 import { Webhook } from 'standardwebhooks'
 import { expect, onTestFinished, test } from 'vitest'
-import { DeferQ, httpRequest, task } from '../../src/index.ts'
+import { DeferQ, task } from '../../src/index.ts'
+import { httpRequest } from '../../src/requests/index.ts'
 import { eventually, everywhere, working } from '../facade/places.ts'
 import type { Got } from './receiver.ts'
 import { LOOPBACK, receiver, sending } from './receiver.ts'

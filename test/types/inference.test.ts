@@ -2,7 +2,8 @@
 import { expectTypeOf, test } from 'vitest'
 import { z } from 'zod'
 import type { Context, Dispatched, Receipt, RequestResult } from '../../src/index.ts'
-import { DeferQ, httpRequest, task, Worker } from '../../src/index.ts'
+import { DeferQ, task, Worker } from '../../src/index.ts'
+import { httpRequest } from '../../src/requests/index.ts'
 
 const report = task('report', {
   resultTtl: '1h',
