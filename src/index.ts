@@ -4,15 +4,7 @@ export type { Engine, Filter, Status } from './engine.ts'
 export { DeferqError, type ErrorCode, isDeferqError } from './errors.ts'
 export { fingerprint } from './fingerprint.ts'
 export type { Callback, CallbackFunction, DispatchOptions, NamedCallback, WaitOptions } from './options.ts'
-export type { Key, Keys } from './requests/keys.ts'
-export type {
-  HeaderValue,
-  JwtOptions,
-  RequestOptions,
-  RequestParams,
-  RequestResult,
-} from './requests/order.ts'
-export { type HttpRequestOptions, httpRequest } from './requests/task.ts'
+export type { RequestOptions, RequestResult } from './requests/order.ts'
 export type { WebhookCallback } from './requests/webhook.ts'
 export type { ResultsOptions } from './results.ts'
 export {
