@@ -1,5 +1,7 @@
 // Puts an attempt at a request together: the body, the headers that identify, announce and sign it, and what must be shown nowhere.
+import { DeferqError } from '../errors.ts'
 import type { Context } from '../task.ts'
+import { withoutRetry } from '../task.ts'
 import { backoffMs } from '../time.ts'
 import { packageVersion } from '../version.ts'
 import { ACCEPT_ENCODING } from './body.ts'
@@ -104,7 +106,7 @@ interface ComposedBody {
 }
 
 function bodyOf(
-  { method, body, json, announce }: Order,
+  { method, body, json, outcome, announce }: Order,
   context: Context,
   __task: Announcement,
 ): ComposedBody {
@@ -117,12 +119,19 @@ function bodyOf(
     return { body: Buffer.from(body), type: 'text/plain; charset=utf-8', announces: false }
   if (body !== undefined)
     return { body: Buffer.from(body), type: 'application/octet-stream', announces: false }
-  if (method === 'GET' || method === 'HEAD' || method === 'DELETE')
-    return { body: undefined, announces: false }
-  // As a callback it tells of the run that it follows.
-  if (context.parent === undefined) return { body: Buffer.alloc(0), announces: false }
-  const text = outcomeText(context.parent, context.createdAt)
-  return { body: Buffer.from(text), type: 'application/json', announces: false }
+  if (outcome) return { body: Buffer.from(told(context)), type: 'application/json', announces: false }
+  const bare = method === 'GET' || method === 'HEAD' || method === 'DELETE'
+  return { body: bare ? undefined : Buffer.alloc(0), announces: false }
+}
+
+function told({ parent, createdAt }: Context): string {
+  if (parent !== undefined) return outcomeText(parent, createdAt)
+  throw withoutRetry(
+    new DeferqError(
+      'REQUEST_FAILED',
+      'This webhook follows no run that it could tell of: only the one that a run leads to knows how it ended. Dispatch that run again, with the callback.',
+    ),
+  )
 }
 
 /** A member of its own by that name is the caller's. */

@@ -41,6 +41,8 @@ export interface RequestParams {
   readonly headers?: Readonly<Record<string, HeaderValue>>
   readonly body?: string | Uint8Array
   readonly json?: unknown
+  /** As a callback: the body tells how the run that it follows has ended (false). */
+  readonly outcome?: boolean
   /** Not sent from this moment on, by the store’s clock; as a Date, epoch milliseconds or ISO-8601 text. */
   readonly expiresAt?: Date | number | string
   /** The answers that end it well (200 to 299). */
@@ -87,6 +89,7 @@ export interface Order {
   readonly headers: Readonly<Record<string, HeaderValue>>
   readonly body: string | Uint8Array | undefined
   readonly json: unknown
+  readonly outcome: boolean
   readonly expiresAt: number | undefined
   readonly successCodes: ReadonlySet<number> | undefined
   readonly stopCodes: ReadonlySet<number>
@@ -111,6 +114,7 @@ const OF_PARAMS = [
   'headers',
   'body',
   'json',
+  'outcome',
   'expiresAt',
   'successCodes',
   'stopCodes',
@@ -139,14 +143,15 @@ const OF_REQUEST: readonly string[] = [...OF_PARAMS, ...OF_DISPATCH, 'attemptLim
 /** Throws for what no worker could carry out; the same where it is dispatched and where it is run. */
 export function orderOf(params: RequestParams, where: string): Order {
   checkKnown(params, OF_PARAMS, where)
-  const { body, json, headers = {}, jwt, sign = false, announce = 'body' } = params
-  const method = params.method ?? (body === undefined && json === undefined ? 'GET' : 'POST')
+  const { body, json, outcome = false, headers = {}, jwt, sign = false, announce = 'body' } = params
+  const bodies = [body, json, outcome || undefined].filter((each) => each !== undefined).length
+  const method = params.method ?? (bodies === 0 ? 'GET' : 'POST')
   const url = urlOf(params.url, where)
   oneOf(METHODS, method, `${where}: method`)
   oneOf(ANNOUNCING, announce, `${where}: announce`)
-  if (body !== undefined && json !== undefined) throw unfit(`${where}: give either body or json, not both`)
-  if ((method === 'GET' || method === 'HEAD') && (body ?? json) !== undefined)
-    throw unfit(`${where}: a ${method} has no body`)
+  if (typeof outcome !== 'boolean') throw unfit(`${where}: outcome must be true or false`)
+  if (bodies > 1) throw unfit(`${where}: give one of body, json and outcome`)
+  if ((method === 'GET' || method === 'HEAD') && bodies > 0) throw unfit(`${where}: a ${method} has no body`)
   if (body !== undefined && typeof body !== 'string' && !(body instanceof Uint8Array))
     throw unfit(`${where}: body must be text or bytes; for anything else there is json`)
   if (json !== undefined) checkJson(json, where)
@@ -166,6 +171,7 @@ export function orderOf(params: RequestParams, where: string): Order {
     headers,
     body,
     json,
+    outcome,
     expiresAt: params.expiresAt === undefined ? undefined : momentMs(params.expiresAt, `${where}: expiresAt`),
     successCodes,
     stopCodes,
@@ -184,6 +190,7 @@ export function dispatchOf(
   now = Date.now(),
 ): { params: RequestParams; options: DispatchOptions<RequestResult> } {
   checkKnown(options, OF_REQUEST, where)
+  if (options.outcome) throw unfit(`${where}: outcome is for callbacks, which follow a run`)
   const { attemptLimit, ...given } = options
   const params: Record<string, unknown> = {}
   const rest: Record<string, unknown> = {}
@@ -238,8 +245,8 @@ function startOf(
   return now + (delay === undefined ? 0 : durationMs(delay, `${where}: delay`))
 }
 
-function contentKey({ method, url, headers, body, json, jwt, sign }: Order): string {
-  return `request:${hash('sha256', encode({ method, url: url.href, headers, body, json, jwt, sign }), 'hex')}`
+function contentKey({ method, url, headers, body, json, outcome, jwt, sign }: Order): string {
+  return `request:${hash('sha256', encode({ method, url: url.href, headers, body, json, outcome, jwt, sign }), 'hex')}`
 }
 
 function urlOf(url: string | URL, where: string): URL {

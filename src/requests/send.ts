@@ -2,7 +2,7 @@
 import { STATUS_CODES } from 'node:http'
 import { DeferqError, isDeferqError } from '../errors.ts'
 import type { Context } from '../task.ts'
-import { withoutRetry, withRetryAt } from '../task.ts'
+import { isNoRetry, withoutRetry, withRetryAt } from '../task.ts'
 import { backoffMs } from '../time.ts'
 import type { Secrets } from './compose.ts'
 import { compose, masked } from './compose.ts'
@@ -72,6 +72,7 @@ export async function send(order: Order, context: Context, sender: Sender): Prom
     // The runner has let go of this attempt, and knows why.
     if (context.signal.aborted) throw error
     if (deadline.signal.aborted) throw again(`was not answered within ${order.timeoutMs} ms`, 'timeout')
+    if (isNoRetry(error)) throw error
     if (isDeferqError(error, 'ADDRESS_REFUSED')) throw withoutRetry(error)
     const { code, message } = error as NodeJS.ErrnoException
     const label = code ?? 'error'

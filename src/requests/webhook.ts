@@ -12,6 +12,7 @@ export interface WebhookCallback
   extends Pick<
     RequestParams,
     | 'url'
+    | 'method'
     | 'headers'
     | 'expiresAt'
     | 'successCodes'
@@ -46,13 +47,13 @@ export function withWebhooks(options: DispatchOptions, where: string): DispatchO
 function webhookOf(callback: string | WebhookCallback, where: string): Link {
   const given: WebhookCallback = typeof callback === 'string' ? { url: callback } : callback
   const { on = 'both', attemptLimit = ATTEMPTS, ...rest } = given
-  if ('body' in rest || 'json' in rest || 'method' in rest) {
+  if ('body' in rest || 'json' in rest) {
     throw new DeferqError(
       'INVALID_OPTION',
-      `${where}: the callback to a URL posts the outcome: leave out method, body and json.`,
+      `${where}: the callback to a URL posts the outcome: leave out body and json.`,
     )
   }
-  const params: RequestParams = { sign: true, attemptInterval: INTERVAL, ...stripped(rest), method: 'POST' }
+  const params: RequestParams = { sign: true, attemptInterval: INTERVAL, ...stripped(rest), outcome: true }
   const order = orderOf(params, `${where}: the callback`)
   const { expiresAt } = order
   return {

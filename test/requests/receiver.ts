@@ -3,7 +3,7 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { onTestFinished } from 'vitest'
-import type { AnyTask, WorkerOptions } from '../../src/index.ts'
+import type { AnyTask, ResultsOptions, WorkerOptions } from '../../src/index.ts'
 import { DeferQ, Worker } from '../../src/index.ts'
 import type { HttpRequestOptions } from '../../src/requests/index.ts'
 import { httpRequest } from '../../src/requests/index.ts'
@@ -69,10 +69,12 @@ export function sending({
   http = {},
   tasks = [],
   worker = {},
+  results,
 }: {
   http?: HttpRequestOptions
   tasks?: AnyTask[]
   worker?: WorkerOptions
+  results?: ResultsOptions
 } = {}): { deferq: DeferQ; said: Said[] } {
   const said: Said[] = []
   const at =
@@ -80,7 +82,11 @@ export function sending({
     (details: object, message: string): void =>
       void said.push({ level, message, details })
   const logger = { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
-  const deferq = new DeferQ({ tasks: [httpRequest({ allow: LOOPBACK, ...http }), ...tasks], logger })
+  const deferq = new DeferQ({
+    tasks: [httpRequest({ allow: LOOPBACK, ...http }), ...tasks],
+    logger,
+    ...(results === undefined ? {} : { results }),
+  })
   const runner = new Worker(deferq, worker)
   const run = runner.run()
   onTestFinished(async () => {

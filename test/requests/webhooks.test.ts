@@ -1,4 +1,5 @@
 // Callbacks by URL: signed, durable and listed; told of success, failure and cancellation, once the run has ended.
+import { Keyv } from 'keyv'
 import { Webhook } from 'standardwebhooks'
 import { expect, onTestFinished, test } from 'vitest'
 import { DeferQ, task } from '../../src/index.ts'
@@ -125,6 +126,35 @@ test('unsigned where the caller says so, with headers of its own', async () => {
   expect(got[0]?.headers).not.toHaveProperty('webhook-signature')
 })
 
+test('one that was given up can’t be sent again by itself: it would have nothing to tell', async () => {
+  const { url, got } = await receiver(({ path }, response) =>
+    response.writeHead(path === '/again' ? 200 : 418).end(),
+  )
+  const { deferq } = sending({ http, tasks: [work] })
+  await deferq.dispatch('work', 'good', { callback: { url, method: 'PUT' } })
+  const failed = async () =>
+    (await deferq.list({ name: 'http.request', status: 'failed' })).receipts[0]?.taskId
+  await eventually('it is given up', async () => (await failed()) !== undefined)
+  const { taskId } = await deferq.retry((await failed()) as string)
+  await expect(deferq.result(taskId)).rejects.toMatchObject({
+    details: { attempts: 1 },
+    cause: { message: expect.stringMatching(/follows no run that it could tell of/) },
+  })
+  expect(got.map(({ method }) => method)).toEqual(['PUT'])
+  // But the run that it followed can be asked for again, and answers from its result.
+  await deferq.dispatch('work', 'good', { callback: `${url}/again` })
+  await eventually('it is told', () => got.length === 2)
+  expect(verified(got[1] as Got)).toMatchObject({ type: 'task.completed' })
+})
+
+test('of a result that lies apart', async () => {
+  const { url, got } = await receiver()
+  const { deferq } = sending({ http, tasks: [work], results: { store: new Keyv(), above: 1 } })
+  await deferq.dispatch('work', 'good', { callback: url })
+  await eventually('it is told', () => got.length === 1)
+  expect(verified(got[0] as Got)).toMatchObject({ data: { result: { how: 'good', big: '12' } } })
+})
+
 test('on says which end is told', async () => {
   const { url, got } = await receiver()
   const { deferq } = sending({ http, tasks: [work] })
@@ -144,7 +174,7 @@ test('what is no webhook is refused at the dispatch', async () => {
   for (const [callback, message] of [
     [{ url: 'ftp://a.example' }, /http: and https: alone/],
     [{ url: 'http://a:b@a.example' }, /credentials/],
-    [{ url: 'http://a.example', body: 'x' }, /leave out method, body and json/],
+    [{ url: 'http://a.example', body: 'x' }, /leave out body and json/],
     [{ url: 'http://a.example', on: 'sometimes' }, /is on 'sometimes'/],
     [{ url: 'http://a.example', colour: 1 }, /no option 'colour'/],
     [{ url: 'http://a.example', attemptLimit: 0 }, /attemptLimit/],
