@@ -129,15 +129,15 @@ test('what has expired by the store’s clock is not sent, and not tried when it
 
   const rounds = await deferq.request({
     url: `${url}/3`,
-    expiresAt: Date.now() + 400,
-    attemptInterval: 100,
+    expiresAt: Date.now() + 1_500,
+    attemptInterval: 300,
     attemptLimit: 99,
   })
   expect(causeOf((await outcome(deferq, rounds.taskId)).error).message).toContain(
     'expires before another attempt',
   )
   expect(got.length - 1).toBeGreaterThanOrEqual(2)
-  expect(got.length - 1).toBeLessThanOrEqual(4)
+  expect(got.length - 1).toBeLessThanOrEqual(6)
 })
 
 test('Retry-After comes before the interval, in either form', async () => {
