@@ -4,7 +4,8 @@ import { DeferqError } from '../errors.ts'
 
 /** A token, a shared secret, or a private key: as text (PEM too), bytes, a JWK, or what node:crypto makes of one. */
 export type Key = string | Uint8Array | KeyObject | webcrypto.CryptoKey | { readonly kty: string }
-export type Keys = Readonly<Record<string, Key>>
+/** Undefined is refused where it is given: an environment variable that is not set must not be found out by a request. */
+export type Keys = Readonly<Record<string, Key | undefined>>
 
 export function checkKeys(keys: Keys): void {
   const wrong =
@@ -15,7 +16,6 @@ export function checkKeys(keys: Keys): void {
             ([, key]) => (typeof key !== 'string' && typeof key !== 'object') || key === null || key === '',
           )
           .map(([name]) => `has no usable key under '${name}'`)[0]
-  // An undefined one is mostly a variable of the environment that was not set.
   if (wrong !== undefined) throw new DeferqError('INVALID_OPTION', `httpRequest(): keys ${wrong}.`)
 }
 
