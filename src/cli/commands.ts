@@ -8,12 +8,13 @@ import type { Flags } from './flags.ts'
 import { HELP_FLAGS } from './flags.ts'
 import { flagLines, twoColumns } from './help.ts'
 import { LOOKING } from './looking.ts'
+import { PAUSING } from './pausing.ts'
 import { QUEUE } from './queue.ts'
 import { REQUESTING } from './requesting.ts'
 import { SECRET } from './secret.ts'
 import { DEFAULT_URL } from './url.ts'
 
-const all = [...DISPATCHING, ...LOOKING, ...ENDING, ...REQUESTING, ...QUEUE, ...SECRET, ...DEMO]
+const all = [...DISPATCHING, ...LOOKING, ...ENDING, ...PAUSING, ...REQUESTING, ...QUEUE, ...SECRET, ...DEMO]
 const ORDER = [
   'dispatch',
   'status',
@@ -24,6 +25,9 @@ const ORDER = [
   'invalidate',
   'retry',
   'request',
+  'pause',
+  'resume',
+  'drain',
   'queue',
   'generate-secret',
   'demo',

@@ -30,6 +30,28 @@ export const OVERVIEW: Cases = {
     assert.deepEqual(await s.engine.read([]), [])
   },
 
+  async 'a key reads as the run that stands there'(s) {
+    const draft = s.draft()
+    const key = keyOf(draft)
+    assert.deepEqual(await s.engine.read([key]), [undefined])
+    await s.admit(draft)
+    const other = s.draft()
+    await s.admit(other)
+    assert.deepEqual(
+      (await s.engine.read([key, other.id, keyOf(other)])).map((entry) => entry?.id),
+      [draft.id, other.id, other.id],
+    )
+    await s.complete(await s.claimOne())
+    await s.complete(await s.claimOne())
+    assert.equal((await s.engine.read([key]))[0]?.status, 'completed')
+    const anew = s.draft({ key, refresh: true, watch: false })
+    await s.admit(anew)
+    assert.equal((await s.engine.read([key], true))[0]?.id, anew.id)
+    const { heard } = hearing(s.engine)
+    await s.engine.cancel([anew.id])
+    await eventually('whoever watched by the key hears of it', () => heard('ended', anew.id))
+  },
+
   async 'a list goes through all that matches, page by page, each once'(s) {
     const running = Array.from({ length: 3 }, () => s.draft({ name: 'a', queue: 'one' }))
     await s.engine.admit(running)

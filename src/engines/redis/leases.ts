@@ -1,6 +1,7 @@
 // The verbs `extend` and `sweep`: the heartbeat of what runs, and the recovery of what died with its worker.
+
+import { leaseLostError } from '../../endings.ts'
 import type { Lease, LeaseAnswer } from '../../engine.ts'
-import { leaseLostError } from '../../engine.ts'
 import { longId, shortId } from './ids.ts'
 
 /**
