@@ -4,7 +4,7 @@ import { isEnded } from './engine.ts'
 import { DeferqError, isDeferqError } from './errors.ts'
 import { unfailing } from './log.ts'
 import type { Callback, CallbackFunction, DispatchOptions } from './options.ts'
-import { isNamed, isOn } from './options.ts'
+import { isNamed, isOn, isWebhook } from './options.ts'
 import { receiptOf } from './receipt.ts'
 import type { Logger, Receipt } from './task.ts'
 import { sleep } from './time.ts'
@@ -100,13 +100,13 @@ function linksOf(callback: NonNullable<DispatchOptions['callback']>): Link[] {
   const links: Link[] = []
   for (const each of [callback].flat() as Callback[]) {
     if (typeof each === 'function') links.push({ run: each, on: 'success' })
-    else if (isNamed(each)) continue
+    else if (isNamed(each) || isWebhook(each)) continue
     else if (typeof each?.run === 'function' && isOn(each.on))
       links.push({ run: each.run, on: each.on ?? 'success' })
     else {
       throw new DeferqError(
         'INVALID_OPTION',
-        "callback must be a task’s name, a function, { name, params?, on? }, { run, on? }, or a list of these; on is 'success', 'failure' or 'both'.",
+        "callback must be a task’s name, a function, { name, params?, on? }, a URL, { url, on?, … }, { run, on? }, or a list of these; on is 'success', 'failure' or 'both'.",
       )
     }
   }

@@ -25,7 +25,7 @@ import type {
   TaskNamed,
   WaitOptions,
 } from './options.ts'
-import { checkKnown, checkLimits, checkLogger, checkWait } from './options.ts'
+import { checkKnown, checkLimits, checkLogger, checkWait, HTTP_REQUEST } from './options.ts'
 import { dispatchedOf, outcomeOf, receiptOf } from './receipt.ts'
 import {
   abortedDispatch,
@@ -36,6 +36,7 @@ import {
   rejected,
   unlessAborted,
 } from './refusals.ts'
+import type { RequestOptions, RequestResult } from './requests/order.ts'
 import type { ResultsOptions } from './results.ts'
 import { resultsApart } from './results.ts'
 import type { Schedule, ScheduleDefinition } from './schedule/index.ts'
@@ -164,6 +165,16 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
         return unlessAborted(this.#admit(draft, options), draft.name, options?.signal)
       }),
     )
+  }
+
+  /**
+   * Sends a request over HTTP, durably: a worker with httpRequest() among its tasks tries it until it succeeds, is given up or
+   * expires. Equal requests share what is under way.
+   */
+  async request(options: RequestOptions): Promise<Dispatched<RequestResult>> {
+    const { dispatchOf } = await import('./requests/order.ts')
+    const { params, options: rest } = dispatchOf(options, 'request()')
+    return (await this.#dispatch(HTTP_REQUEST, params, rest as DispatchOptions)) as Dispatched<RequestResult>
   }
 
   /** Dispatches and waits: the result, however it came about; or the error with which the run ended. */

@@ -5,11 +5,11 @@ import type { Contention } from './contention.ts'
 import { contentionOf, groupingOf, keyInGroup } from './contention.ts'
 import type { Draft, FollowUp, Policy } from './engine.ts'
 import { DeferqError } from './errors.ts'
-import type { Extra } from './extra.ts'
 import { extraOf } from './extra.ts'
 import { fingerprint, followUpKey, idOf, keyOf, newRun } from './fingerprint.ts'
-import type { DispatchOptions, NamedCallback } from './options.ts'
-import { isNamed, isOn } from './options.ts'
+import type { DispatchOptions } from './options.ts'
+import { HTTP_REQUEST, isNamed, isOn, isWebhook } from './options.ts'
+import type { Link } from './requests/webhook.ts'
 import type { AnyTask, SharedOptions, StandardSchema } from './task.ts'
 import type { Duration } from './time.ts'
 import { durationMs, momentMs } from './time.ts'
@@ -60,13 +60,18 @@ export class Drafter {
     this.#limits = limits
   }
 
-  /** At once, unless the task's schema validates asynchronously. */
+  /** At once, unless the task's schema validates asynchronously, or a callback is a URL: what it takes to send one is loaded then. */
   draft(
     name: string,
     params: unknown,
     options: DispatchOptions | undefined,
     watch: boolean,
   ): Draft | Promise<Draft> {
+    if (options?.callback !== undefined && [options.callback].flat().some(isWebhook)) {
+      return import('./requests/webhook.ts').then(({ withWebhooks }) =>
+        this.draft(name, params, withWebhooks(options, `dispatch('${name}')`), watch),
+      )
+    }
     const base = this.#base(name)
     if (options !== undefined) checkOptions(options, `dispatch('${name}')`, OPTIONS_OF_A_DISPATCH)
     const schema = base.task?.schema
@@ -150,11 +155,11 @@ export class Drafter {
    */
   #chains(
     parentKey: string,
-    callbacks: (string | NamedCallback)[],
+    callbacks: (string | Link)[],
     name: string,
     traceId: string | undefined,
   ): FollowUp[] {
-    const links: NamedCallback[] = callbacks.map((callback) =>
+    const links: Link[] = callbacks.map((callback) =>
       typeof callback === 'string' ? { name: callback } : callback,
     )
     for (const { name: link, on } of links) {
@@ -169,8 +174,7 @@ export class Drafter {
       const matching = links.filter((link) => link.on === 'both' || (link.on ?? 'success') === on)
       const chain = matching.reduceRight<FollowUp | undefined>((next, link) => {
         const first = link === matching[0]
-        const draft = this.#callback(parentKey, link.name, link.params)
-        if (traceId !== undefined) draft.extra = JSON.stringify({ traceId } satisfies Extra)
+        const draft = this.#callback(parentKey, link, traceId)
         if (next !== undefined) draft.then = [next]
         return first ? { on, draft } : { on: 'both', draft, sameParent: true }
       }, undefined)
@@ -178,10 +182,10 @@ export class Drafter {
     })
   }
 
-  #callback(parentKey: string, name: string, params: unknown): Draft {
+  #callback(parentKey: string, { name, params, options = {} }: Link, traceId: string | undefined): Draft {
     const { queue, priority, policy } = this.#base(name)
-    const { everyMs: _, ...rest } = policy
-    return {
+    const { everyMs: _, ...rest } = policyOf(options, policy)
+    const draft: Draft = {
       id: idOf(followUpKey(parentKey, newRun()), newRun()),
       name,
       queue,
@@ -190,6 +194,9 @@ export class Drafter {
       policy: { ...rest, resultTtlMs: 0, staleTtlMs: 0, failureTtlMs: 0 },
       delayMs: 0,
     }
+    const extra = extraOf(options, `the callback '${name}'`, traceId)
+    if (extra !== undefined) draft.extra = extra
+    return draft
   }
 
   #fingerprint(
@@ -230,7 +237,7 @@ export class Drafter {
       const names = [...this.#tasks.keys()].map((each) => `'${each}'`).join(', ')
       throw new DeferqError(
         'UNKNOWN_TASK',
-        `There is no task '${String(name)}' here. Known: ${names || 'none'}. Add it to new DeferQ({ tasks: […] }).`,
+        `There is no task '${String(name)}' here. Known: ${names || 'none'}. Add ${name === HTTP_REQUEST ? 'httpRequest() of deferq/requests' : 'it'} to new DeferQ({ tasks: […] }).`,
         { details: { name } },
       )
     }

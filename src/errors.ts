@@ -39,6 +39,12 @@ export const ERROR_CODES = [
   'MISSING_DEPENDENCY',
   'INVALID_BOOTSTRAP',
   'USAGE',
+  // between applications
+  'REQUEST_FAILED',
+  'ADDRESS_REFUSED',
+  'INVALID_SIGNATURE',
+  'INVALID_REQUEST',
+  'INTERNAL',
 ] as const
 
 export type ErrorCode = (typeof ERROR_CODES)[number]

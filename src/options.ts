@@ -2,19 +2,25 @@
 
 import { checkSignal, checkWhole } from './checks.ts'
 import { DeferqError } from './errors.ts'
+import type { WebhookCallback } from './requests/webhook.ts'
 import type { AnyTask, Logger, Receipt, SharedOptions, Task } from './task.ts'
 import type { Duration } from './time.ts'
 import { durationMs } from './time.ts'
 
 /**
  * Told when the run has ended: by name, a task that workers run (durable, with params of its own, and the ended run as
- * `context.parent`); or a function in this process. `on` is 'success' unless given.
+ * `context.parent`); by URL, a webhook that they post (durable as well); or a function in this process. `on` is 'success'
+ * unless given, and 'both' for a URL.
  */
 export type Callback<Result = unknown> =
   | string
   | NamedCallback
+  | WebhookCallback
   | CallbackFunction<Result>
   | { run: CallbackFunction<Result>; on?: 'success' | 'failure' | 'both' }
+
+/** The task that sends requests and webhooks; httpRequest() of deferq/requests makes it. */
+export const HTTP_REQUEST = 'http.request'
 
 export interface NamedCallback {
   name: string
@@ -24,8 +30,15 @@ export interface NamedCallback {
 
 export type CallbackFunction<Result = unknown> = (receipt: Receipt<Result>) => unknown
 
+export const isWebhook = (callback: Callback): callback is string | WebhookCallback =>
+  typeof callback === 'string'
+    ? /^https?:\/\//i.test(callback)
+    : typeof callback === 'object' && callback !== null && 'url' in callback
+
 export const isNamed = (callback: Callback): callback is string | NamedCallback =>
-  typeof callback === 'string' || (typeof callback === 'object' && callback !== null && 'name' in callback)
+  (typeof callback === 'string' ||
+    (typeof callback === 'object' && callback !== null && 'name' in callback)) &&
+  !isWebhook(callback)
 
 export const isOn = (on: unknown): on is 'success' | 'failure' | 'both' | undefined =>
   on === undefined || on === 'success' || on === 'failure' || on === 'both'

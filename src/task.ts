@@ -176,6 +176,13 @@ export interface Context {
   readonly name: string
   /** 1 for the first. */
   readonly attempt: number
+  /** How many attempts there are, this one and crashes of the worker included. */
+  readonly maxAttempts: number
+  /** When it was dispatched, and when this attempt was claimed; both by the store's clock. */
+  readonly createdAt: Date
+  readonly startedAt: Date
+  /** What the failed attempts before this one left, oldest first: the newest ten. */
+  readonly history: readonly Failure[]
   /** Aborts when the attempt has timed out, was cancelled, lost its lease, or the worker gives up. */
   readonly signal: AbortSignal
   readonly log: Logger
@@ -268,7 +275,16 @@ export class RetryAtError extends Error {
   }
 }
 
+/** The same said by another error, which keeps its name, code and details. */
+export function withoutRetry<E extends Error>(error: E): E {
+  return Object.defineProperty(error, NO_RETRY, { value: true })
+}
+
+export function withRetryAt<E extends Error>(error: E, at: Duration | Date): E {
+  return Object.defineProperties(error, { at: { value: at }, [RETRY_AT]: { value: true } })
+}
+
 export const isNoRetry = (error: unknown): boolean =>
   typeof error === 'object' && error !== null && NO_RETRY in error
-export const isRetryAt = (error: unknown): error is RetryAtError =>
+export const isRetryAt = (error: unknown): error is Error & Pick<RetryAtError, 'at'> =>
   typeof error === 'object' && error !== null && RETRY_AT in error

@@ -1,4 +1,5 @@
 // What a command of `deferq` is: its place in the help, its flags, and what it answers.
+import type { AnyTask } from '../task.ts'
 import type { AnyDeferQ } from './bootstrap.ts'
 import type { Flags, Values } from './flags.ts'
 import type { Paint } from './format.ts'
@@ -31,6 +32,8 @@ export interface Command {
   /** More of it, in the command's own help. */
   readonly more?: string
   readonly flags: Flags
+  /** Those of the DeferQ, where no bootstrap file brings any; without them any name may be dispatched. */
+  readonly tasks?: () => Promise<AnyTask[]>
   /** Undefined when the command has printed all that there is by itself. */
   run(scene: Scene<Flags>): Promise<Answer | number>
 }

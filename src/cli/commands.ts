@@ -10,9 +10,11 @@ import { flagLines, twoColumns } from './help.ts'
 import { LOOKING } from './looking.ts'
 import { PAUSING } from './pausing.ts'
 import { QUEUE } from './queue.ts'
+import { REQUESTING } from './requesting.ts'
+import { SECRET } from './secret.ts'
 import { DEFAULT_URL } from './url.ts'
 
-const all = [...DISPATCHING, ...LOOKING, ...ENDING, ...PAUSING, ...QUEUE, ...DEMO]
+const all = [...DISPATCHING, ...LOOKING, ...ENDING, ...PAUSING, ...REQUESTING, ...QUEUE, ...SECRET, ...DEMO]
 const ORDER = [
   'dispatch',
   'status',
@@ -22,10 +24,12 @@ const ORDER = [
   'cancel',
   'invalidate',
   'retry',
+  'request',
   'pause',
   'resume',
   'drain',
   'queue',
+  'generate-secret',
   'demo',
 ]
 

@@ -1,12 +1,6 @@
 // Writes the help texts from the tables of flags and commands, so that none is ever left out.
-import { createRequire } from 'node:module'
 import type { Flag, Flags } from './flags.ts'
 import { variableOf } from './flags.ts'
-
-export function packageVersion(): string {
-  // By its own name, because sources and build lie at different depths.
-  return (createRequire(import.meta.url)('deferq/package.json') as { version: string }).version
-}
 
 /** One line per flag. */
 export function flagLines(flags: Flags): string {

@@ -1,5 +1,6 @@
 // deferq: from a command line to the command it names, its answer or its failure, and the exit code.
 import { DeferQ } from '../deferq.ts'
+import { packageVersion } from '../version.ts'
 import type { AnyDeferQ } from './bootstrap.ts'
 import { loadBootstrap } from './bootstrap.ts'
 import type { Answer, Command } from './command.ts'
@@ -8,7 +9,6 @@ import { codeOf, failureDocument, failureText, wantsStacks } from './failure.ts'
 import type { Arguments, Reading } from './flags.ts'
 import { readFlags, split, usage } from './flags.ts'
 import { paintFor } from './format.ts'
-import { packageVersion } from './help.ts'
 import { cliLogger } from './logger.ts'
 import { nearest } from './nearest.ts'
 import { endProcess, endWithReader, writeTo } from './process.ts'
@@ -101,7 +101,7 @@ async function run(
   const remarks: string[] = []
   let opening: Promise<AnyDeferQ> | undefined
   const deferq = (): Promise<AnyDeferQ> => {
-    opening ??= open(globals, environment, stacks, note)
+    opening ??= open(command, globals, environment, stacks, note)
     return opening
   }
   let answer: Answer | number
@@ -127,6 +127,7 @@ async function run(
 }
 
 async function open(
+  { tasks }: Command,
   { values, sources }: Globals,
   environment: NodeJS.ProcessEnv,
   stacks: boolean,
@@ -146,7 +147,7 @@ async function open(
     throw usage('--url and --bootstrap both say where the store is: give one of them.')
   const deferq =
     bootstrap === undefined || byUrl
-      ? new DeferQ({ url, logger })
+      ? new DeferQ({ url, logger, ...(tasks === undefined ? {} : { tasks: await tasks() }) })
       : (await loadBootstrap(bootstrap, { logger }, (message) => logger.warn({}, message))).deferq
   const { name } = await deferq.open()
   if (name === 'memory')

@@ -6,8 +6,8 @@ import type { Claimed, Outcome } from '../engine.ts'
 import { DeferqError, errorToJson, isDeferqError } from '../errors.ts'
 import type { Extra } from '../extra.ts'
 import { readExtra, traceIdOf } from '../extra.ts'
-import { endedOf, failureText } from '../receipt.ts'
-import type { AnyTask, Context, Ended, Logger, RetryAtError } from '../task.ts'
+import { endedOf, failureOf, failureText } from '../receipt.ts'
+import type { AnyTask, Context, Ended, Failure, Logger, RetryAtError } from '../task.ts'
 import { isNoRetry, isRetryAt } from '../task.ts'
 import type { Backoff } from '../time.ts'
 import { backoffMs, DEFAULT_BACKOFF, durationMs } from '../time.ts'
@@ -113,6 +113,22 @@ export class Attempt implements Context {
     return parent === undefined ? undefined : endedOf(parent)
   }
 
+  get maxAttempts(): number {
+    return this.claimed.entry.policy.maxAttempts
+  }
+
+  get createdAt(): Date {
+    return new Date(this.claimed.entry.createdAt)
+  }
+
+  get startedAt(): Date {
+    return new Date(this.claimed.entry.startedAt as number)
+  }
+
+  get history(): Failure[] {
+    return this.claimed.entry.errors.map(failureOf)
+  }
+
   get occurrence(): Context['occurrence'] {
     const { extra, createdAt } = this.claimed.entry
     const { occurrence } = readExtra(extra)
@@ -169,10 +185,9 @@ export class Attempt implements Context {
   #failure(thrown: unknown): Outcome {
     this.error = thrown
     const { id, token } = this
-    const { maxAttempts } = this.claimed.entry.policy
     const error = failureText(this.attempt, errorToJson(thrown))
     if (
-      this.attempt >= maxAttempts ||
+      this.attempt >= this.maxAttempts ||
       isNoRetry(thrown) ||
       (isDeferqError(thrown) && FINAL.has(thrown.code))
     ) {
@@ -204,7 +219,7 @@ export function aboutOf({ id, name, attempt, traceId }: Attempt): About {
   return traceId === undefined ? { taskId: id, name, attempt } : { taskId: id, name, attempt, traceId }
 }
 
-function waitMs({ at }: RetryAtError): number {
+function waitMs({ at }: Pick<RetryAtError, 'at'>): number {
   return at instanceof Date
     ? Math.max(0, durationMs(Math.max(0, at.getTime() - Date.now()), 'RetryAtError'))
     : durationMs(at, 'RetryAtError')

@@ -5,7 +5,7 @@ import { posix } from 'node:path'
 import { manifest, read, sources } from './tools.mjs'
 
 // Who may import whom. A file that has no layer is refused, so that each new folder is placed on purpose.
-const CORE = ['base', 'contract', 'core']
+const CORE = ['base', 'contract', 'core', 'ready']
 const LAYERS = {
   base: { may: ['base'], mayTypesOf: ['contract'] },
   contract: { may: ['base'] },
@@ -15,6 +15,8 @@ const LAYERS = {
   transport: { may: ['base', 'contract', 'driver'], peers: true },
   open: { may: ['base', 'contract', 'engine', 'transport'] },
   core: { may: [...CORE, 'open'] },
+  // Tasks that come with the library. They belong to the core, and may load a client library when they are run.
+  ready: { may: [...CORE, 'open'], peers: true },
   around: { may: [...CORE, 'open', 'transport'], peers: true },
   index: { may: [...CORE, 'open', 'transport', 'around'] },
   testing: { may: ['base', 'contract'], packages: false },
@@ -33,6 +35,7 @@ const BASE = [
   'value',
   'decode',
   'heap',
+  'signature',
 ]
 // Besides the contract itself, what wraps any engine.
 const CONTRACT = ['engine', 'endings', 'offload', 'keyed', 'parts']
@@ -42,7 +45,7 @@ const FOLDERS = {
   dashboard: 'around',
   schedule: 'core',
   batch: 'core',
-  requests: 'core',
+  requests: 'ready',
   drivers: 'driver',
   bridge: 'around',
   testing: 'testing',

@@ -1,8 +1,9 @@
 // What the compiler infers from a list of tasks, and what it refuses: checked by tsc, run for form's sake.
 import { expectTypeOf, test } from 'vitest'
 import { z } from 'zod'
-import type { Context, Dispatched, Receipt } from '../../src/index.ts'
+import type { Context, Dispatched, Receipt, RequestResult } from '../../src/index.ts'
 import { DeferQ, task, Worker } from '../../src/index.ts'
+import { httpRequest } from '../../src/requests/index.ts'
 
 const report = task('report', {
   resultTtl: '1h',
@@ -145,4 +146,26 @@ test('callbacks and waits know the result', () =>
     expectTypeOf(await deferq.getStatus<number>('id')).toEqualTypeOf<Receipt<number>>()
     // @ts-expect-error no such moment
     await deferq.dispatch('report', { year: 2024 }, { callback: { run: () => 1, on: 'sucess' } })
+  }))
+
+test('outgoing requests are typed, as a method and as a task', () =>
+  never(async () => {
+    expectTypeOf(await deferq.request({ url: 'https://a.example' })).toEqualTypeOf<
+      Dispatched<RequestResult>
+    >()
+    const sending = new DeferQ({ tasks: [report, httpRequest()] })
+    expectTypeOf(
+      await sending.run('http.request', { url: 'https://a.example' }),
+    ).toEqualTypeOf<RequestResult>()
+    await sending.dispatch(
+      'report',
+      { year: 1 },
+      { callback: ['https://a.example', { url: 'https://b.example', on: 'failure' }] },
+    )
+    // @ts-expect-error the url is missing
+    await sending.dispatch('http.request', { method: 'GET' })
+    // @ts-expect-error no such method
+    await deferq.request({ url: 'https://a.example', method: 'CONNECT' })
+    // @ts-expect-error a function can't travel
+    await deferq.request({ url: 'https://a.example', attemptInterval: () => 5 })
   }))

@@ -45,6 +45,44 @@ everywhere('progress is seen by everybody who asks, the newest, and stays after 
   expect((await asking.getStatus(taskId)).progress).toEqual({ step: 2, big: 5n })
 })
 
+everywhere(
+  'a handler knows when its run was made and claimed, its attempts, and what the earlier ones left',
+  async (place) => {
+    const seen: Pick<Context, 'attempt' | 'maxAttempts' | 'createdAt' | 'startedAt' | 'history'>[] = []
+    const deferq = place.deferq({
+      tasks: [
+        task('x', {
+          retries: 2,
+          backoff: 30,
+          run: (_: object, { attempt, maxAttempts, createdAt, startedAt, history }) => {
+            seen.push({ attempt, maxAttempts, createdAt, startedAt, history })
+            if (attempt < 3) throw new RangeError(`no ${attempt}`)
+          },
+        }),
+      ],
+      logger: SILENT,
+    })
+    const { taskId } = await deferq.dispatch('x', {})
+    working(deferq)
+    await deferq.result(taskId)
+    const { createdAt, startedAt } = await deferq.getStatus(taskId)
+    expect(seen.map(({ attempt, maxAttempts }) => [attempt, maxAttempts])).toEqual([
+      [1, 3],
+      [2, 3],
+      [3, 3],
+    ])
+    for (const each of seen) expect(each.createdAt).toEqual(createdAt)
+    expect(seen[2]?.startedAt).toEqual(startedAt)
+    const [first, second] = seen.map((each) => each.startedAt.getTime()) as [number, number]
+    expect(second - first).toBeGreaterThan(25)
+    expect(seen.map(({ history }) => history.map(({ error }) => error.message))).toEqual([
+      [],
+      ['no 1'],
+      ['no 1', 'no 2'],
+    ])
+  },
+)
+
 test('progress that can’t be stored is refused by its name, where it is told', async () => {
   const deferq = memory().deferq({
     tasks: [task('x', { run: (_: object, { progress }) => progress({ at: () => 1 }), retries: 0 })],
