@@ -39,9 +39,13 @@ const OPTIONS_OF_A_DISPATCH: ReadonlySet<string> = new Set([
   'scope',
   'traceId',
   'callback',
+  'rules',
+  'meta',
   'tx',
   'signal',
 ])
+
+const NOTHING: DispatchOptions = {}
 
 export class Drafter {
   readonly #tasks: ReadonlyMap<string, AnyTask> | undefined
@@ -115,7 +119,7 @@ export class Drafter {
     if (group !== undefined) draft.group = group
     if (narrowed) draft.onMismatch = options?.onMismatch ?? base.onMismatch
     const traceId = options?.traceId ?? traceIdHere()
-    const extra = extraOf(options ?? {}, `dispatch('${name}')`, traceId)
+    const extra = extraOf(options ?? NOTHING, `dispatch('${name}')`, traceId)
     if (extra !== undefined) draft.extra = extra
     contend(draft, options, base)
     if (options !== undefined) this.#apply(options, draft, name, base.policy, traceId)

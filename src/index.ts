@@ -2,9 +2,11 @@
 export { DeferQ, type DeferQOptions, type Item } from './deferq.ts'
 export type { Engine, Filter, Status } from './engine.ts'
 export { DeferqError, type ErrorCode, isDeferqError } from './errors.ts'
+export type { Meta } from './extra.ts'
 export { fingerprint } from './fingerprint.ts'
 export type { Callback, CallbackFunction, DispatchOptions, NamedCallback, WaitOptions } from './options.ts'
 export type { ResultsOptions } from './results.ts'
+export type { Rule, Rules } from './rules/index.ts'
 export type { Schedule, ScheduleDefinition } from './schedule/index.ts'
 export type { ScheduleOf } from './schedules.ts'
 export {

@@ -2,6 +2,8 @@
 
 import { checkSignal, checkWhole } from './checks.ts'
 import { DeferqError } from './errors.ts'
+import type { Meta } from './extra.ts'
+import type { Rules } from './rules/index.ts'
 import type { AnyTask, Logger, Receipt, SharedOptions, Task } from './task.ts'
 import type { Duration } from './time.ts'
 import { durationMs } from './time.ts'
@@ -48,6 +50,10 @@ export interface DispatchOptions<Result = unknown> extends SharedOptions {
    * never was when it is rolled back. A client of the package pg, or anything else that has `query(text, values)`.
    */
   tx?: unknown
+  /** Asked once more just before it runs, against params, meta and the task's `facts`: what no longer holds cancels it with RULE_FAILED. */
+  rules?: Rules
+  /** Goes with the run: `context.meta` in the handler, and in receipts that are asked for. No part of the key. */
+  meta?: Meta
   /** Ends the dispatch or the wait for it, never the run: others may have asked for it. */
   signal?: AbortSignal
 }

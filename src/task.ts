@@ -3,6 +3,7 @@
 import { checkName, checkOptions } from './checks.ts'
 import type { OutcomeOfAdmit, Status } from './engine.ts'
 import { DeferqError } from './errors.ts'
+import type { Meta } from './extra.ts'
 import type { Backoff, Duration } from './time.ts'
 
 /** Any validator that follows the Standard Schema interface (zod, valibot, arktype, …). */
@@ -84,6 +85,8 @@ export interface TaskOptions<Params> extends SharedOptions {
   rateLimit?: { max: number; per: Duration; by?: string | ((params: Params) => string | number) }
   /** At most `limit` run at a time, across all workers; each `by` of the params has a share of its own, and they take turns. */
   concurrency?: { limit: number; by?: string | ((params: Params) => string | number) }
+  /** What rules may look at beside the params, at `facts.…`: asked for just before a run that has rules. */
+  facts?: (params: Params) => unknown
   /** Changes the key: results of older code are not served by newer code. */
   version?: string | number
 }
@@ -175,6 +178,8 @@ export interface Context {
   readonly log: Logger
   /** What the dispatch, or the message that led to it, was traced by. */
   readonly traceId: string | undefined
+  /** What the dispatch said about itself. */
+  readonly meta: Meta | undefined
   /** Of a schedule: which one, and when this occurrence was to be, however late it is. */
   readonly occurrence: { readonly schedule: string; readonly at: Date } | undefined
   /** In a callback: the run that it follows. */
@@ -209,6 +214,8 @@ interface Fields {
   readonly progress?: unknown
   /** Where the whole run was read: by its id, or in a list. */
   readonly traceId?: string
+  /** What the dispatch said about itself, where the whole run was read. */
+  readonly meta?: Meta
   /** What the failed attempts left, oldest first. */
   readonly history: readonly Failure[]
 }

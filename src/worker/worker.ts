@@ -38,6 +38,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
     claimed: 0,
     completed: 0,
     failed: 0,
+    cancelled: 0,
     retried: 0,
     released: 0,
     lost: 0,
@@ -268,6 +269,11 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
           `'${attempt.name}' failed and is tried again`,
         )
         this.#tell('retried', { ...about, error, delayMs: outcome.delayMs })
+        break
+      case 'cancelled':
+        this.#summary.cancelled++
+        this.#logger.info({ ...about, error }, `'${attempt.name}' was cancelled, and not run`)
+        this.#tell('cancelled', { ...about, error })
         break
       case 'released':
         this.#summary.released++

@@ -41,6 +41,7 @@ const FOLDERS = {
   http: 'around',
   dashboard: 'around',
   schedule: 'core',
+  rules: 'core',
   batch: 'core',
   requests: 'core',
   drivers: 'driver',
