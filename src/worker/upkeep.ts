@@ -17,8 +17,10 @@ export interface UpkeepNeeds {
   leaseMs: number
   sleepMs: number
   logger: Logger
-  /** Something was done, which may have brought up work; or there is nothing more to do. */
+  /** Something was done, which may have brought up work. */
   worked(): void
+  /** There is nothing more to do. */
+  quiet(): void
   trouble(error: unknown, message: string): void
 }
 
@@ -67,16 +69,17 @@ export class Upkeep {
 
   /** Settles what is done, and works on what is due now. */
   async #turn(want: Want): Promise<Claims> {
-    const { engine, logger, worked } = this.#needs
+    const { engine, logger, worked, quiet } = this.#needs
     const outcomes = this.#outcomes
     const answer: Claims & { answers?: SettleAnswer[] } =
       outcomes.length === 0 ? await engine.claim(want) : await engine.settle(outcomes, want)
     for (const { id, reason } of answer.malformed ?? [])
       logger.error({ id, reason }, 'a malformed entry was set aside')
     this.#outcomes = await Promise.all(answer.claimed.map((claimed) => this.#work(claimed)))
-    const was = this.quiet
+    if (outcomes.length > 0) worked()
+    const before = this.quiet
     this.quiet = answer.claimed.length === 0
-    if (outcomes.length > 0 || this.quiet !== was) worked()
+    if (this.quiet && !before) quiet()
     return answer
   }
 

@@ -132,9 +132,12 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
       },
       trouble,
     })
-    const { upkeep } = this.#settings
-    const worked = (): void => poller.nudge()
-    if (upkeep) this.#upkeep = new Upkeep({ engine, leaseMs, sleepMs, logger: this.#logger, worked, trouble })
+    if (this.#settings.upkeep) {
+      const worked = (): void => poller.nudge()
+      // Whether there is nothing to do at all is asked when the poller finds nothing.
+      const quiet = this.#settings.stopWhenEmpty ? worked : () => {}
+      this.#upkeep = new Upkeep({ engine, leaseMs, sleepMs, logger: this.#logger, worked, quiet, trouble })
+    }
     this.#poller = poller
     this.#heartbeat = heartbeat
     const stopListening = this.deferq.listen((hint) => this.#hear(hint))
