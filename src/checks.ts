@@ -26,6 +26,9 @@ export function checkName(name: unknown, what: string): asserts name is string {
   }
 }
 
+/** Of deferq's own runs: schedules, batches. */
+export const isOwn = (name: unknown): boolean => typeof name === 'string' && name.startsWith('deferq.')
+
 export const SHARED_OPTIONS: ReadonlySet<string> = new Set([
   'resultTtl',
   'staleTtl',

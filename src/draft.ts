@@ -1,6 +1,6 @@
 // From a dispatch (name, params, options) to the draft that an engine admits.
 
-import { checkName, checkOptions, SHARED_OPTIONS } from './checks.ts'
+import { checkName, checkOptions, isOwn, SHARED_OPTIONS } from './checks.ts'
 import type { Contention } from './contention.ts'
 import { contentionOf, groupingOf, keyInGroup } from './contention.ts'
 import type { Draft, FollowUp, Policy } from './engine.ts'
@@ -230,7 +230,7 @@ export class Drafter {
     const known = this.#bases.get(name)
     if (known !== undefined) return known
     const task = this.#tasks?.get(name)
-    if (this.#tasks !== undefined && task === undefined) {
+    if (this.#tasks !== undefined && task === undefined && !isOwn(name)) {
       const names = [...this.#tasks.keys()].map((each) => `'${each}'`).join(', ')
       throw new DeferqError(
         'UNKNOWN_TASK',

@@ -189,6 +189,8 @@ export interface Verdict {
   sameParams: boolean
   /** With `stale`: the run that refreshes it, if one lives. */
   refreshId?: string
+  /** With `hit`: for how much longer it is fresh, by the store's clock. */
+  freshMs?: number
 }
 
 /** What holds for each group of a name, across all who claim. Runs without a group are under no limit. */
@@ -360,6 +362,8 @@ export interface Engine {
 
   list(filter: Filter, cursor?: string): Promise<Page>
   count(): Promise<Counts>
+  /** Whether what other instances invalidate is heard here at present; while it is not, nothing may be answered from near. */
+  hears?(): boolean
   /** Answers a function that stops listening. */
   listen(hear: (hint: Hint) => void): () => void
 }

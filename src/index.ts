@@ -1,4 +1,5 @@
 // What the package exports.
+export type { BatchOptions, BatchStatus, MemberResult } from './batch/index.ts'
 export { DeferQ, type DeferQOptions, type Item } from './deferq.ts'
 export type { Engine, Filter, Status } from './engine.ts'
 export { DeferqError, type ErrorCode, isDeferqError } from './errors.ts'

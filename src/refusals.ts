@@ -2,8 +2,9 @@
 import { checkName } from './checks.ts'
 import type { Draft, Lanes, Verdict } from './engine.ts'
 import { isEnded } from './engine.ts'
-import { DeferqError } from './errors.ts'
+import { DeferqError, errorToJson } from './errors.ts'
 import { isId } from './fingerprint.ts'
+import { failureText } from './receipt.ts'
 import type { AnyTask } from './task.ts'
 
 export function byName(tasks: readonly AnyTask[]): ReadonlyMap<string, AnyTask> {
@@ -64,6 +65,12 @@ export function rejected(draft: Draft, { entry, sameParams }: Verdict): DeferqEr
       "(onMismatch: 'reject'). Widen the key, or use onMismatch: 'join' to share it.",
     { details: { taskId: entry.id } },
   )
+}
+
+/** What is kept with a run that the asking side has cancelled. */
+export function cancelText(reason = 'Cancelled by the asking side.'): string {
+  const { stack: _here, ...json } = errorToJson(new DeferqError('TASK_CANCELLED', reason))
+  return failureText(0, json)
 }
 
 export function abortedDispatch(name: string, signal: AbortSignal): DeferqError {

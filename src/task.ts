@@ -1,6 +1,6 @@
 // What a task is: its definition, the context its handler gets, and the receipt that a caller gets.
 
-import { checkName, checkOptions } from './checks.ts'
+import { checkName, checkOptions, isOwn } from './checks.ts'
 import type { OutcomeOfAdmit, Status } from './engine.ts'
 import { DeferqError } from './errors.ts'
 import type { Meta } from './extra.ts'
@@ -139,6 +139,12 @@ export function task(
   definition: TaskOptions<unknown> & { schema?: StandardSchema; run?: Handler<unknown, unknown> },
 ): AnyTask {
   checkName(name, 'The name of a task')
+  if (isOwn(name)) {
+    throw new DeferqError(
+      'INVALID_OPTION',
+      `task('${name}'): names that begin with 'deferq.' are deferq's own.`,
+    )
+  }
   if (typeof definition !== 'object' || definition === null) {
     throw new DeferqError(
       'INVALID_OPTION',

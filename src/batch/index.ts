@@ -2,12 +2,13 @@
 import { decode } from '../decode.ts'
 import type { DeferQ } from '../deferq.ts'
 import type { Entry } from '../engine.ts'
-import { isEnded } from '../engine.ts'
+import { MAX_BATCH } from '../engine.ts'
 import { DeferqError, isDeferqError } from '../errors.ts'
 import { newRun } from '../fingerprint.ts'
 import type { Callback, DispatchOptions, WaitOptions } from '../options.ts'
 import { checkKnown } from '../options.ts'
-import { outcomeOf, receiptOf } from '../receipt.ts'
+import { failureOf, outcomeOf, receiptOf } from '../receipt.ts'
+import { cancelText } from '../refusals.ts'
 import type { AnyTask, Dispatched } from '../task.ts'
 import type { Duration } from '../time.ts'
 import { durationMs } from '../time.ts'
@@ -49,6 +50,7 @@ interface Item {
 }
 
 export const MAX_MEMBERS = 10_000
+const OF_MEMBERS: ReadonlySet<string> = new Set(['TASK_FAILED', 'TASK_CANCELLED', 'TASK_NOT_FOUND'])
 const KNOWN = ['queue', 'together', 'then', 'catch', 'finally', 'progress', 'retention']
 
 export async function batch(
@@ -84,7 +86,10 @@ export async function batch(
 
 export async function getBatch(deferq: AnyDeferQ, batchId: string): Promise<BatchStatus> {
   const { entry, members, ended } = await found(deferq, batchId)
-  const known = isEnded(entry.status) ? ended : await lookedUp(await deferq.open(), members.ids, ended)
+  const known =
+    entry.status === 'completed' || entry.status === 'failed'
+      ? ended
+      : await lookedUp(await deferq.open(), members.ids, ended)
   return statusOf(batchId, members.ids, known)
 }
 
@@ -92,9 +97,11 @@ export async function getBatch(deferq: AnyDeferQ, batchId: string): Promise<Batc
 export async function cancelBatch(deferq: AnyDeferQ, batchId: string, reason?: string): Promise<BatchStatus> {
   const { members, ended } = await found(deferq, batchId)
   const open = members.ids.filter((_, index) => members.own[index] === '1' && ended[index] === '.')
-  for (const id of open) await deferq.cancel(id, reason ?? 'Its batch was cancelled.')
-  await deferq.cancel(batchId, reason)
-  return statusOf(batchId, members.ids, await lookedUp(await deferq.open(), members.ids, ended))
+  const engine = await deferq.open()
+  for (let at = 0; at < open.length; at += MAX_BATCH)
+    await engine.cancel(open.slice(at, at + MAX_BATCH), cancelText(reason ?? 'Its batch was cancelled.'))
+  await engine.cancel([batchId], cancelText(reason))
+  return statusOf(batchId, members.ids, await lookedUp(engine, members.ids, ended))
 }
 
 /** Waits for all; each one's result or error, in their order. */
@@ -104,9 +111,8 @@ export async function batchResults(
   options?: WaitOptions,
 ): Promise<MemberResult[]> {
   const { members } = await found(deferq, batchId)
-  await deferq.result(batchId, options).catch((error: unknown) => {
-    if (!isDeferqError(error, 'TASK_FAILED') && !isDeferqError(error, 'TASK_CANCELLED')) throw error
-  })
+  // For the members and not for the batch, whose end is found a little later.
+  await Promise.all(members.ids.map((id) => deferq.result(id, options).catch(unlessOfItsOwn)))
   const runs = await readAll(await deferq.open(), members.ids)
   return runs.map((run, index): MemberResult => {
     const taskId = members.ids[index] as string
@@ -117,6 +123,11 @@ export async function batchResults(
       return { taskId, status: 'rejected', reason: reason as DeferqError }
     }
   })
+}
+
+/** A member's own end is told with its result; what ends the wait is not. */
+function unlessOfItsOwn(error: unknown): void {
+  if (!isDeferqError(error) || !OF_MEMBERS.has(error.code)) throw error
 }
 
 async function found(
@@ -132,8 +143,15 @@ async function found(
     )
   }
   const members = decode(entry.params) as Members
-  const ended = entry.progress === undefined ? members.ended : (decode(entry.progress) as string)
-  return { entry, members, ended }
+  return { entry, members, ended: lastKnown(entry) ?? members.ended }
+}
+
+/** What the batch itself has ended with; undefined while it has not, or where it was cancelled. */
+function lastKnown({ status, result, errors }: Entry): string | undefined {
+  if (status === 'completed') return (decode(result as string) as { ended: string }).ended
+  if (status !== 'failed') return undefined
+  const { details } = failureOf(errors.at(-1) as string).error as DeferqError
+  return details?.ended as string | undefined
 }
 
 function check(items: readonly Item[], options: BatchOptions): void {

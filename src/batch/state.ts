@@ -9,7 +9,7 @@ export interface Members {
   ids: string[]
   /** '1' where the batch has created the run, which it may cancel then. */
   own: string
-  /** As far as it was known when the batch was made. */
+  /** As far as it was known at the last look; by its end in its result or its error. */
   ended: string
 }
 
@@ -32,17 +32,21 @@ export const PENDING = '.'
 export const letterOf = (run: { status: Status } | undefined): string =>
   run === undefined ? 'f' : (LETTERS[run.status] ?? PENDING)
 
-export function statusOf(id: string, taskIds: readonly string[], ended: string): BatchStatus {
+export type Summary = Omit<BatchStatus, 'id' | 'taskIds'>
+
+export function summaryOf(ended: string): Summary {
   const count = (letter: string): number => ended.split(letter).length - 1
   return {
-    id,
-    total: taskIds.length,
+    total: ended.length,
     pending: count(PENDING),
     completed: count('c'),
     failed: count('f'),
     cancelled: count('x'),
-    taskIds,
   }
+}
+
+export function statusOf(id: string, taskIds: readonly string[], ended: string): BatchStatus {
+  return { id, ...summaryOf(ended), taskIds }
 }
 
 /** What is known by now: only those that had not ended are looked at. */

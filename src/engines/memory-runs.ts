@@ -85,7 +85,7 @@ export function entryOf(run: Run): Entry {
 export function verdict(
   outcome: Verdict['outcome'],
   run: Run,
-  more: { sameParams?: boolean; refreshId?: string } = {},
+  more: { sameParams?: boolean; refreshId?: string; freshMs?: number } = {},
 ): Verdict {
   return { outcome, entry: standingOf(run), sameParams: true, ...more }
 }

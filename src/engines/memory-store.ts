@@ -75,7 +75,7 @@ export class MemoryStore {
       state.followAtOnce(draft, answering, now)
       if (now < (answering.freshUntil as number)) {
         state.total('hit')
-        return verdict('hit', answering, { sameParams })
+        return verdict('hit', answering, { sameParams, freshMs: (answering.freshUntil as number) - now })
       }
       state.total('stale')
       let refreshId = live ? run.id : undefined

@@ -104,6 +104,10 @@ export class MemoryEngine implements Engine {
     return this.#store.count()
   }
 
+  hears(): boolean {
+    return true
+  }
+
   listen(hear: (hint: Hint) => void): () => void {
     this.#listeners.add(hear)
     return () => this.#listeners.delete(hear)

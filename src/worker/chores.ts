@@ -18,4 +18,5 @@ export type Chore = (entry: Entry, engine: Engine) => Promise<Ending>
 /** By the name of the run; loaded when the first such run turns up. */
 export const CHORES: ReadonlyMap<string, () => Promise<Chore>> = new Map([
   ['deferq.schedule', async () => (await import('../schedule/tick.ts')).tick],
+  ['deferq.batch', async () => (await import('../batch/look.ts')).look],
 ])
