@@ -3,7 +3,7 @@
 import { checkName, checkOptions, isOwn, SHARED_OPTIONS } from './checks.ts'
 import type { Contention } from './contention.ts'
 import { contentionOf, groupingOf, keyInGroup } from './contention.ts'
-import type { Draft, FollowUp, Policy } from './engine.ts'
+import type { Draft, Entry, FollowUp, Policy } from './engine.ts'
 import { DeferqError } from './errors.ts'
 import type { Extra } from './extra.ts'
 import { extraOf } from './extra.ts'
@@ -341,4 +341,27 @@ function accept(
     `${where}: ${issues.map((issue) => `${issue.path}: ${issue.message}`).join('; ')}`,
     { details: { issues } },
   )
+}
+
+/** A failed or cancelled run once more, with the params and options that it had. */
+export function anew({ id, name, queue, status, params, priority, policy, extra, group }: Entry): Draft {
+  if (status !== 'failed' && status !== 'cancelled') {
+    throw new DeferqError(
+      'NOT_FINISHED',
+      `The run ${id.slice(0, 12)}… is ${status}: only what failed or was cancelled can be retried.`,
+    )
+  }
+  const draft: Draft = {
+    id: idOf(keyOf(id), newRun()),
+    name,
+    queue,
+    params,
+    priority,
+    policy,
+    delayMs: 0,
+    refresh: true,
+  }
+  if (extra !== undefined) draft.extra = extra
+  if (group !== undefined) draft.group = group
+  return draft
 }
