@@ -10,9 +10,10 @@ import { flagLines, twoColumns } from './help.ts'
 import { LOOKING } from './looking.ts'
 import { PAUSING } from './pausing.ts'
 import { QUEUE } from './queue.ts'
+import { SCHEDULE } from './schedule.ts'
 import { DEFAULT_URL } from './url.ts'
 
-const all = [...DISPATCHING, ...LOOKING, ...ENDING, ...PAUSING, ...QUEUE, ...DEMO]
+const all = [...DISPATCHING, ...LOOKING, ...ENDING, ...PAUSING, ...SCHEDULE, ...QUEUE, ...DEMO]
 const ORDER = [
   'dispatch',
   'status',
@@ -25,6 +26,7 @@ const ORDER = [
   'pause',
   'resume',
   'drain',
+  'schedule',
   'queue',
   'demo',
 ]
