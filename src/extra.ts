@@ -3,14 +3,12 @@ import { decode } from './decode.ts'
 import { DeferqError } from './errors.ts'
 import type { DispatchOptions } from './options.ts'
 import { rulesText } from './rules/index.ts'
+import type { Meta } from './task.ts'
 import type { Backoff } from './time.ts'
 import { durationMs } from './time.ts'
 import { Walk } from './value.ts'
 
 const MAX_META = 16_384
-
-/** What a dispatch says about itself, beside the params: who asked, for what, in which version. */
-export type Meta = Readonly<Record<string, unknown>>
 
 /** Stored with the run only where it differs from the task's definition. */
 export interface Extra {

@@ -3,7 +3,6 @@ export type { BatchOptions, BatchStatus, MemberResult } from './batch/index.ts'
 export { DeferQ, type DeferQOptions, type Item } from './deferq.ts'
 export type { Engine, Filter, Status } from './engine.ts'
 export { DeferqError, type ErrorCode, isDeferqError } from './errors.ts'
-export type { Meta } from './extra.ts'
 export { fingerprint } from './fingerprint.ts'
 export type { Callback, CallbackFunction, DispatchOptions, NamedCallback, WaitOptions } from './options.ts'
 export type { Gate, Gated, Moment, MomentOf, Published, Publisher, QuickOptions } from './publish.ts'
@@ -19,6 +18,7 @@ export {
   type Ended,
   type Failure,
   type Logger,
+  type Meta,
   NoRetryError,
   type Receipt,
   RetryAtError,

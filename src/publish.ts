@@ -2,10 +2,9 @@
 import type { DeferQ } from './deferq.ts'
 import { isEnded, KEY_LENGTH } from './engine.ts'
 import { DeferqError } from './errors.ts'
-import type { Meta } from './extra.ts'
 import type { DispatchOptions } from './options.ts'
 import type { Rules } from './rules/index.ts'
-import type { Dispatched } from './task.ts'
+import type { Dispatched, Meta } from './task.ts'
 import type { Duration } from './time.ts'
 import { durationMs, momentMs } from './time.ts'
 

@@ -3,7 +3,6 @@
 import { checkName, checkOptions, isOwn } from './checks.ts'
 import type { OutcomeOfAdmit, Status } from './engine.ts'
 import { DeferqError } from './errors.ts'
-import type { Meta } from './extra.ts'
 import type { Backoff, Duration } from './time.ts'
 
 /** Any validator that follows the Standard Schema interface (zod, valibot, arktype, …). */
@@ -164,6 +163,9 @@ export function task(
   }
   return { name, options, schema, run }
 }
+
+/** What a dispatch says about itself, beside the params: who asked, for what, in which version. */
+export type Meta = Readonly<Record<string, unknown>>
 
 /** A logger shaped like pino's. */
 export interface Logger {
