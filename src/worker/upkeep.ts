@@ -7,7 +7,7 @@ import { backoffMs, sleep } from '../time.ts'
 import type { Chore } from './chores.ts'
 import { CHORES } from './chores.ts'
 
-const LIMIT = 20
+const LIMIT = 50
 // Hints and due times are mostly those of tasks: so often, at the most, is it worth a look.
 const LEAST_MS = 100
 const BACKOFF = { initial: 1_000, max: 60_000, jitter: 0.5 }
@@ -50,7 +50,8 @@ export class Upkeep {
   async run(signal: AbortSignal): Promise<void> {
     const { sleepMs, trouble } = this.#needs
     signal.addEventListener('abort', () => this.#wake?.abort(), { once: true })
-    for (let failures = 0; !signal.aborted; ) {
+    let failures = 0
+    while (!signal.aborted) {
       let pauseMs = sleepMs
       try {
         const { claimed, nextDueMs = sleepMs } = await this.#turn(this.#want)
@@ -62,6 +63,8 @@ export class Upkeep {
       }
       if (pauseMs > 0) await this.#pause(pauseMs, signal)
     }
+    // With the store away, leases and waits end by themselves.
+    if (failures > 0) return
     await this.#turn({ ...this.#want, limit: 0 }).catch((error: unknown) =>
       trouble(error, 'what was looked after could not be left to others'),
     )

@@ -110,6 +110,28 @@ describe('within', () => {
     }
   })
 
+  test('what comes next is the same from wherever it is looked at, also on the days on which clocks change', async () => {
+    const days = [
+      '2026-03-08T00:00:00Z',
+      '2026-03-28T12:00:00Z',
+      '2026-10-24T12:00:00Z',
+      '2026-10-31T12:00:00Z',
+    ]
+    for (const timezone of ['Europe/Berlin', 'America/New_York', 'Australia/Lord_Howe']) {
+      for (const cron of ['30 2 * * *', '30 1,2 * * *', '*/20 * * * *', '0 0 * * *', '15 1-3 * * *']) {
+        const clock = await clockOf({ cron, timezone })
+        for (const day of days.map(at)) {
+          const end = day + 36 * 3_600_000
+          const whole = clock.within(day, end, 1_000)
+          for (let cut = day; cut < end; cut += 21 * 60_000) {
+            const next = whole.find((each) => each > cut) ?? clock.after(end)
+            expect(clock.after(cut), `${cron} ${timezone} ${new Date(cut).toISOString()}`).toBe(next)
+          }
+        }
+      }
+    }
+  })
+
   test('ten years of every second are no more work than what is asked for', async () => {
     const clock = await clockOf({ cron: '* * * * * *', timezone: 'America/New_York' })
     const until = at('2026-01-01T00:00:00Z')
