@@ -1,6 +1,7 @@
 // Where the tests of schedules play: stores whose clock they move, and hands that do by the verbs what a worker's upkeep does.
-import { onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import type { Claimed, Engine, Entry } from '../../src/engine.ts'
+import { SHARD_LENGTH } from '../../src/engine.ts'
 import { MemoryEngine, MemoryStore } from '../../src/engines/memory.ts'
 import type { AnyTask } from '../../src/index.ts'
 import { DeferQ } from '../../src/index.ts'
@@ -69,7 +70,11 @@ export const begin = async (engine: Engine, leaseMs = 30_000): Promise<Claimed[]
   (await engine.claim({ names: [SCHEDULE], limit: 10, leaseMs })).claimed
 
 export async function end(engine: Engine, { entry, token }: Claimed): Promise<string | undefined> {
-  const { answers } = await engine.settle([{ ...(await tick(entry, engine)), id: entry.id, token }])
+  const ending = await tick(entry, engine)
+  // What is admitted with an outcome lies in the shard of the run that ends.
+  for (const { id } of ending.then ?? [])
+    expect(id.slice(0, SHARD_LENGTH)).toBe(entry.id.slice(0, SHARD_LENGTH))
+  const { answers } = await engine.settle([{ ...ending, id: entry.id, token }])
   return answers[0]
 }
 

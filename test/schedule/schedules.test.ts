@@ -96,11 +96,18 @@ onEachStage('what was defined when no worker was there yet is owed from then on'
 })
 
 onEachStage('a store whose clock is set back makes nothing twice', BEGIN, async (stage) => {
-  await stage.deferq([job]).schedule('x', { ...hourly, missed: 'all' })
+  const deferq = stage.deferq([job])
+  await deferq.schedule('x', { ...hourly, missed: 'all' })
   await stage.until('2026-01-01T02:00:00Z')
-  await stage.until('2026-01-01T00:30:00Z')
+  // The change makes for a tick at once, by the clock that is behind.
+  stage.now = Date.parse('2026-01-01T00:30:00Z')
+  await deferq.schedule('x', { ...hourly, missed: 'all', params: { n: 2 } })
+  await stage.ticks()
+  expect((await deferq.schedules.get('x'))?.nextAt).toEqual(new Date('2026-01-01T03:00:00Z'))
   await stage.until('2026-01-01T02:30:00Z')
   expect(await stage.made()).toEqual(['2026-01-01 01:00:00', '2026-01-01 02:00:00'])
+  await stage.until('2026-01-01T03:00:00Z')
+  expect(await stage.made()).toHaveLength(3)
 })
 
 onEachStage(

@@ -1,8 +1,9 @@
 // Schedules as workers keep them: in time, once each, whatever the workers' clocks say and however busy they are.
-import { expect, test, vi } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import type { Entry } from '../../src/engine.ts'
+import { MemoryEngine } from '../../src/engines/memory.ts'
 import type { Context } from '../../src/index.ts'
-import { task } from '../../src/index.ts'
+import { DeferQ, task } from '../../src/index.ts'
 import { draftOf, keyOfSchedule, stateOf } from '../../src/schedule/state.ts'
 import { eventually, gate, listening, memory, working, workOff } from '../facade/places.ts'
 import { everyPlace } from './scene.ts'
@@ -76,6 +77,18 @@ for (const hours of [1, -1]) {
     }
   })
 }
+
+test('with hints that never arrive everything is in time nevertheless, for what is due next is known', async () => {
+  const { ran, job } = watched()
+  const engine = new MemoryEngine()
+  engine.listen = () => () => {}
+  const deferq = new DeferQ({ engine, tasks: [job] })
+  onTestFinished(() => deferq.close())
+  await deferq.schedule('x', { every: '1s', name: 'job', params: { n: 1 } })
+  working(deferq, { sleep: '10s' })
+  await eventually('two have run', () => ran.length >= 2)
+  expectInTime(ran)
+})
 
 everyPlace(
   'a worker that is busy, and takes other names from other queues, ticks nevertheless',
