@@ -113,6 +113,31 @@ export const DUPLICATES: Cases = {
     )
   },
 
+  async 'a run that is superseded within the batch that has created or joined it is followed all the same'(
+    s,
+  ) {
+    const joined = s.draft()
+    await s.admit(joined)
+    const first = s.draft()
+    const [one, two] = [s.followUp(keyOf(first), 'failure'), s.followUp(keyOf(joined), 'both')]
+    const superseding = { onDuplicate: { pending: 'supersede' } } as const
+    await s.engine.admit([
+      { ...first, then: [one] },
+      again(s, first, superseding),
+      { ...again(s, joined, {}), then: [two] },
+      again(s, joined, superseding),
+    ])
+    const after = await s.claim({ names: ['after'], limit: 5 })
+    assert.deepEqual(
+      after.map(({ entry }) => [entry.id, entry.parent?.id]).sort(),
+      [
+        [one.draft.id, first.id],
+        [two.draft.id, joined.id],
+      ].sort(),
+    )
+    assert.equal((await s.claim({ limit: 5 })).length, 2)
+  },
+
   async 'rerunAfter: one run waits behind the running one, and is due when that has ended'(s) {
     const first = s.draft({ params: '1' })
     await s.admit(first)
@@ -132,10 +157,7 @@ export const DUPLICATES: Cases = {
     assert.deepEqual((await s.engine.count()).lanes, [
       { queue: 'default', name: 'job', pending: 1, running: 1 },
     ])
-    assert.deepEqual(
-      (await s.engine.list({ status: 'pending' })).entries.map(({ id }) => id),
-      [second.id],
-    )
+    assert.deepEqual(await s.listed({ status: 'pending' }), [second.id])
     await s.complete(running, '"one"')
     const next = await s.claimOne()
     assert.deepEqual([next.entry.id, next.entry.params, next.entry.priority], [second.id, '2', 4])
