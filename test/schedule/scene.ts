@@ -3,12 +3,14 @@ import { expect, onTestFinished, test } from 'vitest'
 import type { Claimed, Engine, Entry } from '../../src/engine.ts'
 import { SHARD_LENGTH } from '../../src/engine.ts'
 import { MemoryEngine, MemoryStore } from '../../src/engines/memory.ts'
+import { SqliteEngine } from '../../src/engines/sqlite/index.ts'
 import type { AnyTask } from '../../src/index.ts'
 import { DeferQ } from '../../src/index.ts'
 import { SCHEDULE } from '../../src/schedule/state.ts'
 import { tick } from '../../src/schedule/tick.ts'
 import type { Place } from '../facade/places.ts'
-import { memory, SILENT } from '../facade/places.ts'
+import { memory, SHARED_PLACES, SILENT } from '../facade/places.ts'
+import { newFile } from '../sqlite/store.ts'
 
 /** Engines whose clock can be moved; a new one is added here. */
 const CLOCKED: Record<string, (now: () => number) => () => Engine> = {
@@ -16,11 +18,17 @@ const CLOCKED: Record<string, (now: () => number) => () => Engine> = {
     const store = new MemoryStore(now)
     return () => new MemoryEngine({ store })
   },
+  sqlite(now) {
+    const file = newFile()
+    return () => new SqliteEngine({ file, now })
+  },
 }
 
 /** Stores as `places.ts` has them, with a clock of their own; a new one is added here. */
 const PLACES: Record<string, () => Promise<Place>> = {
   memory: async () => memory(),
+  sqlite: SHARED_PLACES.sqlite,
+  redis: SHARED_PLACES.redis,
 }
 
 export class Stage {
