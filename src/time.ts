@@ -45,14 +45,17 @@ function parseDuration(text: unknown): number | undefined {
   return Number(match[1]) * (UNIT_MS[match[2] as string] as number)
 }
 
+/** In November 2286: the last that stores keep, thirteen digits long. */
+export const LAST_MOMENT_MS = 9_999_999_999_999
+
 /** A moment as epoch milliseconds: a Date, epoch milliseconds, or ISO-8601 text. */
 export function momentMs(value: Date | number | string, where: string): number {
   const ms = value instanceof Date ? value.getTime() : typeof value === 'number' ? value : isoMs(value)
-  if (!Number.isFinite(ms) || Math.abs(ms) > 8_640_000_000_000_000) {
+  if (!Number.isFinite(ms) || ms < -8_640_000_000_000_000 || ms > LAST_MOMENT_MS) {
     throw new DeferqError(
       'INVALID_OPTION',
       `${where} is ${JSON.stringify(value) ?? String(value)}, which is no moment. ` +
-        "Use a Date, epoch milliseconds, or ISO-8601 text with a zone ('2026-01-31T08:00:00Z').",
+        "Use a Date, epoch milliseconds, or ISO-8601 text with a zone ('2026-01-31T08:00:00Z'), until the year 2286.",
       { details: { option: where } },
     )
   }

@@ -6,6 +6,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import type { Entry } from '../../src/engine.ts'
 import type { Place } from '../facade/places.ts'
 import { eventually, SHARED_PLACES } from '../facade/places.ts'
+import { everyRun } from './scene.ts'
 
 const SCRIPT = fileURLToPath(new URL('./scheduler.fixture.ts', import.meta.url))
 const HOUR_MS = 3_600_000
@@ -42,7 +43,7 @@ for (const [name, shifts] of Object.entries(SHIFTS)) {
     }
     for (const child of children) child.kill('SIGKILL')
     const deferq = place.deferq()
-    const { entries } = await (await deferq.open()).list({ name: 'job', limit: 1_000 })
+    const entries = await everyRun(await deferq.open(), 'job')
     const made = new Map(entries.map((run) => [occurrenceAt(run), run]))
     expect(made.size, 'one run an occurrence').toBe(entries.length)
     const times = [...made.keys()].sort((one, other) => one - other)

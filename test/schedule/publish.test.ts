@@ -171,6 +171,7 @@ test('what is malformed is refused where it is written, also when a gate would h
       /at\(\) is "tomorrow"/,
     ],
     [() => publish().at(new Date(Number.NaN)), /no moment/],
+    [() => publish().at(10_000_000_000_000), /no moment.*until the year 2286/],
     [() => publish().when('yes' as never), /when\(\) must be a function/],
     [
       () =>

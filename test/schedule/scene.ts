@@ -70,8 +70,20 @@ export class Stage {
   }
 
   async runs(name = 'job'): Promise<Entry[]> {
-    return (await this.connect().list({ name, limit: 1_000 })).entries
+    return everyRun(this.connect(), name)
   }
+}
+
+/** A page may hold fewer than there are. */
+export async function everyRun(engine: Engine, name: string): Promise<Entry[]> {
+  const runs: Entry[] = []
+  let cursor: string | undefined
+  do {
+    const page = await engine.list({ name, limit: 1_000 }, cursor)
+    runs.push(...page.entries)
+    cursor = page.cursor
+  } while (cursor !== undefined)
+  return runs
 }
 
 export const begin = async (engine: Engine, leaseMs = 30_000): Promise<Claimed[]> =>
