@@ -9,47 +9,66 @@ export const engines = ['redis', 'memory', 'sqlite', 'postgres']
 export const lasting = true
 
 const LEASE_MS = 60_000
+const DAY_MS = 86_400_000
 
-const holding = (backlog) => async (at) => {
-  const { deferq, fill, close } = await openDeferq(at)
-  const engine = await deferq.open()
-  await inSlices(backlog, 10_000, fill)
-  let next = backlog
-  const ids = []
-  return {
-    async dispatch(count) {
-      const from = next
-      next += count
-      return callsPerSecond(count, 100, async (index) => {
-        const { taskId } = await deferq.dispatch(NAME, paramsOf(from + index))
-        ids[index % 1_000] = taskId
-      })
-    },
-    /** A hundred at a time, as a worker does. */
-    async work(count) {
-      const began = performance.now()
-      let outcomes = []
-      for (let left = count; left > 0 || outcomes.length > 0; ) {
-        const want = { names: [NAME], limit: Math.min(100, left), leaseMs: LEASE_MS }
-        const { claimed } = await engine.settle(outcomes, left > 0 ? want : undefined)
-        left -= claimed.length
-        if (claimed.length === 0 && left > 0) throw new Error(`${left} of ${count} were not to be had.`)
-        outcomes = claimed.map(({ entry: { id }, token }) => ({
-          id,
-          token,
-          kind: 'completed',
-          result: 'null',
-        }))
-      }
-      return perSecond(count, began)
-    },
-    status: (count) => callsPerSecond(count, 100, (index) => deferq.getStatus(ids[index % ids.length])),
-    close,
+const holding =
+  (backlog, { later = false } = {}) =>
+  async (at) => {
+    const { deferq, fill, close } = await openDeferq(at)
+    const engine = await deferq.open()
+    // From tomorrow on, one each second.
+    const schedule = (indexes) =>
+      deferq.dispatchMany(
+        indexes.map((index) => ({
+          name: NAME,
+          params: paramsOf(index),
+          options: { delay: DAY_MS + index * 1_000 },
+        })),
+      )
+    await inSlices(backlog, 10_000, later ? schedule : fill)
+    let next = backlog
+    const ids = []
+    return {
+      async dispatch(count) {
+        const from = next
+        next += count
+        return callsPerSecond(count, 100, async (index) => {
+          const { taskId } = await deferq.dispatch(NAME, paramsOf(from + index))
+          ids[index % 1_000] = taskId
+        })
+      },
+      /** A hundred at a time, as a worker does. */
+      async work(count) {
+        const began = performance.now()
+        let outcomes = []
+        for (let left = count; left > 0 || outcomes.length > 0; ) {
+          const want = { names: [NAME], limit: Math.min(100, left), leaseMs: LEASE_MS }
+          const { claimed } = await engine.settle(outcomes, left > 0 ? want : undefined)
+          left -= claimed.length
+          if (claimed.length === 0 && left > 0) throw new Error(`${left} of ${count} were not to be had.`)
+          outcomes = claimed.map(({ entry: { id }, token }) => ({
+            id,
+            token,
+            kind: 'completed',
+            result: 'null',
+          }))
+        }
+        return perSecond(count, began)
+      },
+      status: (count) => callsPerSecond(count, 100, (index) => deferq.getStatus(ids[index % ids.length])),
+      close,
+    }
   }
-}
 
 export const contenders = {
   deferq: holding(1_000),
   'deferq, 100,000 waiting': holding(100_000),
   'deferq, 1,000,000 waiting': holding(1_000_000),
+}
+
+/** Nothing of it is due for a day: what is due now is to be found as if it were alone. */
+export const scheduled = {
+  deferq: holding(1_000, { later: true }),
+  'deferq, 100,000 for later': holding(100_000, { later: true }),
+  'deferq, 1,000,000 for later': holding(1_000_000, { later: true }),
 }

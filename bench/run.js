@@ -25,6 +25,7 @@ const ORDER = [
   'size-1mb',
   'backlog-dispatch',
   'backlog-claim',
+  'backlog-later',
   'backlog-status',
   'shards',
   'memory',

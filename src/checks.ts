@@ -48,7 +48,16 @@ export const SHARED_OPTIONS: ReadonlySet<string> = new Set([
 ])
 /** As long as an idempotency key: it is stored with each run. */
 export const MAX_TRACE_ID = 512
-const OF_TASKS = new Set([...SHARED_OPTIONS, 'key', 'ignore', 'scope', 'version', 'rateLimit', 'concurrency'])
+const OF_TASKS = new Set([
+  ...SHARED_OPTIONS,
+  'key',
+  'ignore',
+  'scope',
+  'version',
+  'rateLimit',
+  'concurrency',
+  'facts',
+])
 
 /** Refuses what is misspelt or malformed where it is written, not in a worker some days later. */
 export function checkOptions(options: object, where: string, known: ReadonlySet<string> = OF_TASKS): void {
@@ -114,6 +123,7 @@ export function checkOptions(options: object, where: string, known: ReadonlySet<
       case 'concurrency':
         checkConcurrency(value, at)
         break
+      case 'facts':
       case 'key':
         if (typeof value !== 'function') throw unfit(at, 'a function of the params', value)
         break
@@ -136,6 +146,10 @@ export function checkOptions(options: object, where: string, known: ReadonlySet<
       case 'traceId':
         if (typeof value !== 'string' || value === '' || value.length > MAX_TRACE_ID)
           throw unfit(at, `text of 1 to ${MAX_TRACE_ID} characters`, value)
+        break
+      case 'meta':
+        if (typeof value !== 'object' || value === null || Array.isArray(value))
+          throw unfit(at, 'an object', value)
         break
       case 'signal':
         checkSignal(value, at)

@@ -6,26 +6,37 @@ import { checkOptions, checkWhole, SHARED_OPTIONS } from './checks.ts'
 import { Connection } from './connection.ts'
 import { decode } from './decode.ts'
 import { Dispatcher } from './dispatcher.ts'
-import { Drafter } from './draft.ts'
+import { anew, Drafter } from './draft.ts'
 import { drained } from './drain.ts'
 import type { CancelAnswer, Counts, Draft, Engine, Entry, Filter, Hint, Lanes, Selector } from './engine.ts'
 import { MAX_BATCH } from './engine.ts'
 import { openEngine } from './engines/open.ts'
 import { DeferqError } from './errors.ts'
-import { isId, keyOf, newRun } from './fingerprint.ts'
+import { isId, keyOf } from './fingerprint.ts'
 import { DEFAULT_LOGGER, unfailing } from './log.ts'
-import type { Near, NearCacheOptions } from './near.ts'
+import type { Near } from './near.ts'
 import { nearCacheOf } from './near.ts'
 import type {
+  DeferQOptions,
   DispatchOptions,
   InputOf,
+  Item,
   NameOf,
   OptionsOf,
   ResultOf,
   TaskNamed,
   WaitOptions,
 } from './options.ts'
-import { checkKnown, checkLimits, checkLogger, checkWait, HTTP_REQUEST } from './options.ts'
+import {
+  checkKnown,
+  checkLimits,
+  checkLogger,
+  checkWait,
+  HTTP_REQUEST,
+  OPTIONS_OF_DEFERQ,
+} from './options.ts'
+import type { MomentOf, Published, QuickOptions } from './publish.ts'
+import { Publisher, quick } from './publish.ts'
 import { dispatchedOf, outcomeOf, receiptOf } from './receipt.ts'
 import {
   abortedDispatch,
@@ -37,7 +48,6 @@ import {
   unlessAborted,
 } from './refusals.ts'
 import type { RequestOptions, RequestResult } from './requests/order.ts'
-import type { ResultsOptions } from './results.ts'
 import { resultsApart } from './results.ts'
 import type { Schedule, ScheduleDefinition } from './schedule/index.ts'
 import type { ScheduleOf } from './schedules.ts'
@@ -46,38 +56,7 @@ import type { AnyTask, Dispatched, Logger, Receipt, SharedOptions } from './task
 import type { Limits } from './value.ts'
 import { notFound, Waiters } from './waiters.ts'
 
-export interface DeferQOptions<Tasks extends readonly AnyTask[]> {
-  /** Where the state lives: none or 'memory:', 'sqlite:./deferq.db', 'redis://localhost', … */
-  url?: string
-  /** Or an engine, made by hand. */
-  engine?: Engine
-  /** The tasks that may be dispatched, and that a worker of this deferq runs. Without them any name may be dispatched. */
-  tasks?: Tasks
-  /** Options for all tasks. */
-  defaults?: SharedOptions
-  /** The bounds of params: { depth, nodes, bytes }. */
-  limits?: Partial<Limits>
-  /** Where large results lie: in a Keyv store, while the engine keeps a reference. The same for workers and callers. */
-  results?: ResultsOptions
-  /** Keeps fresh results in this process too, and answers plain dispatches with them, without asking the store (false). */
-  nearCache?: boolean | NearCacheOptions
-  /** Anything shaped like pino; warnings and errors go to standard error unless given. */
-  logger?: Logger
-}
-
-const KNOWN_OPTIONS = ['url', 'engine', 'tasks', 'defaults', 'limits', 'results', 'nearCache', 'logger']
-
-/** One item of `dispatchMany`. */
-export type Item<
-  Tasks extends readonly AnyTask[],
-  Name extends NameOf<Tasks> = NameOf<Tasks>,
-> = Name extends Name
-  ? {
-      name: Name
-      params: InputOf<TaskNamed<Tasks, Name>>
-      options?: OptionsOf<TaskNamed<Tasks, Name>, DispatchOptions>[0]
-    }
-  : never
+export type { DeferQOptions, Item } from './options.ts'
 
 export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]> implements AsyncDisposable {
   /** By name; undefined when none were given, and any name may be dispatched. */
@@ -99,7 +78,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
   #closing: Promise<void> | undefined
 
   constructor(options: DeferQOptions<Tasks> = {}) {
-    checkKnown(options, KNOWN_OPTIONS, 'new DeferQ()')
+    checkKnown(options, OPTIONS_OF_DEFERQ, 'new DeferQ()')
     const { url, engine, tasks, defaults = {}, limits, results, nearCache, logger = DEFAULT_LOGGER } = options
     if (url !== undefined && engine !== undefined) {
       throw new DeferqError('INVALID_OPTION', 'new DeferQ(): give either url or engine, not both.')
@@ -249,27 +228,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
 
   /** Dispatches a failed or cancelled run anew, with the params and options it had. */
   async retry(taskId: string): Promise<Dispatched> {
-    const run = await this.#read(taskId)
-    if (run.status !== 'failed' && run.status !== 'cancelled') {
-      throw new DeferqError(
-        'NOT_FINISHED',
-        `The run ${taskId.slice(0, 12)}… is ${run.status}: only what failed or was cancelled can be retried.`,
-      )
-    }
-    const { name, queue, params, priority, policy, extra, group } = run
-    const draft: Draft = {
-      id: keyOf(taskId) + newRun(),
-      name,
-      queue,
-      params,
-      priority,
-      policy,
-      delayMs: 0,
-      refresh: true,
-    }
-    if (extra !== undefined) draft.extra = extra
-    if (group !== undefined) draft.group = group
-    return this.#admit(draft, undefined)
+    return this.#admit(anew(await this.#read(taskId)), undefined)
   }
 
   /** Runs that match, a page at a time. */
@@ -295,6 +254,23 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
   async drain(lanes: Lanes, options: WaitOptions = {}): Promise<void> {
     checkLanes(lanes, 'drain()')
     await drained(await this.open(), lanes, options)
+  }
+
+  /** A dispatch said word by word: publish(name).payload({…}).in('5m').when(…).commit(). */
+  publish<Name extends NameOf<Tasks>>(
+    name: Name,
+  ): Publisher<InputOf<TaskNamed<Tasks, Name>>, ResultOf<TaskNamed<Tasks, Name>>> {
+    return new Publisher(this, name)
+  }
+
+  /** The same in one call: due at a moment, after a while ('5m'), or now (undefined). */
+  async quick<Name extends NameOf<Tasks>>(
+    name: Name,
+    due: MomentOf<InputOf<TaskNamed<Tasks, Name>>> | undefined,
+    payload: InputOf<TaskNamed<Tasks, Name>>,
+    options: QuickOptions<InputOf<TaskNamed<Tasks, Name>>> = {},
+  ): Promise<Published<ResultOf<TaskNamed<Tasks, Name>>>> {
+    return quick(this.publish(name), due, payload, options)
   }
 
   /**

@@ -3,7 +3,7 @@
 import { checkName, checkOptions, isOwn, SHARED_OPTIONS } from './checks.ts'
 import type { Contention } from './contention.ts'
 import { contentionOf, groupingOf, keyInGroup } from './contention.ts'
-import type { Draft, FollowUp, Policy } from './engine.ts'
+import type { Draft, Entry, FollowUp, Policy } from './engine.ts'
 import { DeferqError } from './errors.ts'
 import { extraOf } from './extra.ts'
 import { fingerprint, followUpKey, idOf, keyOf, newRun } from './fingerprint.ts'
@@ -39,9 +39,13 @@ const OPTIONS_OF_A_DISPATCH: ReadonlySet<string> = new Set([
   'scope',
   'traceId',
   'callback',
+  'rules',
+  'meta',
   'tx',
   'signal',
 ])
+
+const NOTHING: DispatchOptions = {}
 
 export class Drafter {
   readonly #tasks: ReadonlyMap<string, AnyTask> | undefined
@@ -120,7 +124,7 @@ export class Drafter {
     if (group !== undefined) draft.group = group
     if (narrowed) draft.onMismatch = options?.onMismatch ?? base.onMismatch
     const traceId = options?.traceId ?? traceIdHere()
-    const extra = extraOf(options ?? {}, `dispatch('${name}')`, traceId)
+    const extra = extraOf(options ?? NOTHING, `dispatch('${name}')`, traceId)
     if (extra !== undefined) draft.extra = extra
     contend(draft, options, base)
     if (options !== undefined) this.#apply(options, draft, name, base.policy, traceId)
@@ -344,4 +348,27 @@ function accept(
     `${where}: ${issues.map((issue) => `${issue.path}: ${issue.message}`).join('; ')}`,
     { details: { issues } },
   )
+}
+
+/** A failed or cancelled run once more, with the params and options that it had. */
+export function anew({ id, name, queue, status, params, priority, policy, extra, group }: Entry): Draft {
+  if (status !== 'failed' && status !== 'cancelled') {
+    throw new DeferqError(
+      'NOT_FINISHED',
+      `The run ${id.slice(0, 12)}… is ${status}: only what failed or was cancelled can be retried.`,
+    )
+  }
+  const draft: Draft = {
+    id: idOf(keyOf(id), newRun()),
+    name,
+    queue,
+    params,
+    priority,
+    policy,
+    delayMs: 0,
+    refresh: true,
+  }
+  if (extra !== undefined) draft.extra = extra
+  if (group !== undefined) draft.group = group
+  return draft
 }

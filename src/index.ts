@@ -5,9 +5,11 @@ export type { Engine, Filter, Status } from './engine.ts'
 export { DeferqError, type ErrorCode, isDeferqError } from './errors.ts'
 export { fingerprint } from './fingerprint.ts'
 export type { Callback, CallbackFunction, DispatchOptions, NamedCallback, WaitOptions } from './options.ts'
+export type { Gate, Gated, Moment, MomentOf, Published, Publisher, QuickOptions } from './publish.ts'
 export type { RequestOptions, RequestResult } from './requests/order.ts'
 export type { WebhookCallback } from './requests/webhook.ts'
 export type { ResultsOptions } from './results.ts'
+export type { Rule, Rules } from './rules/index.ts'
 export type { Schedule, ScheduleDefinition } from './schedule/index.ts'
 export type { ScheduleOf } from './schedules.ts'
 export {
@@ -18,6 +20,7 @@ export {
   type Ended,
   type Failure,
   type Logger,
+  type Meta,
   NoRetryError,
   type Receipt,
   RetryAtError,

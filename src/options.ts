@@ -1,11 +1,16 @@
 // What may be said with one dispatch, and the types that lead from a list of tasks to params and results.
 
 import { checkSignal, checkWhole } from './checks.ts'
+import type { Engine } from './engine.ts'
 import { DeferqError } from './errors.ts'
+import type { NearCacheOptions } from './near.ts'
 import type { WebhookCallback } from './requests/webhook.ts'
-import type { AnyTask, Logger, Receipt, SharedOptions, Task } from './task.ts'
+import type { ResultsOptions } from './results.ts'
+import type { Rules } from './rules/index.ts'
+import type { AnyTask, Logger, Meta, Receipt, SharedOptions, Task } from './task.ts'
 import type { Duration } from './time.ts'
 import { durationMs } from './time.ts'
+import type { Limits } from './value.ts'
 
 /**
  * Told when the run has ended: by name, a task that workers run (durable, with params of its own, and the ended run as
@@ -61,6 +66,10 @@ export interface DispatchOptions<Result = unknown> extends SharedOptions {
    * never was when it is rolled back. A client of the package pg, or anything else that has `query(text, values)`.
    */
   tx?: unknown
+  /** Asked once more just before it runs, against params, meta and the task's `facts`: what no longer holds cancels it with RULE_FAILED. */
+  rules?: Rules
+  /** Goes with the run: `context.meta` in the handler, and in receipts that are asked for. No part of the key. */
+  meta?: Meta
   /** Ends the dispatch or the wait for it, never the run: others may have asked for it. */
   signal?: AbortSignal
 }
@@ -83,6 +92,48 @@ type ScopedOf<T> = T extends Task<string, infer _P, infer _R, infer _I, infer Sc
 export type OptionsOf<T, Base> = [ScopedOf<T>] extends [true]
   ? [options: Base & { scope: string | number }]
   : [options?: Base]
+
+export interface DeferQOptions<Tasks extends readonly AnyTask[]> {
+  /** Where the state lives: none or 'memory:', 'sqlite:./deferq.db', 'redis://localhost', … */
+  url?: string
+  /** Or an engine, made by hand. */
+  engine?: Engine
+  /** The tasks that may be dispatched, and that a worker of this deferq runs. Without them any name may be dispatched. */
+  tasks?: Tasks
+  /** Options for all tasks. */
+  defaults?: SharedOptions
+  /** The bounds of params: { depth, nodes, bytes }. */
+  limits?: Partial<Limits>
+  /** Where large results lie: in a Keyv store, while the engine keeps a reference. The same for workers and callers. */
+  results?: ResultsOptions
+  /** Keeps fresh results in this process too, and answers plain dispatches with them, without asking the store (false). */
+  nearCache?: boolean | NearCacheOptions
+  /** Anything shaped like pino; warnings and errors go to standard error unless given. */
+  logger?: Logger
+}
+
+export const OPTIONS_OF_DEFERQ = [
+  'url',
+  'engine',
+  'tasks',
+  'defaults',
+  'limits',
+  'results',
+  'nearCache',
+  'logger',
+]
+
+/** One item of `dispatchMany`. */
+export type Item<
+  Tasks extends readonly AnyTask[],
+  Name extends NameOf<Tasks> = NameOf<Tasks>,
+> = Name extends Name
+  ? {
+      name: Name
+      params: InputOf<TaskNamed<Tasks, Name>>
+      options?: OptionsOf<TaskNamed<Tasks, Name>, DispatchOptions>[0]
+    }
+  : never
 
 /** Refuses what no object of the expected kind is, and any option that is not among the known ones. */
 export function checkKnown(options: unknown, known: readonly string[], where: string): void {

@@ -4,7 +4,7 @@ import { decode } from './decode.ts'
 import type { Parent, Standing, Verdict } from './engine.ts'
 import type { ErrorJson } from './errors.ts'
 import { DeferqError, errorFromJson } from './errors.ts'
-import { traceIdOf } from './extra.ts'
+import { metaOf, traceIdOf } from './extra.ts'
 import { keyOf } from './fingerprint.ts'
 import type { Dispatched, Ended, Failure, Receipt } from './task.ts'
 
@@ -33,6 +33,8 @@ export function receiptOf(run: Standing & { extra?: string }): Receipt {
   if (run.progress !== undefined) receipt.progress = decode(run.progress)
   const traceId = traceIdOf(run.extra)
   if (traceId !== undefined) receipt.traceId = traceId
+  const meta = metaOf(run.extra)
+  if (meta !== undefined) receipt.meta = meta
   if (run.status === 'completed') {
     receipt.result = decode(run.result as string)
     receipt.freshUntil = new Date(run.freshUntil as number)

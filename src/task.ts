@@ -84,6 +84,8 @@ export interface TaskOptions<Params> extends SharedOptions {
   rateLimit?: { max: number; per: Duration; by?: string | ((params: Params) => string | number) }
   /** At most `limit` run at a time, across all workers; each `by` of the params has a share of its own, and they take turns. */
   concurrency?: { limit: number; by?: string | ((params: Params) => string | number) }
+  /** What rules may look at beside the params, at `facts.…`: asked for just before a run that has rules. */
+  facts?: (params: Params) => unknown
   /** Changes the key: results of older code are not served by newer code. */
   version?: string | number
 }
@@ -162,6 +164,9 @@ export function task(
   return { name, options, schema, run }
 }
 
+/** What a dispatch says about itself, beside the params: who asked, for what, in which version. */
+export type Meta = Readonly<Record<string, unknown>>
+
 /** A logger shaped like pino's. */
 export interface Logger {
   debug(details: object, message: string): void
@@ -188,6 +193,8 @@ export interface Context {
   readonly log: Logger
   /** What the dispatch, or the message that led to it, was traced by. */
   readonly traceId: string | undefined
+  /** What the dispatch said about itself. */
+  readonly meta: Meta | undefined
   /** Of a schedule: which one, and when this occurrence was to be, however late it is. */
   readonly occurrence: { readonly schedule: string; readonly at: Date } | undefined
   /** In a callback: the run that it follows. */
@@ -222,6 +229,8 @@ interface Fields {
   readonly progress?: unknown
   /** Where the whole run was read: by its id, or in a list. */
   readonly traceId?: string
+  /** What the dispatch said about itself, where the whole run was read. */
+  readonly meta?: Meta
   /** What the failed attempts left, oldest first. */
   readonly history: readonly Failure[]
 }

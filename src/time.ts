@@ -1,7 +1,7 @@
 // Durations, the clock, back-off and an abortable sleep: everything that has to do with time.
 import { DeferqError } from './errors.ts'
 
-/** Milliseconds as a number, or text with its unit: '250ms', '90s', '5m', '1h', '7d', '2w'. */
+/** Milliseconds as a number, or text with its unit: '250ms', '90s', '5m', '1h', '7d', '2w'; as ISO-8601 has it, 'PT1H30M', too. */
 export type Duration = number | string
 
 const UNIT_MS: Record<string, number> = {
@@ -29,21 +29,33 @@ export function durationMs(value: Duration, where: string): number {
   return Math.round(ms)
 }
 
+// Years and months have no fixed length, and are left out.
+const ISO_DURATION =
+  /^P(?=\d|T\d)(?:(\d+)W)?(?:(\d+)D)?(?:T(?=\d)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?$/
+
 function parseDuration(text: unknown): number | undefined {
   if (typeof text !== 'string') return undefined
+  const iso = ISO_DURATION.exec(text)
+  if (iso !== null) {
+    const units = [UNIT_MS.w, UNIT_MS.d, UNIT_MS.h, UNIT_MS.m, UNIT_MS.s] as number[]
+    return units.reduce((sum, unit, index) => sum + unit * Number(iso[index + 1] ?? 0), 0)
+  }
   const match = /^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)\s*$/.exec(text)
   if (match === null) return undefined
   return Number(match[1]) * (UNIT_MS[match[2] as string] as number)
 }
 
+/** In November 2286: the last that stores keep, thirteen digits long. */
+export const LAST_MOMENT_MS = 9_999_999_999_999
+
 /** A moment as epoch milliseconds: a Date, epoch milliseconds, or ISO-8601 text. */
 export function momentMs(value: Date | number | string, where: string): number {
   const ms = value instanceof Date ? value.getTime() : typeof value === 'number' ? value : isoMs(value)
-  if (!Number.isFinite(ms) || Math.abs(ms) > 8_640_000_000_000_000) {
+  if (!Number.isFinite(ms) || ms < -8_640_000_000_000_000 || ms > LAST_MOMENT_MS) {
     throw new DeferqError(
       'INVALID_OPTION',
       `${where} is ${JSON.stringify(value) ?? String(value)}, which is no moment. ` +
-        "Use a Date, epoch milliseconds, or ISO-8601 text with a zone ('2026-01-31T08:00:00Z').",
+        "Use a Date, epoch milliseconds, or ISO-8601 text with a zone ('2026-01-31T08:00:00Z'), until the year 2286.",
       { details: { option: where } },
     )
   }

@@ -11,10 +11,21 @@ import { LOOKING } from './looking.ts'
 import { PAUSING } from './pausing.ts'
 import { QUEUE } from './queue.ts'
 import { REQUESTING } from './requesting.ts'
+import { SCHEDULE } from './schedule.ts'
 import { SECRET } from './secret.ts'
 import { DEFAULT_URL } from './url.ts'
 
-const all = [...DISPATCHING, ...LOOKING, ...ENDING, ...PAUSING, ...REQUESTING, ...QUEUE, ...SECRET, ...DEMO]
+const all = [
+  ...DISPATCHING,
+  ...LOOKING,
+  ...ENDING,
+  ...PAUSING,
+  ...SCHEDULE,
+  ...REQUESTING,
+  ...QUEUE,
+  ...SECRET,
+  ...DEMO,
+]
 const ORDER = [
   'dispatch',
   'status',
@@ -28,6 +39,7 @@ const ORDER = [
   'pause',
   'resume',
   'drain',
+  'schedule',
   'queue',
   'generate-secret',
   'demo',

@@ -227,6 +227,7 @@ function follow(worker: Worker, logger: Logger): number {
     logger.info({ ...end(about), taskId: about.taskId }, `'${about.name}' released for other workers`)
   })
   worker.on('failed', end)
+  worker.on('cancelled', end)
   worker.on('retried', end)
   worker.on('lost', end)
   return performance.now()

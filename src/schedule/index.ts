@@ -114,8 +114,15 @@ export async function listSchedules(deferq: AnyDeferQ): Promise<Schedule[]> {
     found.push(...page.entries.filter(({ status }) => !isEnded(status)))
     cursor = page.cursor
   } while (cursor !== undefined)
-  const all = await Promise.all(found.map((entry) => scheduleOf(entry)))
-  return all.sort((a, b) => (a.key < b.key ? -1 : 1))
+  const all = await Promise.all(
+    found.map((entry) =>
+      scheduleOf(entry).catch((error: unknown) => {
+        deferq.logger.warn({ error, taskId: entry.id }, 'a schedule can’t be read, and is left out')
+        return []
+      }),
+    ),
+  )
+  return all.flat().sort((a, b) => (a.key < b.key ? -1 : 1))
 }
 
 /** Undefined where there is none. */
@@ -309,10 +316,9 @@ async function scheduleOf(entry: Entry): Promise<Schedule> {
     paused,
     history: entry.errors.map(failureOf),
   }
-  if (!paused) {
-    const clock = await clockOf(timing)
-    schedule.nextAt = new Date(clock.after(state.since ?? entry.createdAt))
-  }
+  // Where its timing can't be told, its ticks fail, and the history says why.
+  const clock = paused ? undefined : await clockOf(timing).catch(() => undefined)
+  if (clock !== undefined) schedule.nextAt = new Date(clock.after(state.since ?? entry.createdAt))
   if (last !== undefined) {
     schedule.lastAt = new Date(last)
     schedule.lastTaskId = occurrenceOf(state, last).id

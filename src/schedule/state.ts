@@ -5,12 +5,13 @@ import { DeferqError } from '../errors.ts'
 import type { Extra } from '../extra.ts'
 import { readExtra } from '../extra.ts'
 import { fingerprint, followUpKey, idOf, newRun } from '../fingerprint.ts'
+import { LAST_MOMENT_MS } from '../time.ts'
 import type { Timing } from './timing.ts'
 
 export const SCHEDULE = 'deferq.schedule'
 const QUEUE = 'deferq'
-/** The last moment of the year 9999: never, for what is paused. */
-export const NEVER = 253_402_300_799_000
+/** For what is paused. */
+export const NEVER = LAST_MOMENT_MS
 
 /** What an occurrence is made of: a draft without an address. */
 export type Template = Omit<Draft, 'id' | 'then'> & {

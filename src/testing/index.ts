@@ -12,6 +12,7 @@ import { OVERVIEW } from './overview.ts'
 import { RACES } from './races.ts'
 import type { Factory } from './scene.ts'
 import { Scene } from './scene.ts'
+import { TICKS } from './ticks.ts'
 
 export type { Factory, Harness } from './scene.ts'
 export { transportConformance } from './transports/index.ts'
@@ -45,6 +46,7 @@ export function conformance(factory: Factory): Case[] {
     duplicates: DUPLICATES,
     attended: ATTENDED,
     flow: FLOW,
+    ticks: TICKS,
     races: RACES,
   }
   return Object.entries(groups).flatMap(([group, cases]) =>

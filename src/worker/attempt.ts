@@ -5,7 +5,7 @@ import { validate } from '../draft.ts'
 import type { Claimed, Outcome } from '../engine.ts'
 import { DeferqError, errorToJson, isDeferqError } from '../errors.ts'
 import type { Extra } from '../extra.ts'
-import { readExtra, traceIdOf } from '../extra.ts'
+import { metaOf, readExtra, traceIdOf } from '../extra.ts'
 import { endedOf, failureOf, failureText } from '../receipt.ts'
 import type { AnyTask, Context, Ended, Failure, Logger, RetryAtError } from '../task.ts'
 import { isNoRetry, isRetryAt } from '../task.ts'
@@ -45,7 +45,7 @@ export class Attempt implements Context {
   #log: Logger | undefined
   #over: ((outcome: Outcome | undefined) => void) | undefined
   #timer: NodeJS.Timeout | undefined
-  #backoff: Backoff | undefined
+  #extra: Extra = {}
   #lastProgress = -Infinity
 
   constructor(claimed: Claimed, needs: AttemptNeeds) {
@@ -62,15 +62,13 @@ export class Attempt implements Context {
   run(): Promise<Outcome | undefined> {
     return new Promise((resolve) => {
       this.#over = resolve
-      let extra: Extra = {}
       try {
-        extra = readExtra(this.claimed.entry.extra)
+        this.#extra = readExtra(this.claimed.entry.extra)
       } catch (error) {
         this.#fail(error)
         return
       }
-      this.#backoff = extra.backoff ?? this.#needs.backoff
-      const timeoutMs = extra.timeoutMs ?? this.#needs.timeoutMs
+      const timeoutMs = this.#extra.timeoutMs ?? this.#needs.timeoutMs
       this.#timer = setTimeout(() => this.interrupt('timeout'), Math.min(timeoutMs, 2_147_483_647))
       this.#handle().then(
         (outcome) => this.#finish(outcome),
@@ -129,6 +127,10 @@ export class Attempt implements Context {
     return this.claimed.entry.errors.map(failureOf)
   }
 
+  get meta(): Context['meta'] {
+    return metaOf(this.claimed.entry.extra)
+  }
+
   get occurrence(): Context['occurrence'] {
     const { extra, createdAt } = this.claimed.entry
     const { occurrence } = readExtra(extra)
@@ -158,9 +160,24 @@ export class Attempt implements Context {
     const params =
       task.schema === undefined ? input : await validate(task.schema, input, `the task '${this.name}'`)
     const { traceId } = this
+    const { rules } = this.#extra
+    const broken = rules === undefined ? undefined : await this.#broken(rules, params)
+    if (broken !== undefined) return broken
     const run = (): unknown => task.run?.(params, this)
     const result = await (traceId === undefined ? run() : withTraceId(traceId, run))
     return { id: this.id, token: this.token, kind: 'completed', result: encode(result, 'result') }
+  }
+
+  /** The end of a run whose rules no longer hold: nobody's failure. */
+  async #broken(rules: string, params: unknown): Promise<Outcome | undefined> {
+    const { id, token, attempt, meta } = this
+    const check = (await import('../rules/index.ts')).rulesOf(rules)
+    const why = check({ params, meta, facts: await this.#needs.task.options.facts?.(params) })
+    if (why === undefined) return undefined
+    const message = `A rule of this run of '${this.name}' no longer holds: ${why}.`
+    this.error = new DeferqError('RULE_FAILED', message)
+    const { stack: _here, ...json } = errorToJson(this.error)
+    return { id, token, kind: 'cancelled', error: failureText(attempt, json) }
   }
 
   #finish(outcome: Outcome | undefined): void {
@@ -199,7 +216,7 @@ export class Attempt implements Context {
   #delayMs(thrown: unknown): number {
     try {
       if (isRetryAt(thrown)) return waitMs(thrown)
-      return backoffMs(this.#backoff ?? DEFAULT_BACKOFF, this.attempt, thrown)
+      return backoffMs(this.#extra.backoff ?? this.#needs.backoff ?? DEFAULT_BACKOFF, this.attempt, thrown)
     } catch (error) {
       this.log.error({ error }, 'the back-off could not be worked out; the default one is used')
       return backoffMs(DEFAULT_BACKOFF, this.attempt, thrown)

@@ -7,6 +7,8 @@ export interface WorkerSummary {
   claimed: number
   completed: number
   failed: number
+  /** Not run, because their rules no longer held. */
+  cancelled: number
   retried: number
   released: number
   /** Attempts that were interrupted, or whose outcome was refused, because the lease was lost or the run cancelled. */
@@ -17,6 +19,8 @@ export type WorkerEvents = {
   started: [about: About]
   completed: [about: About]
   failed: [about: About & { error: unknown }]
+  /** A rule no longer held. */
+  cancelled: [about: About & { error: unknown }]
   retried: [about: About & { error: unknown; delayMs: number }]
   released: [about: About]
   lost: [about: About]

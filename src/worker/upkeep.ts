@@ -7,7 +7,7 @@ import { backoffMs, sleep } from '../time.ts'
 import type { Chore } from './chores.ts'
 import { CHORES } from './chores.ts'
 
-const LIMIT = 20
+const LIMIT = 50
 // Hints and due times are mostly those of tasks: so often, at the most, is it worth a look.
 const LEAST_MS = 100
 const BACKOFF = { initial: 1_000, max: 60_000, jitter: 0.5 }
@@ -17,8 +17,10 @@ export interface UpkeepNeeds {
   leaseMs: number
   sleepMs: number
   logger: Logger
-  /** Something was done, which may have brought up work; or there is nothing more to do. */
+  /** Something was done, which may have brought up work. */
   worked(): void
+  /** There is nothing more to do. */
+  quiet(): void
   trouble(error: unknown, message: string): void
 }
 
@@ -48,7 +50,8 @@ export class Upkeep {
   async run(signal: AbortSignal): Promise<void> {
     const { sleepMs, trouble } = this.#needs
     signal.addEventListener('abort', () => this.#wake?.abort(), { once: true })
-    for (let failures = 0; !signal.aborted; ) {
+    let failures = 0
+    while (!signal.aborted) {
       let pauseMs = sleepMs
       try {
         const { claimed, nextDueMs = sleepMs } = await this.#turn(this.#want)
@@ -60,6 +63,8 @@ export class Upkeep {
       }
       if (pauseMs > 0) await this.#pause(pauseMs, signal)
     }
+    // With the store away, leases and waits end by themselves.
+    if (failures > 0) return
     await this.#turn({ ...this.#want, limit: 0 }).catch((error: unknown) =>
       trouble(error, 'what was looked after could not be left to others'),
     )
@@ -67,16 +72,17 @@ export class Upkeep {
 
   /** Settles what is done, and works on what is due now. */
   async #turn(want: Want): Promise<Claims> {
-    const { engine, logger, worked } = this.#needs
+    const { engine, logger, worked, quiet } = this.#needs
     const outcomes = this.#outcomes
     const answer: Claims & { answers?: SettleAnswer[] } =
       outcomes.length === 0 ? await engine.claim(want) : await engine.settle(outcomes, want)
     for (const { id, reason } of answer.malformed ?? [])
       logger.error({ id, reason }, 'a malformed entry was set aside')
     this.#outcomes = await Promise.all(answer.claimed.map((claimed) => this.#work(claimed)))
-    const was = this.quiet
+    if (outcomes.length > 0) worked()
+    const before = this.quiet
     this.quiet = answer.claimed.length === 0
-    if (outcomes.length > 0 || this.quiet !== was) worked()
+    if (this.quiet && !before) quiet()
     return answer
   }
 

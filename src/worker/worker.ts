@@ -38,6 +38,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
     claimed: 0,
     completed: 0,
     failed: 0,
+    cancelled: 0,
     retried: 0,
     released: 0,
     lost: 0,
@@ -131,9 +132,12 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
       },
       trouble,
     })
-    const { upkeep } = this.#settings
-    const worked = (): void => poller.nudge()
-    if (upkeep) this.#upkeep = new Upkeep({ engine, leaseMs, sleepMs, logger: this.#logger, worked, trouble })
+    if (this.#settings.upkeep) {
+      const worked = (): void => poller.nudge()
+      // Whether there is nothing to do at all is asked when the poller finds nothing.
+      const quiet = this.#settings.stopWhenEmpty ? worked : () => {}
+      this.#upkeep = new Upkeep({ engine, leaseMs, sleepMs, logger: this.#logger, worked, quiet, trouble })
+    }
     this.#poller = poller
     this.#heartbeat = heartbeat
     const stopListening = this.deferq.listen((hint) => this.#hear(hint))
@@ -268,6 +272,11 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
           `'${attempt.name}' failed and is tried again`,
         )
         this.#tell('retried', { ...about, error, delayMs: outcome.delayMs })
+        break
+      case 'cancelled':
+        this.#summary.cancelled++
+        this.#logger.info({ ...about, error }, `'${attempt.name}' was cancelled, and not run`)
+        this.#tell('cancelled', { ...about, error })
         break
       case 'released':
         this.#summary.released++

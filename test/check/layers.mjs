@@ -44,6 +44,7 @@ const FOLDERS = {
   http: 'around',
   dashboard: 'around',
   schedule: 'core',
+  rules: 'core',
   batch: 'core',
   requests: 'ready',
   drivers: 'driver',

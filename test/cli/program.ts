@@ -37,7 +37,7 @@ export class Installation {
     link(join(ROOT, 'node_modules'), join(pack, 'node_modules'))
     cpSync(join(pack, 'dist'), join(this.lone, 'dist'), { recursive: true })
     cpSync(join(ROOT, 'package.json'), join(this.lone, 'package.json'))
-    for (const name of ['fast-json-stable-stringify', 'p-retry'])
+    for (const name of ['croner', 'fast-json-stable-stringify', 'p-retry'])
       link(join(ROOT, 'node_modules', name), join(this.lone, 'node_modules', name))
     link(pack, join(this.app, 'node_modules/deferq'))
     this.write('package.json', '{ "type": "module" }')
