@@ -6,7 +6,7 @@ import { Dispatcher } from './dispatcher.ts'
 import { Drafter } from './draft.ts'
 import type { CancelAnswer, Counts, Draft, Engine, Entry, Filter, Hint } from './engine.ts'
 import { MAX_BATCH } from './engine.ts'
-import { openEngine } from './engines/open.ts'
+import { isInterface, openEngine } from './engines/open.ts'
 import { DeferqError, errorToJson } from './errors.ts'
 import { isId, keyOf, newRun } from './fingerprint.ts'
 import { DEFAULT_LOGGER, unfailing } from './log.ts'
@@ -31,6 +31,8 @@ import { notFound, Waiters } from './waiters.ts'
 export interface DeferQOptions<Tasks extends readonly AnyTask[]> {
   /** Where the state lives: none or 'memory:', 'sqlite:./deferq.db', 'redis://localhost', … */
   url?: string
+  /** What requests are signed with where the url is that of an HTTP interface: 'https://host/deferq'. */
+  secret?: string
   /** Or an engine, made by hand. */
   engine?: Engine
   /** The tasks that may be dispatched, and that a worker of this deferq runs. Without them any name may be dispatched. */
@@ -45,7 +47,7 @@ export interface DeferQOptions<Tasks extends readonly AnyTask[]> {
   logger?: Logger
 }
 
-const KNOWN_OPTIONS = ['url', 'engine', 'tasks', 'defaults', 'limits', 'results', 'logger']
+const KNOWN_OPTIONS = ['url', 'secret', 'engine', 'tasks', 'defaults', 'limits', 'results', 'logger']
 
 /** One item of `dispatchMany`. */
 export type Item<
@@ -76,11 +78,16 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
 
   constructor(options: DeferQOptions<Tasks> = {}) {
     checkKnown(options, KNOWN_OPTIONS, 'new DeferQ()')
-    const { url, engine, tasks, defaults = {}, limits, results, logger = DEFAULT_LOGGER } = options
+    const { url, secret, engine, tasks, defaults = {}, limits, results, logger = DEFAULT_LOGGER } = options
     if (url !== undefined && engine !== undefined) {
       throw new DeferqError('INVALID_OPTION', 'new DeferQ(): give either url or engine, not both.')
     }
     checkOptions(defaults, 'new DeferQ(): defaults', SHARED_OPTIONS)
+    if (isInterface(url) && Object.keys(defaults).length > 0)
+      throw new DeferqError(
+        'INVALID_OPTION',
+        'new DeferQ(): the defaults behind an HTTP interface are those of its own side; give options with each dispatch.',
+      )
     checkLimits(limits)
     checkLogger(logger, 'new DeferQ()')
     this.tasks = tasks === undefined ? undefined : byName(tasks)
@@ -89,11 +96,11 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     this.logger = logger
     this.#log = unfailing(logger)
     this.#connection = new Connection({
-      make: resultsApart(engine === undefined ? openEngine(url) : async () => engine, results),
+      make: resultsApart(engine === undefined ? openEngine(url, secret) : async () => engine, results),
       own: engine === undefined,
       hear: (hint) => this.#hear(hint),
     })
-    this.#drafter = new Drafter(this.tasks, this.defaults, limits)
+    this.#drafter = new Drafter(this.tasks, this.defaults, limits, isInterface(url))
     const opened = (): Promise<Engine> => this.open()
     this.#dispatcher = new Dispatcher(opened)
     this.#waiters = new Waiters(opened)
@@ -206,7 +213,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
         `invalidate('${nameOrTaskId}'): a scope needs the params too; without both, all results of the name are forgotten.`,
       )
     }
-    return engine.invalidate({ keys: [await this.#drafter.key(nameOrTaskId, params, options)] })
+    return engine.invalidate(await this.#drafter.selector(nameOrTaskId, params, options))
   }
 
   /** Dispatches a failed or cancelled run anew, with the params and options it had. */
@@ -297,7 +304,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     const admitted =
       tx === undefined ? this.#dispatcher.admit(draft) : this.#dispatcher.admitWithin(draft, tx)
     return admitted.then((verdict) => {
-      if (verdict.outcome === 'rejected') throw mismatch(draft, verdict)
+      if (verdict.outcome === 'rejected') throw verdict.error ?? mismatch(draft, verdict)
       if (options?.callback !== undefined) this.#callbacks.attach(options.callback, verdict.entry)
       const dispatched = receiptOf(verdict.entry) as {
         -readonly [Field in keyof Dispatched]: Dispatched[Field]

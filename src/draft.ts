@@ -1,7 +1,7 @@
 // From a dispatch (name, params, options) to the draft that an engine admits.
 
 import { checkName, checkOptions, SHARED_OPTIONS } from './checks.ts'
-import type { Draft, FollowUp, Policy } from './engine.ts'
+import type { Draft, FollowUp, Policy, Selector } from './engine.ts'
 import { DeferqError } from './errors.ts'
 import { fingerprint, followUpKey, idOf, keyOf, newRun } from './fingerprint.ts'
 import type { DispatchOptions, NamedCallback } from './options.ts'
@@ -46,14 +46,17 @@ export class Drafter {
   readonly #tasks: ReadonlyMap<string, AnyTask> | undefined
   readonly #defaults: SharedOptions
   readonly #limits: Partial<Limits> | undefined
+  readonly #telling: boolean
   readonly #bases = new Map<string, Base>()
 
-  /** Without `tasks` any name may be dispatched. */
+  /** Without `tasks` any name may be dispatched. `telling`: drafts say what they were asked for with. */
   constructor(
     tasks: ReadonlyMap<string, AnyTask> | undefined,
     defaults: SharedOptions,
     limits?: Partial<Limits>,
+    telling = false,
   ) {
+    this.#telling = telling
     this.#tasks = tasks
     this.#defaults = defaults
     this.#limits = limits
@@ -76,16 +79,18 @@ export class Drafter {
       : this.#draft(name, params, checked, base, options, watch)
   }
 
-  /** The key alone, for `invalidate(name, params)`. */
-  async key(
+  /** What stands under the key of these params, for `invalidate(name, params)`. */
+  async selector(
     name: string,
     params: unknown,
     options: Pick<DispatchOptions, 'scope' | 'idempotencyKey'> = {},
-  ): Promise<string> {
+  ): Promise<Selector> {
     const { task } = this.#base(name)
     const value =
       task?.schema === undefined ? params : await validate(task.schema, params, `the params of '${name}'`)
-    return this.#fingerprint(name, value, task, options).key
+    const { key } = this.#fingerprint(name, value, task, options)
+    if (!this.#telling) return { keys: [key] }
+    return { keys: [key], asked: { name, params: encode(params, 'params', this.#limits), options } }
   }
 
   #draft(
@@ -113,6 +118,7 @@ export class Drafter {
     const traceId = options?.traceId ?? traceIdHere()
     if (traceId !== undefined) draft.extra = JSON.stringify({ traceId } satisfies Extra)
     if (options !== undefined) this.#apply(options, draft, name, base.policy, traceId)
+    if (this.#telling) draft.asked = askedOf(options, traceId)
     return draft
   }
 
@@ -266,6 +272,17 @@ function policyOf(options: SharedOptions, base: Policy): Policy {
     staleTtlMs: ms(staleTtl, base.staleTtlMs, 'staleTtl'),
     failureTtlMs: ms(failureTtl, base.failureTtlMs, 'failureTtl'),
     retentionMs: Math.max(MIN_RETENTION_MS, ms(retention, base.retentionMs, 'retention')),
+  }
+}
+
+/** What of the options can travel; a callback that is a function is called here. */
+function askedOf(options: DispatchOptions = {}, traceId: string | undefined): object {
+  const { tx: _tx, signal: _signal, callback, ...rest } = options
+  const named = [callback ?? []].flat().filter(isNamed)
+  return {
+    ...rest,
+    ...(traceId === undefined ? {} : { traceId }),
+    ...(named.length === 0 ? {} : { callback: named }),
   }
 }
 

@@ -72,6 +72,8 @@ export interface Draft {
   then?: FollowUp[]
   /** Hint `ended` to this engine instance when the run that answers this draft has ended. */
   watch?: boolean
+  /** The options that it was asked for with: for a store behind an interface, which drafts anew by its own side's definitions. */
+  asked?: object
 }
 
 /**
@@ -150,6 +152,8 @@ export interface Verdict {
   sameParams: boolean
   /** With `stale`: the run that refreshes it, if one lives. */
   refreshId?: string
+  /** With `rejected`, by a store that drafts anew: why, and there is no entry. */
+  error?: DeferqError
 }
 
 export interface Want {
@@ -223,7 +227,10 @@ export interface Swept {
   expired: number
 }
 
-export type Selector = { keys: readonly string[] } | { name: string }
+/** `asked`: what the one key was made of, as in `Draft`. */
+export type Selector =
+  | { keys: readonly string[]; asked?: { name: string; params: string; options: object } }
+  | { name: string }
 
 export interface Filter {
   status?: Status
