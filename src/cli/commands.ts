@@ -9,9 +9,10 @@ import { HELP_FLAGS } from './flags.ts'
 import { flagLines, twoColumns } from './help.ts'
 import { LOOKING } from './looking.ts'
 import { QUEUE } from './queue.ts'
+import { SERVING } from './serving.ts'
 import { DEFAULT_URL } from './url.ts'
 
-const all = [...DISPATCHING, ...LOOKING, ...ENDING, ...QUEUE, ...DEMO]
+const all = [...DISPATCHING, ...LOOKING, ...ENDING, ...QUEUE, ...SERVING, ...DEMO]
 const ORDER = [
   'dispatch',
   'status',
@@ -22,6 +23,7 @@ const ORDER = [
   'invalidate',
   'retry',
   'queue',
+  'serve',
   'demo',
 ]
 

@@ -93,7 +93,7 @@ export function signedRequest(
   const key = more['idempotency-key']
   const request = { method, target: pathname + search, ...(key === undefined ? {} : { idempotencyKey: key }) }
   const signature = sign(keys, { body: text ?? '', request })
-  const type = text === undefined ? {} : { 'content-type': 'application/json' }
+  const type: Record<string, string> = text === undefined ? {} : { 'content-type': 'application/json' }
   return new Request(url, {
     method,
     headers: { ...type, ...signature, ...more },
