@@ -13,7 +13,11 @@ import { eventually } from '../../src/testing/scene.ts'
 import type { Scene } from './scene.ts'
 import { jsonOf, listenerOf, SECRET, served, setScene, signedRequest } from './scene.ts'
 
-const never = task('never', { retries: 0, run: () => new Promise(() => {}) })
+const never = task('never', {
+  retries: 0,
+  run: (_params: object, { signal }) =>
+    new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
+})
 
 let scene: Scene
 const closing: (() => unknown)[] = []
@@ -23,7 +27,9 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   for (const close of closing) await close()
-  await scene.deferq.close()
+  const { receipts } = await scene.deferq.list({ name: 'never' })
+  for (const { taskId } of receipts) await scene.deferq.cancel(taskId)
+  await scene.close()
 })
 
 async function onExpress(before: 'interface' | 'parser'): Promise<string> {
@@ -39,7 +45,7 @@ async function onExpress(before: 'interface' | 'parser'): Promise<string> {
 }
 
 async function onFastify(hook: boolean): Promise<string> {
-  const app = fastify()
+  const app = fastify({ forceCloseConnections: true })
   const listener = toNodeListener(scene.handler)
   await app.register(async (scope) => {
     const answer = async (
