@@ -34,7 +34,7 @@ export class Refusal extends DeferqError {
 }
 
 /** A body is given this long to arrive: a caller that drips it in keeps no memory for longer. */
-const BODY_MS = 30_000
+export const BODY_MS = 30_000
 
 export const tooLarge = (mostBytes: number): Refusal =>
   new Refusal(413, `The body is larger than ${mostBytes} bytes.`, { connection: 'close' })
@@ -48,36 +48,5 @@ export const consumed = (): DeferqError =>
     { details: { reason: 'consumed' } },
   )
 
-/** Gathers a body, bounded in size and in time. */
-export async function gather(
-  chunks: AsyncIterator<Uint8Array>,
-  announced: string | undefined,
-  mostBytes: number,
-): Promise<Uint8Array> {
-  if (Number(announced) > mostBytes) throw tooLarge(mostBytes)
-  let late: NodeJS.Timeout | undefined
-  const overdue = new Promise<never>((_, reject) => {
-    const refuse = (): void =>
-      reject(
-        new Refusal(408, `The body did not arrive within ${BODY_MS / 1_000} seconds.`, {
-          connection: 'close',
-        }),
-      )
-    late = setTimeout(refuse, BODY_MS).unref()
-  })
-  const parts: Uint8Array[] = []
-  let size = 0
-  try {
-    for (;;) {
-      const { done, value } = await Promise.race([chunks.next(), overdue])
-      if (done) break
-      size += value.byteLength
-      if (size > mostBytes) throw tooLarge(mostBytes)
-      parts.push(value)
-    }
-  } finally {
-    clearTimeout(late)
-    overdue.catch(() => {})
-  }
-  return parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts, size)
-}
+export const overdue = (): Refusal =>
+  new Refusal(408, `The body did not arrive within ${BODY_MS / 1_000} seconds.`, { connection: 'close' })
