@@ -13,11 +13,11 @@ const QUEUE = 'reports'
 export const paramsOf = (index) => ({ year: index, format: 'xlsx' })
 
 /** A deferq, and a worker of it when one is asked for. */
-export async function openDeferq({ url: address, own }, { run = () => {}, concurrency } = {}) {
+export async function openDeferq({ url: address, own }, { run = () => {}, concurrency, options } = {}) {
   const { DeferQ, task, Worker } = await import(new URL('src/index.js', DIST))
   const report = task(NAME, { resultTtl: '1h', run })
   const url = own === undefined ? address : partOf(address, own)
-  const deferq = new DeferQ({ url, tasks: [report] })
+  const deferq = new DeferQ({ url, tasks: [report], ...options })
   await deferq.open()
   const worker = concurrency === undefined ? undefined : new Worker(deferq, { concurrency })
   return {

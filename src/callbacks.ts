@@ -1,5 +1,4 @@
 // Callbacks that are functions: called in this process once the run they were attached to has ended, in order.
-import pRetry from 'p-retry'
 import type { Standing } from './engine.ts'
 import { isEnded } from './engine.ts'
 import { DeferqError, isDeferqError } from './errors.ts'
@@ -73,6 +72,7 @@ export class Callbacks {
       )
       return
     }
+    const { default: pRetry } = await import('p-retry')
     for (const { run: call, on } of links) {
       if (on !== 'both' && (on === 'success') !== (receipt.status === 'completed')) continue
       try {

@@ -1,4 +1,13 @@
 // What names, options and signals must look like; refused where they are written, with the place and what to do.
+import {
+  checkConcurrency,
+  checkDebounce,
+  checkOnAbandoned,
+  checkOnDuplicate,
+  checkRateLimit,
+  checkThrottle,
+  checkTogether,
+} from './checks-contention.ts'
 import { DeferqError } from './errors.ts'
 import { checkBackoff, durationMs } from './time.ts'
 
@@ -17,6 +26,9 @@ export function checkName(name: unknown, what: string): asserts name is string {
   }
 }
 
+/** Of deferq's own runs: schedules, batches. */
+export const isOwn = (name: unknown): boolean => typeof name === 'string' && name.startsWith('deferq.')
+
 export const SHARED_OPTIONS: ReadonlySet<string> = new Set([
   'resultTtl',
   'staleTtl',
@@ -29,10 +41,14 @@ export const SHARED_OPTIONS: ReadonlySet<string> = new Set([
   'timeout',
   'delay',
   'onMismatch',
+  'debounce',
+  'throttle',
+  'onDuplicate',
+  'onAbandoned',
 ])
 /** As long as an idempotency key: it is stored with each run. */
 export const MAX_TRACE_ID = 512
-const OF_TASKS = new Set([...SHARED_OPTIONS, 'key', 'ignore', 'scope', 'version'])
+const OF_TASKS = new Set([...SHARED_OPTIONS, 'key', 'ignore', 'scope', 'version', 'rateLimit', 'concurrency'])
 
 /** Refuses what is misspelt or malformed where it is written, not in a worker some days later. */
 export function checkOptions(options: object, where: string, known: ReadonlySet<string> = OF_TASKS): void {
@@ -80,6 +96,24 @@ export function checkOptions(options: object, where: string, known: ReadonlySet<
           throw new DeferqError('INVALID_OPTION', `${at} is '${String(value)}': use 'join' or 'reject'.`)
         }
         break
+      case 'debounce':
+        checkDebounce(value, at)
+        break
+      case 'throttle':
+        checkThrottle(value, at)
+        break
+      case 'onDuplicate':
+        checkOnDuplicate(value, at)
+        break
+      case 'onAbandoned':
+        checkOnAbandoned(value, at)
+        break
+      case 'rateLimit':
+        checkRateLimit(value, at)
+        break
+      case 'concurrency':
+        checkConcurrency(value, at)
+        break
       case 'key':
         if (typeof value !== 'function') throw unfit(at, 'a function of the params', value)
         break
@@ -107,6 +141,7 @@ export function checkOptions(options: object, where: string, known: ReadonlySet<
         checkSignal(value, at)
     }
   }
+  checkTogether(options as Record<string, unknown>, where)
 }
 
 function unfit(where: string, must: string, value: unknown): DeferqError {

@@ -6,6 +6,7 @@ export interface ConnectionNeeds {
   make: () => Promise<Engine>
   /** Whether the engine was made here, and not handed over. */
   own: boolean
+  opened: (engine: Engine) => void
   hear: (hint: Hint) => void
 }
 
@@ -53,6 +54,7 @@ export class Connection {
     })
     try {
       await engine.open()
+      this.#needs.opened(engine)
     } catch (error) {
       stop()
       // The next try makes another one; this one would keep its connections.

@@ -1,15 +1,21 @@
 // The facade: dispatch work, ask for its status, wait for its result, cancel it and forget it.
+import type { BatchOptions, BatchStatus, MemberResult } from './batch/index.ts'
+import { Batcher } from './batcher.ts'
 import { Callbacks } from './callbacks.ts'
 import { checkOptions, checkWhole, SHARED_OPTIONS } from './checks.ts'
 import { Connection } from './connection.ts'
+import { decode } from './decode.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { Drafter } from './draft.ts'
-import type { CancelAnswer, Counts, Draft, Engine, Entry, Filter, Hint } from './engine.ts'
+import { drained } from './drain.ts'
+import type { CancelAnswer, Counts, Draft, Engine, Entry, Filter, Hint, Lanes, Selector } from './engine.ts'
 import { MAX_BATCH } from './engine.ts'
 import { isInterface, openEngine } from './engines/open.ts'
-import { DeferqError, errorToJson } from './errors.ts'
+import { DeferqError } from './errors.ts'
 import { isId, keyOf, newRun } from './fingerprint.ts'
 import { DEFAULT_LOGGER, unfailing } from './log.ts'
+import type { Near, NearCacheOptions } from './near.ts'
+import { nearCacheOf } from './near.ts'
 import type {
   DispatchOptions,
   InputOf,
@@ -20,10 +26,21 @@ import type {
   WaitOptions,
 } from './options.ts'
 import { checkKnown, checkLimits, checkLogger, checkWait } from './options.ts'
-import { failureText, outcomeOf, receiptOf } from './receipt.ts'
-import { abortedDispatch, byName, checkId, mismatch, unlessAborted } from './refusals.ts'
+import { dispatchedOf, outcomeOf, receiptOf } from './receipt.ts'
+import {
+  abortedDispatch,
+  byName,
+  cancelText,
+  checkId,
+  checkLanes,
+  rejected,
+  unlessAborted,
+} from './refusals.ts'
 import type { ResultsOptions } from './results.ts'
 import { resultsApart } from './results.ts'
+import type { Schedule, ScheduleDefinition } from './schedule/index.ts'
+import type { ScheduleOf } from './schedules.ts'
+import { Schedules } from './schedules.ts'
 import type { AnyTask, Dispatched, Logger, Receipt, SharedOptions } from './task.ts'
 import type { Limits } from './value.ts'
 import { notFound, Waiters } from './waiters.ts'
@@ -43,11 +60,23 @@ export interface DeferQOptions<Tasks extends readonly AnyTask[]> {
   limits?: Partial<Limits>
   /** Where large results lie: in a Keyv store, while the engine keeps a reference. The same for workers and callers. */
   results?: ResultsOptions
+  /** Keeps fresh results in this process too, and answers plain dispatches with them, without asking the store (false). */
+  nearCache?: boolean | NearCacheOptions
   /** Anything shaped like pino; warnings and errors go to standard error unless given. */
   logger?: Logger
 }
 
-const KNOWN_OPTIONS = ['url', 'secret', 'engine', 'tasks', 'defaults', 'limits', 'results', 'logger']
+const KNOWN_OPTIONS = [
+  'url',
+  'secret',
+  'engine',
+  'tasks',
+  'defaults',
+  'limits',
+  'results',
+  'nearCache',
+  'logger',
+]
 
 /** One item of `dispatchMany`. */
 export type Item<
@@ -68,17 +97,31 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
   readonly defaults: Readonly<SharedOptions>
   readonly limits: Partial<Limits> | undefined
   readonly logger: Logger
+  /** The schedules in the store: list, get, pause, resume, run, remove. */
+  readonly schedules: Schedules = new Schedules(this)
   readonly #log: Logger
   readonly #drafter: Drafter
   readonly #dispatcher: Dispatcher
+  readonly #reads: Batcher<string, Entry | undefined>
   readonly #waiters: Waiters
   readonly #callbacks: Callbacks
   readonly #connection: Connection
+  readonly #near: Near | undefined
   #closing: Promise<void> | undefined
 
   constructor(options: DeferQOptions<Tasks> = {}) {
     checkKnown(options, KNOWN_OPTIONS, 'new DeferQ()')
-    const { url, secret, engine, tasks, defaults = {}, limits, results, logger = DEFAULT_LOGGER } = options
+    const {
+      url,
+      secret,
+      engine,
+      tasks,
+      defaults = {},
+      limits,
+      results,
+      nearCache,
+      logger = DEFAULT_LOGGER,
+    } = options
     if (url !== undefined && engine !== undefined) {
       throw new DeferqError('INVALID_OPTION', 'new DeferQ(): give either url or engine, not both.')
     }
@@ -95,14 +138,17 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     this.limits = limits
     this.logger = logger
     this.#log = unfailing(logger)
+    this.#near = nearCacheOf(nearCache)
     this.#connection = new Connection({
       make: resultsApart(engine === undefined ? openEngine(url, secret) : async () => engine, results),
       own: engine === undefined,
+      opened: (opened) => this.#near?.opened(opened),
       hear: (hint) => this.#hear(hint),
     })
     this.#drafter = new Drafter(this.tasks, this.defaults, limits, isInterface(url))
     const opened = (): Promise<Engine> => this.open()
     this.#dispatcher = new Dispatcher(opened)
+    this.#reads = new Batcher(async (ids) => (await opened()).read(ids))
     this.#waiters = new Waiters(opened)
     this.#callbacks = new Callbacks(this.#waiters, logger)
   }
@@ -156,6 +202,10 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
       DispatchOptions<ResultOf<TaskNamed<Tasks, Name>>> & { wait?: WaitOptions['timeout'] }
     >
   ): Promise<ResultOf<TaskNamed<Tasks, Name>>> {
+    if (options === undefined && this.#near !== undefined) {
+      const near = this.#near.find(this.#near.spot(name, params))
+      if (near !== undefined) return decode(near.result as string) as never
+    }
     const { wait, ...rest } = (options ?? {}) as DispatchOptions & { wait?: WaitOptions['timeout'] }
     checkWait({ ...(wait === undefined ? {} : { timeout: wait }) }, `run('${name}')`, 'wait')
     const dispatched = await this.#dispatch(name, params, options === undefined ? undefined : rest, true)
@@ -187,9 +237,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
   /** Ends a run for all who wait for it. 'ended': too late; 'unknown': no such run. */
   async cancel(taskId: string, reason?: string): Promise<CancelAnswer> {
     checkId(taskId)
-    const error = new DeferqError('TASK_CANCELLED', reason ?? 'Cancelled by the asking side.')
-    const { stack: _here, ...json } = errorToJson(error)
-    const [answer] = await (await this.open()).cancel([taskId], failureText(0, json))
+    const [answer] = await (await this.open()).cancel([taskId], cancelText(reason))
     return answer as CancelAnswer
   }
 
@@ -204,16 +252,15 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
       options?: Pick<DispatchOptions, 'scope' | 'idempotencyKey'>,
     ]
   ): Promise<number> {
-    const engine = await this.open()
-    if (isId(nameOrTaskId)) return engine.invalidate({ keys: [keyOf(nameOrTaskId)] })
+    if (isId(nameOrTaskId)) return this.#forget({ keys: [keyOf(nameOrTaskId)] })
     if (params === undefined && options?.idempotencyKey === undefined) {
-      if (options === undefined) return engine.invalidate({ name: nameOrTaskId })
+      if (options === undefined) return this.#forget({ name: nameOrTaskId })
       throw new DeferqError(
         'INVALID_OPTION',
         `invalidate('${nameOrTaskId}'): a scope needs the params too; without both, all results of the name are forgotten.`,
       )
     }
-    return engine.invalidate(await this.#drafter.selector(nameOrTaskId, params, options))
+    return this.#forget(await this.#drafter.selector(nameOrTaskId, params, options))
   }
 
   /** Dispatches a failed or cancelled run anew, with the params and options it had. */
@@ -225,7 +272,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
         `The run ${taskId.slice(0, 12)}… is ${run.status}: only what failed or was cancelled can be retried.`,
       )
     }
-    const { name, queue, params, priority, policy, extra } = run
+    const { name, queue, params, priority, policy, extra, group } = run
     const draft: Draft = {
       id: keyOf(taskId) + newRun(),
       name,
@@ -236,7 +283,9 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
       delayMs: 0,
       refresh: true,
     }
-    return this.#admit(extra === undefined ? draft : { ...draft, extra }, undefined)
+    if (extra !== undefined) draft.extra = extra
+    if (group !== undefined) draft.group = group
+    return this.#admit(draft, undefined)
   }
 
   /** Runs that match, a page at a time. */
@@ -247,9 +296,64 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     return page.cursor === undefined ? { receipts } : { receipts, cursor: page.cursor }
   }
 
+  /** Nothing of a queue, or of a task's name, is begun until it is resumed; what runs goes on, and dispatches are taken in as ever. */
+  async pause(lanes: Lanes): Promise<void> {
+    checkLanes(lanes, 'pause()')
+    await (await this.open()).pause(lanes, true)
+  }
+
+  async resume(lanes: Lanes): Promise<void> {
+    checkLanes(lanes, 'resume()')
+    await (await this.open()).pause(lanes, false)
+  }
+
+  /** Pauses, and waits until nothing of it runs any more: before maintenance, say. WAIT_TIMEOUT leaves it paused. */
+  async drain(lanes: Lanes, options: WaitOptions = {}): Promise<void> {
+    checkLanes(lanes, 'drain()')
+    await drained(await this.open(), lanes, options)
+  }
+
+  /**
+   * Runs a task again and again: by a cron expression in a time zone, or at an interval. Kept in the store under its key, so that it
+   * may be defined by every process at its start: an equal definition changes nothing, and each occurrence is one task.
+   */
+  async schedule(key: string, definition: ScheduleOf<Tasks>): Promise<Schedule> {
+    return (await import('./schedule/index.ts')).defineSchedule(this, key, definition as ScheduleDefinition)
+  }
+
+  /**
+   * Many dispatches under one id: counted together, with callbacks for the whole. A member deduplicates as any dispatch does, and
+   * one whose result is there counts at once.
+   */
+  async batch(items: readonly Item<Tasks>[], options?: BatchOptions): Promise<BatchStatus> {
+    return (await import('./batch/index.ts')).batch(this, items as never, options)
+  }
+
+  async getBatch(batchId: string): Promise<BatchStatus> {
+    checkId(batchId)
+    return (await import('./batch/index.ts')).getBatch(this, batchId)
+  }
+
+  /** Waits until all members have ended: the result or the error of each, in their order. */
+  async batchResults(batchId: string, options?: WaitOptions): Promise<MemberResult[]> {
+    checkId(batchId)
+    return (await import('./batch/index.ts')).batchResults(this, batchId, options)
+  }
+
+  /** Cancels the batch, and of its members those that it has created. */
+  async cancelBatch(batchId: string, reason?: string): Promise<BatchStatus> {
+    checkId(batchId)
+    return (await import('./batch/index.ts')).cancelBatch(this, batchId, reason)
+  }
+
   /** What waits and runs, by queue and name, and what has happened since the store began. */
   async stats(): Promise<Counts> {
     return (await this.open()).count()
+  }
+
+  /** For what is built on dispatches: the draft that one would send. */
+  async draft(name: string, params: unknown, options?: DispatchOptions): Promise<Draft> {
+    return this.#drafter.draft(name, params, options, false)
   }
 
   /** For workers: the engine's hints, also across a reconnect. Answers a function that stops listening. */
@@ -274,6 +378,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     if (hint.kind === 'trouble') {
       this.#log.warn(hint.error === undefined ? {} : { error: hint.error }, hint.message)
     }
+    this.#near?.hear(hint)
     this.#waiters.hear(hint)
   }
 
@@ -291,34 +396,47 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
         `run('${name}') can't go with tx: it would wait for what nobody sees before the commit. dispatch() in the transaction, and wait with result() after it.`,
       )
     }
+    const near = options === undefined ? this.#near : undefined
+    const spot = near?.spot(name, params)
+    const found = spot === undefined ? undefined : near?.find(spot)
+    if (found !== undefined)
+      return Promise.resolve(dispatchedOf({ outcome: 'hit', entry: found, sameParams: true }))
     const drafted = this.#drafter.draft(name, params, options, watch || this.#callbacks.wanted(options))
     const admitted =
       drafted instanceof Promise
-        ? drafted.then((draft) => this.#admit(draft, options))
-        : this.#admit(drafted, options)
+        ? drafted.then((draft) => this.#admit(draft, options, spot))
+        : this.#admit(drafted, options, spot)
     return unlessAborted(admitted, name, options?.signal)
   }
 
-  #admit(draft: Draft, options: DispatchOptions | undefined): Promise<Dispatched> {
+  #admit(draft: Draft, options: DispatchOptions | undefined, spot?: string): Promise<Dispatched> {
     const { tx } = options ?? {}
+    const near = this.#near
+    const sentAt = near === undefined ? 0 : performance.now()
+    const epoch = near?.epoch as number
     const admitted =
       tx === undefined ? this.#dispatcher.admit(draft) : this.#dispatcher.admitWithin(draft, tx)
     return admitted.then((verdict) => {
-      if (verdict.outcome === 'rejected') throw verdict.error ?? mismatch(draft, verdict)
+      if (verdict.outcome === 'rejected') throw verdict.error ?? rejected(draft, verdict)
       if (options?.callback !== undefined) this.#callbacks.attach(options.callback, verdict.entry)
-      const dispatched = receiptOf(verdict.entry) as {
-        -readonly [Field in keyof Dispatched]: Dispatched[Field]
-      }
-      dispatched.outcome = verdict.outcome
-      dispatched.sameParams = verdict.sameParams
-      if (verdict.refreshId !== undefined) dispatched.refreshId = verdict.refreshId
-      return dispatched as Dispatched
+      if (spot !== undefined) near?.keep(spot, verdict, sentAt, epoch)
+      // What is asked for anew shall not be answered with what was known before.
+      else if (draft.refresh) near?.forget({ keys: [keyOf(draft.id)] })
+      return dispatchedOf(verdict)
     })
+  }
+
+  async #forget(selector: Selector): Promise<number> {
+    this.#near?.forget(selector)
+    const changed = await (await this.open()).invalidate(selector)
+    // What was answered meanwhile may have come before it.
+    this.#near?.forget(selector)
+    return changed
   }
 
   async #read(taskId: string): Promise<Entry> {
     checkId(taskId)
-    const [entry] = await (await this.open()).read([taskId])
+    const entry = await this.#reads.add(taskId)
     if (entry === undefined) throw notFound(taskId)
     return entry
   }

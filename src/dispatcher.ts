@@ -59,7 +59,10 @@ function sameAsk(first: Draft, second: Draft): boolean {
     first.dueAt === second.dueAt &&
     first.extra === second.extra &&
     first.refresh === second.refresh &&
-    first.onMismatch === second.onMismatch
+    first.onMismatch === second.onMismatch &&
+    first.attended === second.attended &&
+    first.onDuplicate === undefined &&
+    second.onDuplicate === undefined
   )
 }
 

@@ -1,33 +1,34 @@
 // From a dispatch (name, params, options) to the draft that an engine admits.
 
-import { checkName, checkOptions, SHARED_OPTIONS } from './checks.ts'
+import { checkName, checkOptions, isOwn, SHARED_OPTIONS } from './checks.ts'
+import type { Contention } from './contention.ts'
+import { contentionOf, groupingOf, keyInGroup } from './contention.ts'
 import type { Draft, FollowUp, Policy, Selector } from './engine.ts'
 import { DeferqError } from './errors.ts'
+import type { Extra } from './extra.ts'
+import { extraOf } from './extra.ts'
 import { fingerprint, followUpKey, idOf, keyOf, newRun } from './fingerprint.ts'
 import type { DispatchOptions, NamedCallback } from './options.ts'
 import { isNamed, isOn } from './options.ts'
 import type { AnyTask, SharedOptions, StandardSchema } from './task.ts'
-import type { Backoff, Duration } from './time.ts'
+import type { Duration } from './time.ts'
 import { durationMs, momentMs } from './time.ts'
 import { traceIdHere } from './trace.ts'
 import type { Limits } from './value.ts'
 import { encode } from './value.ts'
 
-/** What a dispatch says to the runner; stored with the run only where it differs from the task's definition. */
-export interface Extra {
-  timeoutMs?: number
-  backoff?: Exclude<Backoff, (...never: never) => unknown>
-  traceId?: string
-}
-
 /** What is the same for every plain dispatch of a task, worked out once. */
 interface Base {
   task: AnyTask | undefined
+  /** Those of the task over those for all tasks. */
+  options: SharedOptions
   policy: Policy
   queue: string
   priority: number
   delayMs: number
   onMismatch: 'join' | 'reject'
+  contention: Contention | undefined
+  groupOf: ((params: unknown) => string) | undefined
 }
 
 const OPTIONS_OF_A_DISPATCH: ReadonlySet<string> = new Set([
@@ -85,12 +86,13 @@ export class Drafter {
     params: unknown,
     options: Pick<DispatchOptions, 'scope' | 'idempotencyKey'> = {},
   ): Promise<Selector> {
-    const { task } = this.#base(name)
+    const { task, groupOf } = this.#base(name)
     const value =
       task?.schema === undefined ? params : await validate(task.schema, params, `the params of '${name}'`)
     const { key } = this.#fingerprint(name, value, task, options)
-    if (!this.#telling) return { keys: [key] }
-    return { keys: [key], asked: { name, params: encode(params, 'params', this.#limits), options } }
+    const keys = [groupOf === undefined ? key : keyInGroup(key, name, groupOf(value))]
+    if (!this.#telling) return { keys }
+    return { keys, asked: { name, params: encode(params, 'params', this.#limits), options } }
   }
 
   #draft(
@@ -103,8 +105,9 @@ export class Drafter {
   ): Draft {
     const { task } = base
     const { key, text, narrowed } = this.#fingerprint(name, value, task, options ?? {})
+    const group = base.groupOf?.(value)
     const draft: Draft = {
-      id: idOf(key, newRun()),
+      id: idOf(group === undefined ? key : keyInGroup(key, name, group), newRun()),
       name,
       queue: base.queue,
       // The worker validates again, and a schema may transform: so it is handed what the caller gave, not its output.
@@ -114,10 +117,15 @@ export class Drafter {
       delayMs: base.delayMs,
     }
     if (watch) draft.watch = true
+    if (group !== undefined) draft.group = group
     if (narrowed) draft.onMismatch = options?.onMismatch ?? base.onMismatch
     const traceId = options?.traceId ?? traceIdHere()
-    if (traceId !== undefined) draft.extra = JSON.stringify({ traceId } satisfies Extra)
+    const extra = extraOf(options ?? {}, `dispatch('${name}')`, traceId)
+    if (extra !== undefined) draft.extra = extra
+    contend(draft, options, base)
     if (options !== undefined) this.#apply(options, draft, name, base.policy, traceId)
+    // Whoever is called back counts as one who waits for ever.
+    if (draft.then !== undefined && draft.attended !== undefined) delete draft.attended
     if (this.#telling) draft.asked = askedOf(options, traceId)
     return draft
   }
@@ -136,8 +144,6 @@ export class Drafter {
     if (options.runAt !== undefined) draft.dueAt = momentMs(options.runAt, `${at}: runAt`)
     if (options.refresh) draft.refresh = true
     draft.policy = policyOf(options, policy)
-    const extra = extraOf(options, at, traceId)
-    if (extra !== undefined) draft.extra = extra
     if (options.callback !== undefined) {
       const named = [options.callback].flat().filter(isNamed)
       draft.then = this.#chains(keyOf(draft.id), named, name, traceId)
@@ -180,13 +186,14 @@ export class Drafter {
 
   #callback(parentKey: string, name: string, params: unknown): Draft {
     const { queue, priority, policy } = this.#base(name)
+    const { everyMs: _, ...rest } = policy
     return {
       id: idOf(followUpKey(parentKey, newRun()), newRun()),
       name,
       queue,
       params: encode(params === undefined ? {} : params, 'params', this.#limits),
       priority,
-      policy: { ...policy, resultTtlMs: 0, staleTtlMs: 0, failureTtlMs: 0 },
+      policy: { ...rest, resultTtlMs: 0, staleTtlMs: 0, failureTtlMs: 0 },
       delayMs: 0,
     }
   }
@@ -225,7 +232,7 @@ export class Drafter {
     const known = this.#bases.get(name)
     if (known !== undefined) return known
     const task = this.#tasks?.get(name)
-    if (this.#tasks !== undefined && task === undefined) {
+    if (this.#tasks !== undefined && task === undefined && !isOwn(name)) {
       const names = [...this.#tasks.keys()].map((each) => `'${each}'`).join(', ')
       throw new DeferqError(
         'UNKNOWN_TASK',
@@ -237,11 +244,14 @@ export class Drafter {
     const options: SharedOptions = { ...this.#defaults, ...stripped(task?.options ?? {}) }
     const base: Base = {
       task,
+      options,
       policy: policyOf(options, DEFAULT_POLICY),
       queue: options.queue ?? 'default',
       priority: options.priority ?? 0,
       delayMs: options.delay === undefined ? 0 : durationMs(options.delay, `task('${name}'): delay`),
       onMismatch: options.onMismatch ?? 'join',
+      contention: contentionOf(options),
+      groupOf: groupingOf(name, task?.options ?? {}),
     }
     // Without a list of tasks names may come from anywhere, and are not kept without bound.
     if (this.#bases.size < 10_000) this.#bases.set(name, base)
@@ -261,18 +271,21 @@ const DEFAULT_POLICY: Policy = {
 const MIN_RETENTION_MS = 10_000
 
 function policyOf(options: SharedOptions, base: Policy): Policy {
-  const { retries, resultTtl, staleTtl, failureTtl, retention } = options
+  const { retries, resultTtl, staleTtl, failureTtl, retention, throttle } = options
   // The very same object where nothing differs: drafts of one policy are told by identity.
-  if ((retries ?? resultTtl ?? staleTtl ?? failureTtl ?? retention) === undefined) return base
+  if ((retries ?? resultTtl ?? staleTtl ?? failureTtl ?? retention ?? throttle) === undefined) return base
   const ms = (value: Duration | undefined, fallback: number, option: string): number =>
     value === undefined ? fallback : durationMs(value, option)
-  return {
+  const policy: Policy = {
     maxAttempts: retries === undefined ? base.maxAttempts : retries + 1,
     resultTtlMs: ms(resultTtl, base.resultTtlMs, 'resultTtl'),
     staleTtlMs: ms(staleTtl, base.staleTtlMs, 'staleTtl'),
     failureTtlMs: ms(failureTtl, base.failureTtlMs, 'failureTtl'),
     retentionMs: Math.max(MIN_RETENTION_MS, ms(retention, base.retentionMs, 'retention')),
   }
+  const everyMs = ms(throttle?.every, base.everyMs ?? 0, 'throttle.every')
+  if (everyMs > 0) policy.everyMs = everyMs
+  return policy
 }
 
 /** What of the options can travel; a callback that is a function is called here. */
@@ -286,32 +299,26 @@ function askedOf(options: DispatchOptions = {}, traceId: string | undefined): ob
   }
 }
 
-function extraOf(
-  { timeout, backoff }: DispatchOptions,
-  at: string,
-  traceId: string | undefined,
-): string | undefined {
-  if (timeout === undefined && backoff === undefined) return undefined
-  if (typeof backoff === 'function') {
+/** What a dispatch says about duplicates and those who wait comes before what the task says. */
+function contend(draft: Draft, options: DispatchOptions | undefined, base: Base): void {
+  let { contention } = base
+  const { debounce, onDuplicate, onAbandoned } = options ?? {}
+  if ((debounce ?? onDuplicate ?? onAbandoned) !== undefined) {
+    const own = stripped({ debounce, onDuplicate, onAbandoned })
+    const all: SharedOptions = { ...base.options, ...own }
+    // Of two that exclude each other the nearer one counts.
+    if (onDuplicate !== undefined && debounce === undefined) delete all.debounce
+    contention = contentionOf(all)
+  }
+  if (contention === undefined) return
+  Object.assign(draft, contention)
+  if (contention.refresh === undefined) return
+  delete draft.onMismatch
+  if ((options?.delay ?? options?.runAt) !== undefined) {
     throw new DeferqError(
       'INVALID_OPTION',
-      `${at}: backoff is a function, which can't travel with a dispatch. Give the task that backoff, or a list here.`,
+      `dispatch('${draft.name}'): the task is debounced, which decides when it runs: leave out delay and runAt.`,
     )
-  }
-  const extra: Extra = {}
-  if (timeout !== undefined) extra.timeoutMs = durationMs(timeout, `${at}: timeout`)
-  if (backoff !== undefined) extra.backoff = backoff as Exclude<typeof backoff, undefined>
-  if (traceId !== undefined) extra.traceId = traceId
-  return JSON.stringify(extra)
-}
-
-/** Undefined as well where it can't be read: whoever runs the run says so. */
-export function traceIdOf(extra: string | undefined): string | undefined {
-  if (!extra?.includes('"traceId"')) return undefined
-  try {
-    return (JSON.parse(extra) as Extra).traceId
-  } catch {
-    return undefined
   }
 }
 

@@ -48,6 +48,8 @@ export interface Policy {
   failureTtlMs: number
   /** How long an ended run can be read by its id, at least. */
   retentionMs: number
+  /** However it ended (but for a cancellation), it answers new dispatches until this long after its last attempt began. */
+  everyMs?: number
 }
 
 /** A run that somebody would like to have. Its id is made by the one who asks, and makes `admit` repeatable. */
@@ -68,12 +70,47 @@ export interface Draft {
   refresh?: boolean
   /** Given where the key is narrower than the params: compare them with those of the run that answers. */
   onMismatch?: 'join' | 'reject'
+  /** What becomes of a live run that stands in the way, instead of being joined as it is. */
+  onDuplicate?: OnDuplicate
+  /** However often it is put off, the run is due no later than this long after it was created. */
+  maxDelayMs?: number
+  /** The run is cancelled once nobody has asked for it for a while. */
+  attended?: Attended
+  /** The part of its name (a tenant, say; '' is one too) whose limits it counts against. Runs of one name and group lie in one shard. */
+  group?: string
   /** Admitted in the same atomic step in which the run ends (or at once, when what stands has ended). */
   then?: FollowUp[]
   /** Hint `ended` to this engine instance when the run that answers this draft has ended. */
   watch?: boolean
   /** The options that it was asked for with: for a store behind an interface, which drafts anew by its own side's definitions. */
   asked?: object
+}
+
+/**
+ * What a draft does to a live run under its key, in place of joining it:
+ *
+ * | | the run is | and so |
+ * |---|---|---|
+ * | `reject` | either | `rejected`; nothing changes |
+ * | `replace` | pending | `joined`; it takes over the draft's params and extra, and its due time, later or earlier (a back-off stays) |
+ * | `supersede` | either | `created`; the run that stood there is cancelled, and its last error says for which |
+ * | `rerunAfter` | running, or to be tried again | `created`: a pending run that waits behind it, and is due once it has ended. It is found by its id; a further draft with `rerunAfter` meets this one, by the rule for pending runs |
+ *
+ * A run that waits behind another takes its place when that one ends, is moved aside or is superseded.
+ */
+export interface OnDuplicate {
+  pending?: 'reject' | 'replace' | 'supersede'
+  running?: 'reject' | 'supersede' | 'rerunAfter'
+}
+
+/**
+ * A run that is cancelled (by `sweep`) when for `ms` nobody has asked for it: each draft that joins it, and each `read` of it, asks.
+ * `running`: also while it runs. Joined by drafts that differ: the longer time, and running only if all say so; joined by
+ * a draft that has none, it is kept for good.
+ */
+export interface Attended {
+  ms: number
+  running: boolean
 }
 
 /**
@@ -124,6 +161,7 @@ export interface Entry extends Standing {
   params: string
   policy: Policy
   extra?: string
+  group?: string
   parent?: Parent
 }
 
@@ -136,6 +174,7 @@ export interface Entry extends Standing {
  * | params that differ, and `onMismatch: 'reject'`                | `rejected` | nothing changes                 |
  * | a fresh result, and not `refresh`                             | `hit`      |                                 |
  * | a stale, usable result, and not `refresh`                     | `stale`    | one refresh run is created, if none lives and no failure is remembered |
+ * | a pending or running run, and `onDuplicate`                   | as it says | see there                       |
  * | a pending or running run                                      | `joined`   | follow-ups and watchers are added, priority and retention rise to the larger, due falls to the earlier while no attempt has begun (a back-off stays) |
  * | a failed run, still remembered, and not `refresh`             | `negative` |                                 |
  * | anything else                                                 | `created`  | what has ended is moved aside   |
@@ -154,7 +193,20 @@ export interface Verdict {
   refreshId?: string
   /** With `rejected`, by a store that drafts anew: why, and there is no entry. */
   error?: DeferqError
+  /** With `hit`: for how much longer it is fresh, by the store's clock. */
+  freshMs?: number
 }
+
+/** What holds for each group of a name, across all who claim. Runs without a group are under no limit. */
+export interface Limit {
+  /** At most this many run at a time. */
+  running?: number
+  /** At most `max` attempts begin within any stretch of `perMs`. */
+  rate?: { max: number; perMs: number }
+}
+
+/** All lanes of a queue, or all of a name. */
+export type Lanes = { queue: string } | { name: string }
 
 export interface Want {
   /** Task names with a handler here; at least one. */
@@ -164,6 +216,8 @@ export interface Want {
   /** 0: none, and this instance no longer waits for work of these names and queues; it may wait for others. */
   limit: number
   leaseMs: number
+  /** By name. Groups of one name take turns, whether they are limited or not: the one served longest ago comes first. */
+  limits?: Readonly<Record<string, Limit>>
   /**
    * Where fewer than `limit` were found, the engine may hand over one that became ready later, in place of the hint `work`:
    * claimed as by this claim, a round trip earlier. At most once per claim, or never. What is not wanted any more is
@@ -178,12 +232,12 @@ export interface Claimed {
 }
 
 /**
- * In order of priority, then due time (in a sharded engine: within each shard). When fewer than `limit` were found, this instance hears `work` once some
+ * In order of priority, then due time (in a sharded engine: within each shard; where runs have groups: within each group). When fewer than `limit` were found, this instance hears `work` once some
  * that it wants becomes ready (a hint, to one of those who wait), or is handed it by `Want.take`.
  */
 export interface Claims {
   claimed: Claimed[]
-  /** When something is due next, as milliseconds from now (it may turn out not to be wanted); left out when nothing is. */
+  /** When something is due next, or a rate allows more, as milliseconds from now (it may turn out not to be wanted); left out when nothing is. */
   nextDueMs?: number
   /** Rows that could not be read and were set aside. */
   malformed?: { id: string; reason: string }[]
@@ -200,13 +254,16 @@ export interface Lease {
  * The end of an attempt, compare-and-set on the lease's token.
  * `completed` is the one accepted result; it answers new dispatches unless the run was invalidated while it ran.
  * `retry` puts the run back, due after `delayMs`; `failed` ends it.
- * `released` puts it back at the head of its lane as if it had not been claimed: the attempt does not count.
+ * `released` puts it back at the head of its lane as if it had not been claimed: the attempt does not count. With `dueAt` it is
+ * due then, with `params` it is to be run with these.
+ * `cancelled` ends it as `cancel` does, with a reason.
  */
 export type Outcome = { id: string; token: string; then?: Draft[] } & (
   | { kind: 'completed'; result: string }
   | { kind: 'failed'; error: string }
   | { kind: 'retry'; error: string; delayMs: number }
-  | { kind: 'released' }
+  | { kind: 'released'; dueAt?: number; params?: string }
+  | { kind: 'cancelled'; error: string }
 )
 
 /** `lost`: the token holds no lease any more; nothing was changed. A repeated settle is answered as it was at first, until the run's next attempt is settled. */
@@ -223,6 +280,8 @@ export interface Swept {
   /** Runs whose lease had expired: back in their lane, or failed because their attempts are spent. */
   requeued: string[]
   failed: string[]
+  /** Runs that were cancelled because nobody asked for them any more. */
+  abandoned: string[]
   /** How many expired entries were removed (an engine whose store does this by itself says 0). */
   expired: number
 }
@@ -251,6 +310,7 @@ export type Total = OutcomeOfAdmit | 'completed' | 'failed' | 'cancelled' | 'ret
 export interface Counts {
   /** Every lane that holds something; pending includes what is due later. */
   lanes: { queue: string; name: string; pending: number; running: number }[]
+  paused: Lanes[]
   /** Since the store began: what `admit` answered, how runs ended, refused outcomes (`lost`), leases that ran out (`expired`). */
   totals: Partial<Record<Total, number>>
 }
@@ -288,7 +348,7 @@ export interface Engine {
   /** Brings back what died with its worker and removes what has expired, at most `limit` of each. */
   sweep(limit: number): Promise<Swept>
 
-  /** Runs by id, superseded ones too. `watch`: hint `ended` for each that has not ended yet, with no gap between. */
+  /** Runs by id, superseded ones too; by a key, the run that stands there. `watch`: hint `ended` for each that has not ended yet, with no gap between. */
   read(ids: readonly string[], watch?: boolean): Promise<(Entry | undefined)[]>
   /** Ends pending and running runs; frees their keys at once. The reason is appended to their errors. */
   cancel(ids: readonly string[], reason?: string): Promise<CancelAnswer[]>
@@ -298,6 +358,8 @@ export interface Engine {
    * still answers those who wait for it, and is not cached. A pending run stays: it has not looked at anything yet.
    */
   invalidate(selector: Selector): Promise<number>
+  /** What is pending there is not claimed until it is taken back; what runs goes on. A lane may be paused by its queue and by its name. */
+  pause(lanes: Lanes, paused: boolean): Promise<void>
 
   /**
    * `admit` inside a transaction of the caller's own, on the database where this store lies: what it does is there when that
@@ -307,6 +369,8 @@ export interface Engine {
 
   list(filter: Filter, cursor?: string): Promise<Page>
   count(): Promise<Counts>
+  /** Whether what other instances invalidate is heard here at present; while it is not, nothing may be answered from near. */
+  hears?(): boolean
   /** Answers a function that stops listening. */
   listen(hear: (hint: Hint) => void): () => void
 }
@@ -322,19 +386,6 @@ export function checkBatch(items: readonly unknown[], method: string): void {
       `${method}() takes at most ${MAX_BATCH} items a call and got ${items.length}: split them.`,
     )
   }
-}
-
-/** What `sweep` appends to the errors of a run whose worker vanished, as the JSON form of an error. */
-export function leaseLostError(attempt: number, at: number): string {
-  return JSON.stringify({
-    attempt,
-    at,
-    error: {
-      name: 'DeferqError',
-      code: 'LEASE_LOST',
-      message: `Attempt ${attempt} ended with its worker: it died, froze or lost the store for longer than its lease.`,
-    },
-  })
 }
 
 export const isEnded = (status: Status): boolean =>

@@ -14,6 +14,11 @@ export const ERROR_CODES = [
   // how a run ended, or why a wait did
   'TASK_FAILED',
   'TASK_CANCELLED',
+  'ABANDONED',
+  'SUPERSEDED',
+  'RULE_FAILED',
+  'DUPLICATE',
+  'BATCH_FAILED',
   'TASK_NOT_FOUND',
   'TASK_TIMEOUT',
   'LEASE_LOST',

@@ -11,6 +11,7 @@ import type {
   Entry,
   Filter,
   Hint,
+  Lanes,
   Lease,
   LeaseAnswer,
   Outcome,
@@ -133,6 +134,10 @@ export class Offload implements Engine {
 
   invalidate(selector: Selector): Promise<number> {
     return this.#engine.invalidate(selector)
+  }
+
+  pause(lanes: Lanes, paused: boolean): Promise<void> {
+    return this.#engine.pause(lanes, paused)
   }
 
   async list(filter: Filter, cursor?: string): Promise<Page> {

@@ -1,12 +1,12 @@
 // From an engine's record of a run to the receipt that a caller gets, with values and errors revived.
 
 import { decode } from './decode.ts'
-import { traceIdOf } from './draft.ts'
-import type { Parent, Standing } from './engine.ts'
+import type { Parent, Standing, Verdict } from './engine.ts'
 import type { ErrorJson } from './errors.ts'
 import { DeferqError, errorFromJson } from './errors.ts'
+import { traceIdOf } from './extra.ts'
 import { keyOf } from './fingerprint.ts'
-import type { Ended, Failure, Receipt } from './task.ts'
+import type { Dispatched, Ended, Failure, Receipt } from './task.ts'
 
 /** What the runner stores for a failed attempt. */
 export interface FailureJson {
@@ -40,6 +40,14 @@ export function receiptOf(run: Standing & { extra?: string }): Receipt {
     receipt.error = errorOf(run, receipt.history as Failure[])
   }
   return receipt as unknown as Receipt
+}
+
+export function dispatchedOf({ outcome, entry, sameParams, refreshId }: Verdict): Dispatched {
+  const dispatched = receiptOf(entry) as { -readonly [Field in keyof Dispatched]: Dispatched[Field] }
+  dispatched.outcome = outcome as Dispatched['outcome']
+  dispatched.sameParams = sameParams
+  if (refreshId !== undefined) dispatched.refreshId = refreshId
+  return dispatched as Dispatched
 }
 
 /** The error with which a failed or cancelled run answers; its cause is what the last attempt threw. */

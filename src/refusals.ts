@@ -1,8 +1,10 @@
 // What the facade refuses, and how it says so.
-import type { Draft, Verdict } from './engine.ts'
+import { checkName } from './checks.ts'
+import type { Draft, Lanes, Verdict } from './engine.ts'
 import { isEnded } from './engine.ts'
-import { DeferqError } from './errors.ts'
+import { DeferqError, errorToJson } from './errors.ts'
 import { isId } from './fingerprint.ts'
+import { failureText } from './receipt.ts'
 import type { AnyTask } from './task.ts'
 
 export function byName(tasks: readonly AnyTask[]): ReadonlyMap<string, AnyTask> {
@@ -24,6 +26,17 @@ export function byName(tasks: readonly AnyTask[]): ReadonlyMap<string, AnyTask> 
   return named
 }
 
+export function checkLanes(lanes: Lanes, where: string): void {
+  const { queue, name, ...rest } = (lanes ?? {}) as { queue?: unknown; name?: unknown }
+  if ((queue === undefined) === (name === undefined) || Object.keys(rest).length > 0) {
+    throw new DeferqError(
+      'INVALID_OPTION',
+      `${where} needs either a queue or a name: { queue: 'default' }, or { name: 'report.generate' }.`,
+    )
+  }
+  checkName(queue ?? name, `${where}: ${queue === undefined ? 'name' : 'queue'}`)
+}
+
 export function checkId(taskId: unknown): asserts taskId is string {
   if (isId(taskId)) return
   const shown =
@@ -36,13 +49,28 @@ export function checkId(taskId: unknown): asserts taskId is string {
   )
 }
 
-export function mismatch(draft: Draft, { entry }: Verdict): DeferqError {
+/** Why a draft was rejected. */
+export function rejected(draft: Draft, { entry, sameParams }: Verdict): DeferqError {
+  if (sameParams || draft.onMismatch !== 'reject') {
+    return new DeferqError(
+      'DUPLICATE',
+      `dispatch('${draft.name}'): a run of the same work is ${entry.status} already, and onDuplicate is 'reject' for it. ` +
+        'Wait for that one by the taskId in the details, or join it.',
+      { details: { taskId: entry.id, status: entry.status } },
+    )
+  }
   return new DeferqError(
     'PARAMS_MISMATCH',
     `dispatch('${draft.name}'): another caller's ${isEnded(entry.status) ? 'result' : 'run'} stands under the same key with other params ` +
       "(onMismatch: 'reject'). Widen the key, or use onMismatch: 'join' to share it.",
     { details: { taskId: entry.id } },
   )
+}
+
+/** What is kept with a run that the asking side has cancelled. */
+export function cancelText(reason = 'Cancelled by the asking side.'): string {
+  const { stack: _here, ...json } = errorToJson(new DeferqError('TASK_CANCELLED', reason))
+  return failureText(0, json)
 }
 
 export function abortedDispatch(name: string, signal: AbortSignal): DeferqError {

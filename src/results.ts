@@ -2,7 +2,6 @@
 import type { Engine } from './engine.ts'
 import { DeferqError } from './errors.ts'
 import type { KeyvLike } from './keyed.ts'
-import { Offload } from './offload.ts'
 import { checkKnown } from './options.ts'
 
 export interface ResultsOptions {
@@ -29,7 +28,10 @@ export function resultsApart(
       'new DeferQ(): results.store must be a Keyv (version 5): new Keyv({ store: new KeyvRedis(url) }).',
     )
   }
-  return async () => new Offload(await make(), { store, above })
+  return async () => {
+    const { Offload } = await import('./offload.ts')
+    return new Offload(await make(), { store, above })
+  }
 }
 
 function bytesOf(size: number | string): number {

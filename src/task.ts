@@ -1,6 +1,6 @@
 // What a task is: its definition, the context its handler gets, and the receipt that a caller gets.
 
-import { checkName, checkOptions } from './checks.ts'
+import { checkName, checkOptions, isOwn } from './checks.ts'
 import type { OutcomeOfAdmit, Status } from './engine.ts'
 import { DeferqError } from './errors.ts'
 import type { Backoff, Duration } from './time.ts'
@@ -48,7 +48,30 @@ export interface SharedOptions {
   delay?: Duration
   /** What becomes of callers whose params differ under one key ('join'). */
   onMismatch?: 'join' | 'reject'
+  /**
+   * Put off by each dispatch of the key, until `wait` after the last or `maxWait` after the first; the last params win, and all
+   * get that run's result. What comes while it runs begins a new burst.
+   */
+  debounce?: { wait: Duration; maxWait?: Duration }
+  /** At most one run of a key begins within this time; until then all get its result, or its failure. */
+  throttle?: { every: Duration }
+  /**
+   * What a dispatch does to a run that is pending or running already (joins it). `reject`: fails with DUPLICATE. `replace`: the run
+   * takes over the newer params and due time. `supersede`: cancels it and takes its place; those who waited learn of it by TASK_CANCELLED.
+   * `rerunAfter`: one more run follows it, and whoever asked meanwhile gets that one's result.
+   */
+  onDuplicate?: {
+    pending?: 'join' | 'reject' | 'replace' | 'supersede'
+    running?: 'join' | 'reject' | 'supersede' | 'rerunAfter'
+  }
+  /**
+   * What becomes of a run that nobody waits for or asks after any more ('keep'): cancelled while it is pending, or also while it
+   * runs; after a grace time (10 s) without a dispatch, a wait or a look at its status.
+   */
+  onAbandoned?: Abandonment | { then: Abandonment; grace?: Duration }
 }
+
+export type Abandonment = 'keep' | 'cancelPending' | 'cancel'
 
 export interface TaskOptions<Params> extends SharedOptions {
   /** What stands in for the params in the key. */
@@ -57,6 +80,10 @@ export interface TaskOptions<Params> extends SharedOptions {
   ignore?: readonly string[]
   /** Each dispatch must name a scope (a tenant, say), within which it deduplicates. */
   scope?: true
+  /** At most `max` attempts begin within any stretch of `per`, across all workers; each `by` of the params has a share of its own. */
+  rateLimit?: { max: number; per: Duration; by?: string | ((params: Params) => string | number) }
+  /** At most `limit` run at a time, across all workers; each `by` of the params has a share of its own, and they take turns. */
+  concurrency?: { limit: number; by?: string | ((params: Params) => string | number) }
   /** Changes the key: results of older code are not served by newer code. */
   version?: string | number
 }
@@ -109,6 +136,12 @@ export function task(
   definition: TaskOptions<unknown> & { schema?: StandardSchema; run?: Handler<unknown, unknown> },
 ): AnyTask {
   checkName(name, 'The name of a task')
+  if (isOwn(name)) {
+    throw new DeferqError(
+      'INVALID_OPTION',
+      `task('${name}'): names that begin with 'deferq.' are deferq's own.`,
+    )
+  }
   if (typeof definition !== 'object' || definition === null) {
     throw new DeferqError(
       'INVALID_OPTION',
@@ -148,6 +181,8 @@ export interface Context {
   readonly log: Logger
   /** What the dispatch, or the message that led to it, was traced by. */
   readonly traceId: string | undefined
+  /** Of a schedule: which one, and when this occurrence was to be, however late it is. */
+  readonly occurrence: { readonly schedule: string; readonly at: Date } | undefined
   /** In a callback: the run that it follows. */
   readonly parent: Ended | undefined
   /** Seen by everybody who asks for the status; sent with the next heartbeat, or at once when the last one is older than a second. */

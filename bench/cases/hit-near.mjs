@@ -13,7 +13,11 @@ const RESULT = { url: '/reports/report.xlsx', rows: 15_000 }
 
 export const contenders = {
   async deferq(at) {
-    const { deferq, worker, close } = await openDeferq(at, { run: () => RESULT, concurrency: 100 })
+    const { deferq, worker, close } = await openDeferq(at, {
+      run: () => RESULT,
+      concurrency: 100,
+      options: { nearCache: true },
+    })
     void worker.run()
     await Promise.all(Array.from({ length: KEYS }, (_, index) => deferq.run(NAME, paramsOf(index))))
     await worker.stop()

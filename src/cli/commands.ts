@@ -8,11 +8,12 @@ import type { Flags } from './flags.ts'
 import { HELP_FLAGS } from './flags.ts'
 import { flagLines, twoColumns } from './help.ts'
 import { LOOKING } from './looking.ts'
+import { PAUSING } from './pausing.ts'
 import { QUEUE } from './queue.ts'
 import { SERVING } from './serving.ts'
 import { DEFAULT_URL } from './url.ts'
 
-const all = [...DISPATCHING, ...LOOKING, ...ENDING, ...QUEUE, ...SERVING, ...DEMO]
+const all = [...DISPATCHING, ...LOOKING, ...ENDING, ...PAUSING, ...QUEUE, ...SERVING, ...DEMO]
 const ORDER = [
   'dispatch',
   'status',
@@ -22,6 +23,9 @@ const ORDER = [
   'cancel',
   'invalidate',
   'retry',
+  'pause',
+  'resume',
+  'drain',
   'queue',
   'serve',
   'demo',

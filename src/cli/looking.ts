@@ -90,7 +90,7 @@ const stats = command({
   flags: {},
   async run({ deferq, paint }): Promise<Answer> {
     const counts = await (await deferq()).stats()
-    const { lanes, totals } = counts
+    const { lanes, paused, totals } = counts
     const rows = lanes.map(({ queue, name, pending, running }) => [
       clean(queue),
       clean(name),
@@ -101,6 +101,10 @@ const stats = command({
       rows.length === 0
         ? 'Nothing waits or runs.'
         : table(['QUEUE', 'TASK', 'PENDING', 'RUNNING'], rows, paint)
+    const held = paused.map((each) =>
+      'queue' in each ? `queue ${clean(each.queue)}` : `task ${clean(each.name)}`,
+    )
+    const stopped = held.length === 0 ? '' : `\n${paint('yellow', 'Paused:')} ${held.join(', ')}`
     const ever = Object.entries(totals).filter(([, count]) => count > 0)
     const since =
       ever.length === 0
@@ -110,7 +114,7 @@ const stats = command({
             ever.map(([what, count]) => [what, String(count)]),
             paint,
           )
-    return { document: plain(counts), text: `${now}\n\n${since}` }
+    return { document: plain(counts), text: `${now}${stopped}\n\n${since}` }
   },
 })
 

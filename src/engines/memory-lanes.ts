@@ -1,7 +1,8 @@
-// The memory engine's queue: what is ready by queue and name, what is due later, who waits for it, and how many there are.
-import type { Counts, Hint, Want } from '../engine.ts'
+// The memory engine's queue: what is ready by queue, name and group, what is due later, who waits for it, and how many there are.
+import type { Counts, Hint, Lanes as Selected, Want } from '../engine.ts'
 import { nameOfWant } from '../engine.ts'
 import { Heap } from '../heap.ts'
+import { Groups } from './memory-groups.ts'
 
 /** Where a connection is told what happens. */
 export interface Hearing {
@@ -13,6 +14,7 @@ export interface Queued {
   readonly seq: number
   readonly queue: string
   readonly name: string
+  readonly group?: string
   readonly status: string
   readonly priority: number
   readonly dueAt: number
@@ -28,15 +30,25 @@ interface Ticket<Run> {
   dueAt: number
 }
 
-const isValid = ({ run, number }: Ticket<Queued>): boolean =>
-  run.status === 'pending' && run.ticket === number
-const laneOf = (queue: string, name: string): string => `${queue}\0${name}`
-const isWanted = (want: Want, queue: string, name: string): boolean =>
-  want.names.includes(name) && want.queues?.includes(queue) !== false
+interface Lane<Run> {
+  queue: string
+  name: string
+  group: string | undefined
+  ready: Heap<Ticket<Run>>
+}
+
+/** What a lane has to offer first. */
+interface Head<Run> {
+  lane: Lane<Run>
+  ticket: Ticket<Run>
+  served: number
+}
 
 export class Lanes<Run extends Queued> {
-  readonly #ready = new Map<string, Heap<Ticket<Run>>>()
+  readonly #lanes = new Map<string, Lane<Run>>()
   readonly #delayed = new Heap<Ticket<Run>>((a, b) => a.dueAt - b.dueAt)
+  readonly #groups = new Groups()
+  readonly #paused = new Map<string, Selected>()
   readonly #counts = new Map<string, Counts['lanes'][number]>()
   readonly #waiting = new Map<Hearing, Map<string, Want>>()
 
@@ -52,17 +64,31 @@ export class Lanes<Run extends Queued> {
     if (this.#delayed.peek() === ticket) this.#wake(run)
   }
 
-  /** The first in order of priority, then due time, of the wanted lanes. */
-  take(want: Want): Run | undefined {
-    let best: Heap<Ticket<Run>> | undefined
-    for (const [key, lane] of this.#ready) {
-      const [queue, name] = key.split('\0') as [string, string]
-      if (!isWanted(want, queue, name)) continue
-      const head = firstValid(lane)
-      if (head === undefined) this.#ready.delete(key)
-      else if (best === undefined || inOrder(head, best.peek() as Ticket<Run>) < 0) best = lane
+  /** The first in order of priority, then due time, of the wanted lanes; of a name's groups the one served longest ago. */
+  take(want: Want, now: number): Run | undefined {
+    let best: Head<Run> | undefined
+    let turns: Map<string, Head<Run>> | undefined
+    for (const [key, lane] of this.#lanes) {
+      if (!this.#isWanted(want, lane)) continue
+      const ticket = firstValid(lane.ready)
+      if (ticket === undefined) {
+        this.#lanes.delete(key)
+      } else if (lane.group === undefined) {
+        if (best === undefined || inOrder(ticket, best.ticket) < 0) best = { lane, ticket, served: 0 }
+      } else if (this.#groups.opensAt(lane.name, lane.group, want.limits?.[lane.name] ?? {}, now) <= now) {
+        const head = { lane, ticket, served: this.#groups.served(lane.name, lane.group) }
+        turns ??= new Map()
+        const rival = turns.get(lane.name)
+        if (rival === undefined || inTurn(head, rival) < 0) turns.set(lane.name, head)
+      }
     }
-    return best?.pop()?.run
+    for (const head of turns?.values() ?? []) {
+      if (best === undefined || inOrder(head.ticket, best.ticket) < 0) best = head
+    }
+    if (best === undefined) return undefined
+    const { name, group, ready } = best.lane
+    if (group !== undefined) this.#groups.begin(name, group, want.limits?.[name], now)
+    return ready.pop()?.run
   }
 
   moveDue(now: number): void {
@@ -73,8 +99,48 @@ export class Lanes<Run extends Queued> {
     }
   }
 
-  nextDue(): number | undefined {
-    return firstValid(this.#delayed)?.dueAt
+  /** The next moment at which something becomes due, or a rate lets a ready run begin. */
+  nextDue(want: Want, now: number): number | undefined {
+    const moments = [firstValid(this.#delayed)?.dueAt ?? Number.POSITIVE_INFINITY]
+    for (const lane of want.limits === undefined ? [] : this.#lanes.values()) {
+      const limit = want.limits?.[lane.name]
+      if (limit === undefined || lane.group === undefined || !this.#isWanted(want, lane)) continue
+      const opensAt = this.#groups.opensAt(lane.name, lane.group, limit, now)
+      if (opensAt > now && firstValid(lane.ready) !== undefined) moments.push(opensAt)
+    }
+    const next = Math.min(...moments)
+    return Number.isFinite(next) ? next : undefined
+  }
+
+  /** An attempt at the run has ended: its group may have room for another. */
+  over(run: Run): void {
+    const { queue, name, group } = run
+    if (group === undefined) return
+    this.#groups.over(name, group)
+    for (const lane of this.#lanes.values()) {
+      if (lane.name === name && lane.group === group && firstValid(lane.ready) !== undefined)
+        this.#wake({ queue, name })
+    }
+  }
+
+  forgetIdle(now: number): void {
+    this.#groups.forgetIdle(now)
+  }
+
+  pause(lanes: Selected, paused: boolean): void {
+    if (paused) {
+      this.#paused.set(pauseKey(lanes), lanes)
+      return
+    }
+    this.#paused.delete(pauseKey(lanes))
+    for (const lane of this.#lanes.values()) {
+      const { queue, name } = lane
+      if ('queue' in lanes ? lanes.queue === queue : lanes.name === name) this.#wake({ queue, name })
+    }
+  }
+
+  paused(): Selected[] {
+    return [...this.#paused.values()]
   }
 
   /** Hears `work` once something wanted comes up; wanting nothing, no more. */
@@ -91,7 +157,7 @@ export class Lanes<Run extends Queued> {
   }
 
   add({ queue, name }: Run, pending: number, running: number): void {
-    const key = laneOf(queue, name)
+    const key = `${queue}\0${name}`
     let lane = this.#counts.get(key)
     if (lane === undefined) this.#counts.set(key, (lane = { queue, name, pending: 0, running: 0 }))
     lane.pending += pending
@@ -104,28 +170,46 @@ export class Lanes<Run extends Queued> {
   }
 
   #push(ticket: Ticket<Run>): void {
-    const { queue, name } = ticket.run
-    const key = laneOf(queue, name)
-    let lane = this.#ready.get(key)
-    if (lane === undefined) this.#ready.set(key, (lane = new Heap<Ticket<Run>>(inOrder)))
-    lane.push(ticket)
+    const { queue, name, group } = ticket.run
+    const key = group === undefined ? `${queue}\0${name}` : `${queue}\0${name}\0${group}`
+    let lane = this.#lanes.get(key)
+    if (lane === undefined)
+      this.#lanes.set(key, (lane = { queue, name, group, ready: new Heap<Ticket<Run>>(inOrder) }))
+    lane.ready.push(ticket)
     this.#wake(ticket.run)
   }
 
-  #wake({ queue, name }: Run): void {
+  #wake(lane: { queue: string; name: string }): void {
     for (const [hearing, wants] of this.#waiting) {
       for (const [named, want] of wants) {
-        if (!isWanted(want, queue, name)) continue
+        if (!this.#isWanted(want, lane)) continue
         wants.delete(named)
         hearing.hear({ kind: 'work' })
         return
       }
     }
   }
+
+  #isWanted({ names, queues }: Want, { queue, name }: { queue: string; name: string }): boolean {
+    if (!names.includes(name) || queues?.includes(queue) === false) return false
+    return (
+      this.#paused.size === 0 ||
+      !(this.#paused.has(pauseKey({ queue })) || this.#paused.has(pauseKey({ name })))
+    )
+  }
 }
+
+const pauseKey = (lanes: Selected): string =>
+  'queue' in lanes ? `queue ${lanes.queue}` : `name ${lanes.name}`
+
+const isValid = ({ run, number }: Ticket<Queued>): boolean =>
+  run.status === 'pending' && run.ticket === number
 
 const inOrder = (a: Ticket<Queued>, b: Ticket<Queued>): number =>
   b.priority - a.priority || a.dueAt - b.dueAt || a.run.seq - b.run.seq
+
+const inTurn = <Run extends Queued>(a: Head<Run>, b: Head<Run>): number =>
+  a.served - b.served || inOrder(a.ticket, b.ticket)
 
 function firstValid<Run extends Queued>(heap: Heap<Ticket<Run>>): Ticket<Run> | undefined {
   for (let ticket = heap.peek(); ticket !== undefined; ticket = heap.peek()) {

@@ -1,5 +1,5 @@
 // The memory engine's records of runs, and the copies of them that it answers with.
-import type { Draft, Entry, FollowUp, Parent, Standing, Verdict } from '../engine.ts'
+import type { Attended, Draft, Entry, FollowUp, Parent, Standing, Verdict } from '../engine.ts'
 import { isEnded } from '../engine.ts'
 import type { Hearing } from './memory-lanes.ts'
 
@@ -13,6 +13,7 @@ export interface Run extends Entry {
   rememberedUntil: number
   expiresAt: number
   owner?: Hearing
+  attended?: Attended & { until: number }
   watchers: Set<Hearing>
   followUps: Map<string, FollowUp>
 }
@@ -21,14 +22,18 @@ export interface Run extends Entry {
 export interface Slot {
   run?: Run
   accepted?: Run
+  /** Waits behind `run`. */
+  next?: Run
 }
 
 export const isLive = (run: Run): boolean => !isEnded(run.status)
 
-export const dueOf = (draft: Draft, now: number): number => Math.max(now, draft.dueAt ?? now + draft.delayMs)
+/** Put off no longer than its `maxDelayMs` after the moment of its creation. */
+export const dueOf = (draft: Draft, now: number, createdAt = now): number =>
+  Math.max(now, Math.min(draft.dueAt ?? now + draft.delayMs, createdAt + (draft.maxDelayMs ?? Infinity)))
 
 export function runOf(draft: Draft, seq: number, now: number, parent: Parent | undefined): Run {
-  const { id, name, queue, priority, params, extra } = draft
+  const { id, name, queue, priority, params, extra, group, attended } = draft
   return {
     id,
     name,
@@ -42,6 +47,8 @@ export function runOf(draft: Draft, seq: number, now: number, parent: Parent | u
     params,
     policy: { ...draft.policy },
     ...(extra === undefined ? {} : { extra }),
+    ...(group === undefined ? {} : { group }),
+    ...(attended === undefined ? {} : { attended: { ...attended, until: now + attended.ms } }),
     ...(parent === undefined ? {} : { parent }),
     seq,
     ticket: 0,
@@ -70,6 +77,7 @@ export function standingOf(run: Run): Standing {
 export function entryOf(run: Run): Entry {
   const entry: Entry = { ...standingOf(run), params: run.params, policy: { ...run.policy } }
   if (run.extra !== undefined) entry.extra = run.extra
+  if (run.group !== undefined) entry.group = run.group
   if (run.parent !== undefined) entry.parent = run.parent
   return entry
 }
@@ -77,7 +85,7 @@ export function entryOf(run: Run): Entry {
 export function verdict(
   outcome: Verdict['outcome'],
   run: Run,
-  more: { sameParams?: boolean; refreshId?: string } = {},
+  more: { sameParams?: boolean; refreshId?: string; freshMs?: number } = {},
 ): Verdict {
   return { outcome, entry: standingOf(run), sameParams: true, ...more }
 }

@@ -1,5 +1,6 @@
-// The memory engine's state and rules: the contract in its plainest form, and the reference to read it in.
+// The memory engine's rules: what each verb decides; the contract in its plainest form, and the reference to read it in.
 import { randomBytes } from 'node:crypto'
+import { abandonedError, leaseLostError } from '../endings.ts'
 import type {
   CancelAnswer,
   Claims,
@@ -7,37 +8,28 @@ import type {
   Draft,
   Entry,
   Filter,
-  FollowUp,
+  Lanes,
   Lease,
   LeaseAnswer,
   Outcome,
   Page,
-  Parent,
   Selector,
   SettleAnswer,
   Swept,
-  Total,
   Verdict,
   Want,
 } from '../engine.ts'
-import { isEnded, KEY_LENGTH, leaseLostError, MAX_BATCH, MAX_ERRORS, REFRESH_PRIORITY } from '../engine.ts'
-import { Heap } from '../heap.ts'
+import { isEnded, KEY_LENGTH, MAX_BATCH, REFRESH_PRIORITY } from '../engine.ts'
 import type { Hearing } from './memory-lanes.ts'
-import { Lanes } from './memory-lanes.ts'
 import type { Run, Slot } from './memory-runs.ts'
-import { dueOf, entryOf, isLive, runOf, standingOf, verdict } from './memory-runs.ts'
+import { entryOf, isLive, verdict } from './memory-runs.ts'
+import { MemoryState } from './memory-state.ts'
 
 /** Several `MemoryEngine`s of one process may share it, as connections share a server. */
 export class MemoryStore {
   readonly #now: () => number
-  readonly #slots = new Map<string, Slot>()
-  readonly #runs = new Map<string, Run>()
-  readonly #running = new Set<Run>()
-  readonly #lanes = new Lanes<Run>()
-  readonly #ended = new Heap<Run>((a, b) => a.expiresAt - b.expiresAt)
-  readonly #totals: Partial<Record<Total, number>> = {}
+  readonly #state = new MemoryState()
   readonly #engines = new Set<Hearing>()
-  #seq = 0
 
   constructor(now: () => number = Date.now) {
     this.#now = now
@@ -49,16 +41,17 @@ export class MemoryStore {
 
   leave(engine: Hearing): void {
     this.#engines.delete(engine)
-    this.#lanes.leave(engine)
+    this.#state.lanes.leave(engine)
   }
 
   admit(draft: Draft, asking: Hearing): Verdict {
     const now = this.#now()
-    const slot = this.#slot(draft.id.slice(0, KEY_LENGTH), now)
+    const state = this.#state
+    const slot = state.slot(draft.id.slice(0, KEY_LENGTH), now)
     const { run, accepted } = slot
     const usable = !draft.refresh && accepted !== undefined && now < (accepted.staleUntil as number)
 
-    const repeated = this.#runs.get(draft.id)
+    const repeated = state.runs.get(draft.id)
     if (repeated !== undefined) {
       if (usable && accepted !== repeated) return verdict('stale', accepted, { refreshId: draft.id })
       return verdict('created', repeated)
@@ -70,50 +63,43 @@ export class MemoryStore {
     const sameParams =
       draft.onMismatch === undefined || answering === undefined || answering.params === draft.params
     if (answering !== undefined && !sameParams && draft.onMismatch === 'reject') {
-      this.#total('rejected')
+      state.total('rejected')
       return verdict('rejected', answering, { sameParams })
     }
     if (answering === undefined) {
       if (accepted !== undefined && now >= (accepted.staleUntil as number)) delete slot.accepted
-      this.#total('created')
-      return verdict('created', this.#create(draft, slot, now, asking))
+      state.total('created')
+      return verdict('created', state.create(draft, slot, now, asking))
     }
     if (usable) {
-      this.#followAtOnce(draft, answering, now)
+      state.followAtOnce(draft, answering, now)
       if (now < (answering.freshUntil as number)) {
-        this.#total('hit')
-        return verdict('hit', answering, { sameParams })
+        state.total('hit')
+        return verdict('hit', answering, { sameParams, freshMs: (answering.freshUntil as number) - now })
       }
-      this.#total('stale')
+      state.total('stale')
       let refreshId = live ? run.id : undefined
       if (!live && !remembered) {
-        const refresh = {
-          ...draft,
-          then: [],
-          watch: false,
-          priority: Math.min(draft.priority, REFRESH_PRIORITY),
-        }
-        refreshId = this.#create(refresh, slot, now, asking).id
+        const { attended: _, ...rest } = draft
+        const priority = Math.min(draft.priority, REFRESH_PRIORITY)
+        refreshId = state.create({ ...rest, then: [], watch: false, priority }, slot, now, asking).id
       }
       return verdict('stale', answering, { sameParams, ...(refreshId === undefined ? {} : { refreshId }) })
     }
-    if (live) {
-      this.#merge(answering, draft, now, asking)
-      this.#total('joined')
-      return verdict('joined', answering, { sameParams })
-    }
-    this.#followAtOnce(draft, answering, now)
-    this.#total('negative')
+    if (live) return this.#meet(draft, slot, answering, now, asking)
+    state.followAtOnce(draft, answering, now)
+    state.total('negative')
     return verdict('negative', answering, { sameParams })
   }
 
   claim(want: Want, by: Hearing): Claims {
     const now = this.#now()
-    this.#lanes.moveDue(now)
+    const { lanes, running } = this.#state
+    lanes.moveDue(now)
     const claimed: Claims['claimed'] = []
     const prefix = randomBytes(9).toString('base64url')
     while (claimed.length < want.limit) {
-      const run = this.#lanes.take(want)
+      const run = lanes.take(want, now)
       if (run === undefined) break
       run.status = 'running'
       run.attempt++
@@ -121,49 +107,53 @@ export class MemoryStore {
       run.token = `${prefix}.${claimed.length}`
       run.leaseUntil = now + want.leaseMs
       run.owner = by
-      this.#running.add(run)
-      this.#lanes.add(run, -1, 1)
+      running.add(run)
+      lanes.add(run, -1, 1)
       claimed.push({ entry: entryOf(run), token: run.token })
     }
-    if (claimed.length < want.limit || want.limit === 0) this.#lanes.wait(by, want)
-    const next = this.#lanes.nextDue()
+    if (claimed.length < want.limit || want.limit === 0) lanes.wait(by, want)
+    const next = lanes.nextDue(want, now)
     return { claimed, ...(next === undefined ? {} : { nextDueMs: Math.max(0, next - now) }) }
   }
 
   settle(outcome: Outcome): SettleAnswer {
     const now = this.#now()
-    const run = this.#runs.get(outcome.id)
+    const state = this.#state
+    const run = state.runs.get(outcome.id)
     if (run === undefined || run.token === undefined || run.token !== outcome.token) {
       if (run?.lastToken === outcome.token) return 'settled'
-      this.#total('lost')
+      state.total('lost')
       return 'lost'
     }
     run.lastToken = run.token
-    this.#dropLease(run)
+    state.dropLease(run)
     switch (outcome.kind) {
       case 'completed':
-        this.#end(run, 'completed', now, outcome.result)
+        state.end(run, 'completed', now, outcome.result)
         break
       case 'failed':
-        this.#addError(run, outcome.error)
-        this.#end(run, 'failed', now, outcome.error)
+      case 'cancelled':
+        state.addError(run, outcome.error)
+        state.end(run, outcome.kind, now)
         break
       case 'retry':
-        this.#addError(run, outcome.error)
+        state.addError(run, outcome.error)
         run.dueAt = now + outcome.delayMs
-        this.#requeue(run, now)
-        this.#total('retried')
+        state.requeue(run, now)
+        state.total('retried')
         break
       case 'released':
         run.attempt--
-        this.#requeue(run, now)
+        run.dueAt = outcome.dueAt ?? run.dueAt
+        run.params = outcome.params ?? run.params
+        state.requeue(run, now)
     }
-    for (const draft of outcome.then ?? []) this.#admitFollowUp(draft, undefined, now)
+    for (const draft of outcome.then ?? []) state.admitFollowUp(draft, undefined, now)
     return 'settled'
   }
 
   extend(lease: Lease, leaseMs: number): LeaseAnswer {
-    const run = this.#runs.get(lease.id)
+    const run = this.#state.runs.get(lease.id)
     if (run?.token !== lease.token) return run?.status === 'cancelled' ? 'cancelled' : 'lost'
     run.leaseUntil = this.#now() + leaseMs
     if (lease.progress !== undefined) run.progress = lease.progress
@@ -172,227 +162,142 @@ export class MemoryStore {
 
   sweep(limit: number): Swept {
     const now = this.#now()
-    const swept: Swept = { requeued: [], failed: [], expired: 0 }
-    for (const run of this.#running) {
+    const state = this.#state
+    const swept: Swept = { requeued: [], failed: [], abandoned: [], expired: 0 }
+    for (const run of state.running) {
       if (swept.requeued.length + swept.failed.length >= limit) break
       if (run.leaseUntil > now) continue
       const error = leaseLostError(run.attempt, now)
-      this.#dropLease(run)
-      this.#addError(run, error)
-      this.#total('expired')
+      state.dropLease(run)
+      state.addError(run, error)
+      state.total('expired')
       if (run.attempt >= run.policy.maxAttempts) {
-        this.#end(run, 'failed', now, error)
+        state.end(run, 'failed', now)
         swept.failed.push(run.id)
       } else {
         run.dueAt = now
-        this.#requeue(run, now)
+        state.requeue(run, now)
         swept.requeued.push(run.id)
       }
     }
+    for (const run of state.attended) {
+      if (swept.abandoned.length >= limit) break
+      const { until, running } = run.attended as { until: number; running: boolean }
+      if (until > now || (run.status === 'running' && !running)) continue
+      state.cancel(run, now, abandonedError(run.attempt, now))
+      swept.abandoned.push(run.id)
+    }
     for (
-      let run = this.#ended.peek();
+      let run = state.ended.peek();
       run !== undefined && run.expiresAt <= now && swept.expired < limit;
-      run = this.#ended.peek()
+      run = state.ended.peek()
     ) {
-      this.#ended.pop()
-      this.#forget(run)
+      state.ended.pop()
+      state.forget(run)
       swept.expired++
     }
+    state.lanes.forgetIdle(now)
     return swept
   }
 
-  read(id: string, watching?: Hearing): Entry | undefined {
-    const run = this.#find(id, this.#now())
+  read(idOrKey: string, watching?: Hearing): Entry | undefined {
+    const now = this.#now()
+    const run = this.#state.find(idOrKey, now)
     if (run === undefined) return undefined
+    if (run.attended !== undefined) run.attended.until = now + run.attended.ms
     if (watching !== undefined && isLive(run)) run.watchers.add(watching)
     return entryOf(run)
   }
 
   cancel(id: string, reason?: string): CancelAnswer {
     const now = this.#now()
-    const run = this.#find(id, now)
+    const run = this.#state.find(id, now)
     if (run === undefined) return 'unknown'
     if (run.status === 'cancelled') return 'cancelled'
     if (!isLive(run)) return 'ended'
-    if (run.status === 'running') {
-      run.owner?.hear({ kind: 'cancelled', id })
-      this.#dropLease(run)
-    } else {
-      this.#lanes.add(run, -1, 0)
-    }
-    if (reason !== undefined) this.#addError(run, reason)
-    this.#end(run, 'cancelled', now, reason)
+    this.#state.cancel(run, now, reason)
     return 'cancelled'
   }
 
   invalidate(selector: Selector): number {
     const now = this.#now()
+    const { slots } = this.#state
     let changed = 0
-    const keys = 'keys' in selector ? selector.keys : [...this.#slots.keys()]
+    const keys = 'keys' in selector ? selector.keys : [...slots.keys()]
     for (const key of keys) {
-      const slot = this.#slots.get(key)
+      const slot = slots.get(key)
       if (slot === undefined) continue
       if ('name' in selector && slot.run?.name !== selector.name && slot.accepted?.name !== selector.name)
         continue
-      if (this.#invalidateSlot(slot, now)) changed++
-      if (slot.run === undefined && slot.accepted === undefined) this.#slots.delete(key)
+      if (this.#state.invalidate(slot, now)) changed++
+      if (slot.run === undefined && slot.accepted === undefined) slots.delete(key)
     }
     for (const engine of this.#engines) engine.hear({ kind: 'invalidated', selector })
     return changed
   }
 
+  pause(lanes: Lanes, paused: boolean): void {
+    this.#state.lanes.pause(lanes, paused)
+  }
+
   list(filter: Filter, cursor?: string): Page {
     const now = this.#now()
+    const { runs } = this.#state
     const limit = Math.min(filter.limit ?? 100, MAX_BATCH)
     const after = cursor === undefined ? 0 : Number(cursor)
     const entries: Entry[] = []
-    for (const run of this.#runs.values()) {
+    for (const run of runs.values()) {
       if (run.seq <= after || (isEnded(run.status) && run.expiresAt <= now)) continue
       if (filter.status !== undefined && run.status !== filter.status) continue
       if (filter.name !== undefined && run.name !== filter.name) continue
       if (filter.queue !== undefined && run.queue !== filter.queue) continue
       if (entries.length === limit)
-        return { entries, cursor: String(this.#runs.get(entries.at(-1)?.id as string)?.seq) }
+        return { entries, cursor: String(runs.get(entries.at(-1)?.id as string)?.seq) }
       entries.push(entryOf(run))
     }
     return { entries }
   }
 
   count(): Counts {
-    return { lanes: this.#lanes.counts(), totals: { ...this.#totals } }
+    const { lanes, totals } = this.#state
+    return { lanes: lanes.counts(), paused: lanes.paused(), totals: { ...totals } }
   }
 
-  #slot(key: string, now: number): Slot {
-    let slot = this.#slots.get(key)
-    if (slot === undefined) this.#slots.set(key, (slot = {}))
-    if (slot.run !== undefined && isEnded(slot.run.status) && slot.run.expiresAt <= now) delete slot.run
-    if (slot.accepted !== undefined && slot.accepted.expiresAt <= now) delete slot.accepted
-    return slot
-  }
-
-  #find(id: string, now: number): Run | undefined {
-    const run = this.#runs.get(id)
-    return run !== undefined && isEnded(run.status) && run.expiresAt <= now ? undefined : run
-  }
-
-  /** A run that stood here and has ended needs no moving: it stays among the runs, under its id, until it expires. */
-  #create(draft: Draft, slot: Slot, now: number, watching?: Hearing, parent?: Parent): Run {
-    const run = runOf(draft, ++this.#seq, now, parent)
-    if (draft.watch && watching !== undefined) run.watchers.add(watching)
-    slot.run = run
-    this.#runs.set(run.id, run)
-    this.#requeue(run, now)
-    return run
-  }
-
-  #merge(run: Run, draft: Draft, now: number, asking: Hearing): void {
-    run.policy.retentionMs = Math.max(run.policy.retentionMs, draft.policy.retentionMs)
-    for (const follow of draft.then ?? []) {
-      if (!run.followUps.has(follow.draft.id)) run.followUps.set(follow.draft.id, follow)
+  /** A live run stands under the draft's key, and no result answers it. */
+  #meet(draft: Draft, slot: Slot, run: Run, now: number, asking: Hearing): Verdict {
+    const state = this.#state
+    const { onDuplicate = {} } = draft
+    const rerun = onDuplicate.running === 'rerunAfter'
+    if (rerun && slot.next === undefined && run.status === 'running') {
+      state.total('created')
+      return verdict('created', state.createBehind(draft, slot, now, asking))
     }
-    if (draft.watch) run.watchers.add(asking)
-    const dueAt = run.attempt === 0 ? Math.min(run.dueAt, dueOf(draft, now)) : run.dueAt
-    const priority = Math.max(run.priority, draft.priority)
-    if (dueAt === run.dueAt && priority === run.priority) return
-    run.dueAt = dueAt
-    run.priority = priority
-    if (run.status === 'pending') this.#lanes.enqueue(run, now)
-  }
-
-  #requeue(run: Run, now: number): void {
-    run.status = 'pending'
-    this.#lanes.add(run, 1, 0)
-    this.#lanes.enqueue(run, now)
-  }
-
-  #dropLease(run: Run): void {
-    delete run.token
-    delete run.owner
-    this.#running.delete(run)
-    this.#lanes.add(run, 0, -1)
-  }
-
-  #end(run: Run, status: 'completed' | 'failed' | 'cancelled', now: number, value?: string): void {
-    const { policy } = run
-    const slot = this.#slots.get(run.id.slice(0, KEY_LENGTH))
-    run.status = status
-    run.finishedAt = now
-    run.expiresAt = now + policy.retentionMs
-    if (status === 'completed') {
-      const cached = slot?.run === run
-      run.result = value as string
-      run.freshUntil = cached ? now + policy.resultTtlMs : now
-      run.staleUntil = cached ? run.freshUntil + policy.staleTtlMs : now
-      run.expiresAt = Math.max(run.expiresAt, run.staleUntil)
-      if (cached) slot.accepted = run
-    } else if (status === 'failed') {
-      run.rememberedUntil = now + policy.failureTtlMs
-      run.expiresAt = Math.max(run.expiresAt, run.rememberedUntil)
+    const met = rerun && slot.next !== undefined ? slot.next : run
+    const rule = met.status === 'running' ? onDuplicate.running : onDuplicate.pending
+    const sameParams = draft.onMismatch === undefined || met.params === draft.params
+    switch (rule) {
+      case 'reject':
+        state.total('rejected')
+        return verdict('rejected', met, { sameParams })
+      case 'supersede': {
+        const behind = met === slot.next
+        if (slot.next !== undefined) state.supersede(slot.next, draft.id, now)
+        if (!behind) state.supersede(run, draft.id, now)
+        state.total('created')
+        const successor = behind
+          ? state.createBehind(draft, slot, now, asking)
+          : state.create(draft, slot, now, asking)
+        return verdict('created', successor)
+      }
+      case 'replace':
+        state.replace(met, draft, now)
+        state.join(met, { ...draft, dueAt: Infinity }, now, asking)
+        state.total('joined')
+        return verdict('joined', met)
+      default:
+        state.join(met, draft, now, asking)
+        state.total('joined')
+        return verdict('joined', met, { sameParams })
     }
-    this.#total(status)
-    this.#ended.push(run)
-    for (const watcher of run.watchers) watcher.hear({ kind: 'ended', id: run.id, run: standingOf(run) })
-    run.watchers.clear()
-    for (const follow of run.followUps.values()) this.#follow(follow, run, now)
-    run.followUps.clear()
-  }
-
-  #followAtOnce(draft: Draft, run: Run, now: number): void {
-    for (const follow of draft.then ?? []) this.#follow(follow, run, now)
-  }
-
-  #follow(follow: FollowUp, run: Run, now: number): void {
-    if (follow.on !== 'both' && (follow.on === 'success') !== (run.status === 'completed')) return
-    if (follow.sameParent) {
-      this.#admitFollowUp(follow.draft, run.parent, now)
-      return
-    }
-    const value = run.status === 'completed' ? run.result : run.errors.at(-1)
-    const parent: Parent = { id: run.id, name: run.name, status: run.status as Parent['status'] }
-    this.#admitFollowUp(follow.draft, value === undefined ? parent : { ...parent, value }, now)
-  }
-
-  #admitFollowUp(draft: Draft, parent: Parent | undefined, now: number): void {
-    if (this.#runs.has(draft.id)) return
-    this.#total('created')
-    this.#create(draft, this.#slot(draft.id.slice(0, KEY_LENGTH), now), now, undefined, parent)
-  }
-
-  #invalidateSlot(slot: Slot, now: number): boolean {
-    const { run, accepted } = slot
-    let changed = false
-    if (accepted !== undefined && now < (accepted.staleUntil as number)) {
-      accepted.freshUntil = Math.min(now, accepted.freshUntil as number)
-      accepted.staleUntil = now
-      changed = true
-    }
-    delete slot.accepted
-    if (run?.status === 'failed' && now < run.rememberedUntil) {
-      run.rememberedUntil = now
-      changed = true
-    }
-    if (run?.status === 'running') {
-      delete slot.run
-      changed = true
-    }
-    return changed
-  }
-
-  #forget(run: Run): void {
-    this.#runs.delete(run.id)
-    const key = run.id.slice(0, KEY_LENGTH)
-    const slot = this.#slots.get(key)
-    if (slot === undefined) return
-    if (slot.run === run) delete slot.run
-    if (slot.accepted === run) delete slot.accepted
-    if (slot.run === undefined && slot.accepted === undefined) this.#slots.delete(key)
-  }
-
-  #addError(run: Run, error: string): void {
-    run.errors = [...run.errors, error].slice(-MAX_ERRORS)
-  }
-
-  #total(total: Total): void {
-    this.#totals[total] = (this.#totals[total] ?? 0) + 1
   }
 }

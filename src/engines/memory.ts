@@ -8,6 +8,7 @@ import type {
   Entry,
   Filter,
   Hint,
+  Lanes,
   Lease,
   LeaseAnswer,
   Outcome,
@@ -88,6 +89,11 @@ export class MemoryEngine implements Engine {
     return this.#store.invalidate(selector)
   }
 
+  async pause(lanes: Lanes, paused: boolean): Promise<void> {
+    this.#check()
+    this.#store.pause(lanes, paused)
+  }
+
   async list(filter: Filter, cursor?: string): Promise<Page> {
     this.#check()
     return this.#store.list(filter, cursor)
@@ -96,6 +102,10 @@ export class MemoryEngine implements Engine {
   async count(): Promise<Counts> {
     this.#check()
     return this.#store.count()
+  }
+
+  hears(): boolean {
+    return true
   }
 
   listen(hear: (hint: Hint) => void): () => void {

@@ -60,7 +60,6 @@ export const OPTIONS: readonly string[] = [
   'onAbandoned',
   'debounce',
   'throttle',
-  'group',
   'callback',
 ]
 

@@ -3,6 +3,7 @@ import { DeferQ } from '../deferq.ts'
 import { DeferqError } from '../errors.ts'
 import { unfailing } from '../log.ts'
 import type { AnyTask } from '../task.ts'
+import { deleteBatch, getBatch, postBatch } from './batches.ts'
 import type { Answer, Call } from './call.ts'
 import { Refusal } from './call.ts'
 import { Gate } from './gate.ts'
@@ -33,6 +34,8 @@ const ROUTES: Record<string, Record<string, Route>> = {
   tasks: { POST: postTask },
   'tasks/id': { GET: getTask, DELETE: deleteTask },
   'tasks/id/events': { GET: taskEvents },
+  batches: { POST: postBatch },
+  'batches/id': { GET: getBatch, DELETE: deleteBatch },
   invalidations: { POST: postInvalidation },
   engine: { POST: postEngine },
 }

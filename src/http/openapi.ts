@@ -140,6 +140,42 @@ const DOCUMENT = {
         },
       },
     },
+    '/batches': {
+      post: {
+        operationId: 'dispatchBatch',
+        summary: 'Asks for many tasks under one id.',
+        requestBody: { required: true, content: content(ref('BatchAsk')) },
+        responses: {
+          200: { description: 'All have ended.', content: content(ref('Batch')) },
+          202: {
+            description: 'Some are to be run.',
+            headers: { Location: header('Where its state can be read.'), 'Retry-After': header('Seconds.') },
+            content: content(ref('Batch')),
+          },
+          ...problem(400, 401, 413, 415, 422, 503),
+        },
+      },
+    },
+    '/batches/{id}': {
+      parameters: [parameter('Id')],
+      get: {
+        operationId: 'getBatch',
+        summary: 'How many of its tasks have ended, and how.',
+        responses: {
+          200: { description: 'Its state.', content: content(ref('Batch')) },
+          304: { description: 'It is as it was.' },
+          ...problem(401, 404, 410, 503),
+        },
+      },
+      delete: {
+        operationId: 'cancelBatch',
+        summary: 'Cancels it, and what it has created.',
+        responses: {
+          200: { description: 'Its state.', content: content(ref('Batch')) },
+          ...problem(401, 404, 410, 503),
+        },
+      },
+    },
     '/invalidations': {
       post: {
         operationId: 'forgetResults',
@@ -267,6 +303,32 @@ const DOCUMENT = {
             properties: { code: text, message: text },
           },
           history: { type: 'array', items: { type: 'object' }, description: 'The attempts that failed.' },
+        },
+      },
+      BatchAsk: {
+        type: 'object',
+        required: ['items'],
+        additionalProperties: false,
+        properties: {
+          items: { type: 'array', maxItems: 10_000, items: ref('Ask') },
+          queue: text,
+          together: { type: 'boolean', description: 'False: the callbacks are told of each task.' },
+          retention: duration,
+          then: { description: 'Tasks that follow when all have completed.' },
+          catch: { description: 'Tasks that follow when all have ended and not all completed.' },
+          finally: { description: 'Tasks that follow when all have ended.' },
+        },
+      },
+      Batch: {
+        type: 'object',
+        required: ['id', 'total', 'pending', 'completed', 'failed', 'cancelled'],
+        properties: {
+          id,
+          total: { type: 'integer' },
+          pending: { type: 'integer' },
+          completed: { type: 'integer' },
+          failed: { type: 'integer' },
+          cancelled: { type: 'integer' },
         },
       },
       Invalidation: {

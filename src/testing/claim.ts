@@ -176,6 +176,64 @@ export const CLAIM: Cases = {
     )
   },
 
+  async 'a run may be put off, with other params; its attempt does not count, and what follows is admitted'(
+    s,
+  ) {
+    const draft = s.draft({ params: '1' })
+    await s.admit(draft)
+    for (let round = 0; round < 5; round++) {
+      const { entry, token } = await s.claimOne()
+      assert.equal(entry.attempt, 1)
+      assert.equal(entry.params, String(1 + round))
+      const dueAt = (entry.startedAt as number) + s.units(3)
+      const after = s.followUp(keyOf(draft), 'both').draft
+      const outcome: Outcome = {
+        id: draft.id,
+        token,
+        kind: 'released',
+        dueAt,
+        params: `${2 + round}`,
+        then: [after],
+      }
+      assert.equal(await s.settle(outcome), 'settled')
+      assert.equal(await s.settle(outcome), 'settled', 'repeated')
+      assert.deepEqual(
+        (await s.claim({ names: ['after'], limit: 5 })).map(({ entry: { id } }) => id),
+        [after.id],
+      )
+      const { status, dueAt: at } = await s.read(draft.id)
+      assert.deepEqual([status, at], ['pending', dueAt])
+      const { claimed, nextDueMs } = await s.engine.claim(s.want())
+      assert.equal(claimed.length, 0)
+      assert.ok(nextDueMs !== undefined && nextDueMs <= s.units(3))
+      await s.advance(3)
+    }
+    const joined = await s.admit(s.draft({ key: keyOf(draft) }))
+    assert.equal(joined.entry.id, draft.id)
+  },
+
+  async 'a worker may cancel what it runs, with a reason'(s) {
+    const draft = s.draft({ watch: true })
+    draft.then = [s.followUp(keyOf(draft), 'failure'), s.followUp(keyOf(draft), 'success')]
+    await s.admit(draft)
+    const { heard } = hearing(s.engine)
+    const { token } = await s.claimOne()
+    const outcome: Outcome = { id: draft.id, token, kind: 'cancelled', error: '"not any more"' }
+    assert.equal(await s.settle(outcome), 'settled')
+    assert.equal(await s.settle(outcome), 'settled', 'repeated')
+    const run = await s.read(draft.id)
+    assert.deepEqual([run.status, run.errors], ['cancelled', ['"not any more"']])
+    await eventually('the end is told', () => heard('ended', draft.id))
+    const after = await s.claim({ names: ['after'], limit: 5 })
+    assert.deepEqual(
+      after.map(({ entry }) => [entry.parent?.status, entry.parent?.value]),
+      [['cancelled', '"not any more"']],
+    )
+    assert.deepEqual((await s.engine.cancel([draft.id]))[0], 'cancelled')
+    assert.equal((await s.admit(s.draft({ key: keyOf(draft) }))).outcome, 'created')
+    assert.equal((await s.engine.count()).totals.cancelled, 1)
+  },
+
   async 'a released run goes back to the head of its lane, and the attempt does not count'(s) {
     const drafts = [s.draft(), s.draft()].map((draft) => ({ ...draft, id: `00000000${draft.id.slice(8)}` }))
     for (const draft of drafts) {

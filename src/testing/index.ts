@@ -1,6 +1,9 @@
 // The conformance suite: what an engine must do to be one, as cases that any test runner can run.
 import { ADMIT } from './admit.ts'
+import { ATTENDED } from './attended.ts'
 import { CLAIM } from './claim.ts'
+import { DUPLICATES } from './duplicates.ts'
+import { FLOW } from './flow.ts'
 import { FOLLOW_UPS } from './follow-ups.ts'
 import { FORGET } from './forget.ts'
 import { HAND_OVER } from './hand-over.ts'
@@ -39,6 +42,9 @@ export function conformance(factory: Factory): Case[] {
     'follow-ups': FOLLOW_UPS,
     forget: FORGET,
     overview: OVERVIEW,
+    duplicates: DUPLICATES,
+    attended: ATTENDED,
+    flow: FLOW,
     races: RACES,
   }
   return Object.entries(groups).flatMap(([group, cases]) =>

@@ -113,7 +113,7 @@ export const LEASES: Cases = {
       await s.advance(0.5)
       const lease = { id: entry.id, token, progress: `{"at":${beat}}` }
       assert.deepEqual(await s.engine.extend([lease], s.units(1.5)), ['held'])
-      assert.deepEqual(await s.engine.sweep(100), { requeued: [], failed: [], expired: 0 })
+      assert.deepEqual(await s.engine.sweep(100), { requeued: [], failed: [], abandoned: [], expired: 0 })
       assert.equal((await s.read(entry.id)).progress, `{"at":${beat}}`)
     }
     await s.engine.extend([{ id: entry.id, token }], s.units(1.5))

@@ -1,21 +1,7 @@
 // Conformance: reading, listing, counting, hints to those concerned, opening and closing.
 import assert from 'node:assert/strict'
-import type { Filter } from '../engine.ts'
 import type { Cases } from './index.ts'
-import type { Scene } from './scene.ts'
 import { eventually, hearing, keyOf } from './scene.ts'
-
-async function listed(s: Scene, filter: Filter): Promise<string[]> {
-  const ids: string[] = []
-  let cursor: string | undefined
-  for (let page = 0; page < 1_000; page++) {
-    const { entries, cursor: next } = await s.engine.list(filter, cursor)
-    ids.push(...entries.map(({ id }) => id))
-    if (next === undefined) return ids.sort()
-    cursor = next
-  }
-  return assert.fail('the list has no end')
-}
 
 export const OVERVIEW: Cases = {
   async 'reading lines up with the ids, and leaves a gap for what is unknown'(s) {
@@ -30,6 +16,28 @@ export const OVERVIEW: Cases = {
     assert.deepEqual(await s.engine.read([]), [])
   },
 
+  async 'a key reads as the run that stands there'(s) {
+    const draft = s.draft()
+    const key = keyOf(draft)
+    assert.deepEqual(await s.engine.read([key]), [undefined])
+    await s.admit(draft)
+    const other = s.draft()
+    await s.admit(other)
+    assert.deepEqual(
+      (await s.engine.read([key, other.id, keyOf(other)])).map((entry) => entry?.id),
+      [draft.id, other.id, other.id],
+    )
+    await s.complete(await s.claimOne())
+    await s.complete(await s.claimOne())
+    assert.equal((await s.engine.read([key]))[0]?.status, 'completed')
+    const anew = s.draft({ key, refresh: true, watch: false })
+    await s.admit(anew)
+    assert.equal((await s.engine.read([key], true))[0]?.id, anew.id)
+    const { heard } = hearing(s.engine)
+    await s.engine.cancel([anew.id])
+    await eventually('whoever watched by the key hears of it', () => heard('ended', anew.id))
+  },
+
   async 'a list goes through all that matches, page by page, each once'(s) {
     const running = Array.from({ length: 3 }, () => s.draft({ name: 'a', queue: 'one' }))
     await s.engine.admit(running)
@@ -41,12 +49,12 @@ export const OVERVIEW: Cases = {
     const later = Array.from({ length: 40 }, () => s.draft({ name: 'c', queue: 'two', delayMs: s.units(40) }))
     await s.engine.admit(later)
     const ids = (drafts: { id: string }[]): string[] => drafts.map(({ id }) => id).sort()
-    assert.deepEqual(await listed(s, { limit: 7 }), ids([...running, done, superseding, ...later]))
-    assert.deepEqual(await listed(s, { status: 'running' }), ids(running))
-    assert.deepEqual(await listed(s, { status: 'completed' }), ids([done]), 'what was moved aside as well')
-    assert.deepEqual(await listed(s, { name: 'c', limit: 7 }), ids(later))
-    assert.deepEqual(await listed(s, { queue: 'two', status: 'pending' }), ids([superseding, ...later]))
-    assert.deepEqual(await listed(s, { queue: 'none' }), [])
+    assert.deepEqual(await s.listed({ limit: 7 }), ids([...running, done, superseding, ...later]))
+    assert.deepEqual(await s.listed({ status: 'running' }), ids(running))
+    assert.deepEqual(await s.listed({ status: 'completed' }), ids([done]), 'what was moved aside as well')
+    assert.deepEqual(await s.listed({ name: 'c', limit: 7 }), ids(later))
+    assert.deepEqual(await s.listed({ queue: 'two', status: 'pending' }), ids([superseding, ...later]))
+    assert.deepEqual(await s.listed({ queue: 'none' }), [])
   },
 
   async 'the kept counters agree with what happened'(s) {

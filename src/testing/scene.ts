@@ -6,6 +6,7 @@ import type {
   Draft,
   Engine,
   Entry,
+  Filter,
   FollowUp,
   Hint,
   Outcome,
@@ -172,6 +173,19 @@ export class Scene {
     const [entry] = await engine.read([id])
     assert.ok(entry, `the run ${id.slice(0, 8)}…${id.slice(64)} should be readable`)
     return entry
+  }
+
+  /** The ids of all that match, sorted; a page may hold fewer than there are. */
+  async listed(filter: Filter): Promise<string[]> {
+    const ids: string[] = []
+    let cursor: string | undefined
+    for (let page = 0; page < 1_000; page++) {
+      const { entries, cursor: next } = await this.engine.list(filter, cursor)
+      ids.push(...entries.map(({ id }) => id))
+      if (next === undefined) return ids.sort()
+      cursor = next
+    }
+    return assert.fail('the list has no end')
   }
 
   async gone(id: string): Promise<boolean> {

@@ -1,10 +1,11 @@
 // One attempt at a task: decode, validate, call the handler, and say how it went; over at once when it is aborted.
 
 import { decode } from '../decode.ts'
-import type { Extra } from '../draft.ts'
-import { traceIdOf, validate } from '../draft.ts'
+import { validate } from '../draft.ts'
 import type { Claimed, Outcome } from '../engine.ts'
 import { DeferqError, errorToJson, isDeferqError } from '../errors.ts'
+import type { Extra } from '../extra.ts'
+import { readExtra, traceIdOf } from '../extra.ts'
 import { endedOf, failureText } from '../receipt.ts'
 import type { AnyTask, Context, Ended, Logger, RetryAtError } from '../task.ts'
 import { isNoRetry, isRetryAt } from '../task.ts'
@@ -63,7 +64,7 @@ export class Attempt implements Context {
       this.#over = resolve
       let extra: Extra = {}
       try {
-        extra = extraOf(this.claimed.entry.extra)
+        extra = readExtra(this.claimed.entry.extra)
       } catch (error) {
         this.#fail(error)
         return
@@ -110,6 +111,12 @@ export class Attempt implements Context {
   get parent(): Ended | undefined {
     const { parent } = this.claimed.entry
     return parent === undefined ? undefined : endedOf(parent)
+  }
+
+  get occurrence(): Context['occurrence'] {
+    const { extra, createdAt } = this.claimed.entry
+    const { occurrence } = readExtra(extra)
+    return occurrence && { schedule: occurrence.schedule, at: new Date(occurrence.at ?? createdAt) }
   }
 
   get log(): Logger {
@@ -201,15 +208,6 @@ function waitMs({ at }: RetryAtError): number {
   return at instanceof Date
     ? Math.max(0, durationMs(Math.max(0, at.getTime() - Date.now()), 'RetryAtError'))
     : durationMs(at, 'RetryAtError')
-}
-
-function extraOf(text: string | undefined): Extra {
-  if (text === undefined) return {}
-  try {
-    return (JSON.parse(text) as Extra | null) ?? {}
-  } catch (cause) {
-    throw new DeferqError('MALFORMED_VALUE', 'The stored options of this run can’t be read.', { cause })
-  }
 }
 
 function bound(logger: Logger, fields: object): Logger {

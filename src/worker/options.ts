@@ -1,6 +1,8 @@
 // What a worker may be told, with its defaults.
 
 import { checkName, checkWhole } from '../checks.ts'
+import { limitOf } from '../contention.ts'
+import type { Limit } from '../engine.ts'
 import { DeferqError } from '../errors.ts'
 import type { AnyTask, Logger } from '../task.ts'
 import type { Duration } from '../time.ts'
@@ -31,6 +33,8 @@ export interface WorkerOptions {
   sweep?: Duration
   /** How long running tasks may go on after `stop()` before they are released (30 s). */
   grace?: Duration
+  /** Also tick schedules and look after batches, whatever its queues and names (true). */
+  upkeep?: boolean
   /** Anything shaped like pino (deferq's own). */
   logger?: Logger
 }
@@ -48,6 +52,7 @@ export interface Settings {
   leaseMs: number
   sweepMs: number
   graceMs: number
+  upkeep: boolean
 }
 
 const KNOWN = new Set([
@@ -63,6 +68,7 @@ const KNOWN = new Set([
   'lease',
   'sweep',
   'grace',
+  'upkeep',
   'logger',
 ])
 
@@ -75,9 +81,19 @@ export function settingsOf(options: WorkerOptions): Settings {
       `${at}: there is no option '${option}'. Known: ${[...KNOWN].join(', ')}.`,
     )
   }
-  const { concurrency = 10, maxJobs = 0, maxMemory = 0, queues, names, stopWhenEmpty = false } = options
+  const {
+    concurrency = 10,
+    maxJobs = 0,
+    maxMemory = 0,
+    queues,
+    names,
+    stopWhenEmpty = false,
+    upkeep = true,
+  } = options
   checkWhole(concurrency, 1, 1_000, `${at}: concurrency`)
   checkWhole(maxJobs, 0, Number.MAX_SAFE_INTEGER, `${at}: maxJobs`)
+  if (typeof upkeep !== 'boolean')
+    throw new DeferqError('INVALID_OPTION', `${at}: upkeep must be true or false.`)
   if (!(maxMemory >= 0))
     throw new DeferqError('INVALID_OPTION', `${at}: maxMemory must be a number of megabytes, 0 for no limit.`)
   for (const [what, list] of [
@@ -115,6 +131,7 @@ export function settingsOf(options: WorkerOptions): Settings {
       options.sweep === undefined ? Math.min(5_000, leaseMs / 6) : durationMs(options.sweep, `${at}: sweep`),
     ),
     graceMs: durationMs(options.grace ?? '30s', `${at}: grace`),
+    upkeep,
   }
 }
 
@@ -147,4 +164,14 @@ export function handlersOf(
     )
   }
   return handlers
+}
+
+/** What the store is to keep to, by name; undefined where no task has a limit. */
+export function limitsOf(tasks: ReadonlyMap<string, AnyTask>): Record<string, Limit> | undefined {
+  const limits: Record<string, Limit> = {}
+  for (const [name, { options }] of tasks) {
+    const limit = limitOf(options)
+    if (limit !== undefined) limits[name] = limit
+  }
+  return Object.keys(limits).length === 0 ? undefined : limits
 }

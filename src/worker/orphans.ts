@@ -9,7 +9,7 @@ export interface OrphansNeeds {
   engine: Engine
   sleepMs: number
   queues: readonly string[] | undefined
-  known: ReadonlyMap<string, unknown>
+  known: ReadonlySet<string>
   logger: Logger
   trouble(error: unknown, message: string): void
 }

@@ -7,39 +7,19 @@ import { unfailing } from '../log.ts'
 import { checkLogger } from '../options.ts'
 import type { AnyTask, Logger } from '../task.ts'
 import { durationMs, sleep } from '../time.ts'
-import type { About } from './attempt.ts'
 import { Attempt, aboutOf } from './attempt.ts'
+import { CHORES } from './chores.ts'
+import type { WorkerEvents, WorkerSummary } from './events.ts'
 import { Heartbeat } from './heartbeat.ts'
 import type { Settings, WorkerOptions } from './options.ts'
-import { handlersOf, settingsOf } from './options.ts'
+import { handlersOf, limitsOf, settingsOf } from './options.ts'
 import { reportOrphans } from './orphans.ts'
 import { Poller } from './poller.ts'
-import { sweepUntil } from './sweeper.ts'
+import { reportSwept, sweepUntil } from './sweeper.ts'
+import { Upkeep } from './upkeep.ts'
 
+export type { WorkerEvents, WorkerSummary } from './events.ts'
 export type { WorkerOptions } from './options.ts'
-
-/** Why `run()` came to its end, and what was done until then. */
-export interface WorkerSummary {
-  reason: 'stopped' | 'aborted' | 'maxJobs' | 'maxMemory' | 'maxRuntime' | 'empty'
-  claimed: number
-  completed: number
-  failed: number
-  retried: number
-  released: number
-  /** Attempts that were interrupted, or whose outcome was refused, because the lease was lost or the run cancelled. */
-  lost: number
-}
-
-export type WorkerEvents = {
-  started: [about: About]
-  completed: [about: About]
-  failed: [about: About & { error: unknown }]
-  retried: [about: About & { error: unknown; delayMs: number }]
-  released: [about: About]
-  lost: [about: About]
-  /** Something outside of any handler went wrong, and is tried again. */
-  trouble: [error: unknown, message: string]
-}
 
 // biome-ignore lint/suspicious/noExplicitAny: a worker runs any deferq's tasks, whatever their types
 type AnyDeferQ = DeferQ<any>
@@ -50,6 +30,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
   readonly #logger: Logger
   readonly #handlersLogger: Logger
   readonly #tasks: ReadonlyMap<string, AnyTask>
+  readonly #limits: Want['limits']
   readonly #held = new Map<string, Attempt>()
   readonly #ending = new AbortController()
   readonly #summary: WorkerSummary = {
@@ -64,6 +45,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
   #running = 0
   #poller: Poller | undefined
   #heartbeat: Heartbeat | undefined
+  #upkeep: Upkeep | undefined
   #ran: Promise<WorkerSummary> | undefined
   #stopping = false
   #releasing = false
@@ -80,6 +62,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
     checkLogger(this.#handlersLogger, 'new Worker()')
     this.#logger = unfailing(this.#handlersLogger)
     this.#tasks = handlersOf(deferq.tasks, this.#settings.names)
+    this.#limits = limitsOf(this.#tasks)
   }
 
   /** Works until it is stopped or one of its limits is reached. A store that is away is waited for. */
@@ -148,19 +131,23 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
       },
       trouble,
     })
+    const { upkeep } = this.#settings
+    const worked = (): void => poller.nudge()
+    if (upkeep) this.#upkeep = new Upkeep({ engine, leaseMs, sleepMs, logger: this.#logger, worked, trouble })
     this.#poller = poller
     this.#heartbeat = heartbeat
     const stopListening = this.deferq.listen((hint) => this.#hear(hint))
     const roles = new AbortController()
     const background = [
       heartbeat.run(roles.signal),
+      this.#upkeep?.run(roles.signal),
       sweepUntil(roles.signal, { engine, sweepMs, swept: (swept) => this.#swept(swept), trouble }),
       this.#settings.names === undefined
         ? reportOrphans(roles.signal, {
             engine,
             sleepMs,
             queues,
-            known: this.#tasks,
+            known: new Set([...this.#tasks.keys(), ...CHORES.keys()]),
             logger: this.#logger,
             trouble,
           })
@@ -204,8 +191,10 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
     const left = maxJobs === 0 ? concurrency : maxJobs - this.#summary.claimed - reserved
     const limit = Math.min(concurrency - this.#running - reserved, left)
     if (limit <= 0) return undefined
-    const want = { names: [...this.#tasks.keys()], limit, leaseMs }
-    return queues === undefined ? want : { ...want, queues }
+    const want: Want = { names: [...this.#tasks.keys()], limit, leaseMs }
+    if (queues !== undefined) want.queues = queues
+    if (this.#limits !== undefined) want.limits = this.#limits
+    return want
   }
 
   /** Measured at most four times a second, and not before the first task: a limit below what the program needs anyway must not end every worker at its start. */
@@ -298,7 +287,10 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
   }
 
   #hear(hint: Hint): void {
-    if (hint.kind === 'work' || hint.kind === 'changed') this.#poller?.nudge()
+    if (hint.kind === 'work' || hint.kind === 'changed') {
+      this.#poller?.nudge()
+      this.#upkeep?.nudge()
+    }
     if (hint.kind !== 'cancelled') return
     for (const attempt of this.#held.values()) {
       if (attempt.id === hint.id) attempt.interrupt('cancelled')
@@ -306,15 +298,13 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
   }
 
   #empty(): void {
-    if (this.#settings.stopWhenEmpty && this.#held.size === 0) this.#stop('empty')
+    if (!this.#settings.stopWhenEmpty || this.#held.size > 0) return
+    if (this.#upkeep?.quiet !== false) this.#stop('empty')
   }
 
-  #swept({ requeued, failed }: Swept): void {
-    if (requeued.length > 0)
-      this.#logger.warn({ requeued }, `${requeued.length} abandoned tasks went back to their queue`)
-    if (failed.length > 0)
-      this.#logger.error({ failed }, `${failed.length} tasks failed: their attempts died with their workers`)
-    if (requeued.length > 0) this.#poller?.nudge()
+  #swept(swept: Swept): void {
+    reportSwept(swept, this.#logger)
+    if (swept.requeued.length > 0) this.#poller?.nudge()
   }
 
   #stop(reason: WorkerSummary['reason']): void {

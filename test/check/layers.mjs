@@ -23,9 +23,20 @@ const LAYERS = {
     peers: true,
   },
 }
-const BASE = ['task', 'checks', 'errors', 'fingerprint', 'time', 'value', 'decode', 'heap', 'signature']
+const BASE = [
+  'task',
+  'checks',
+  'checks-contention',
+  'errors',
+  'fingerprint',
+  'time',
+  'value',
+  'decode',
+  'heap',
+  'signature',
+]
 // Besides the contract itself, what wraps any engine.
-const CONTRACT = ['engine', 'offload', 'keyed', 'parts']
+const CONTRACT = ['engine', 'endings', 'offload', 'keyed', 'parts']
 const FOLDERS = {
   worker: 'core',
   http: 'around',

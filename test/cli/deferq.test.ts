@@ -188,6 +188,26 @@ describe('the life of a task', () => {
     expect((await json(['list', '--name=many'])).runs).toHaveLength(3)
   })
 
+  test('pause, resume and drain, by queue or by task', async () => {
+    const held = await json(['dispatch', 'report', '{"year":1980}', '--queue=held'])
+    expect(await json(['pause', '--queue=held'])).toEqual({ paused: true, queue: 'held' })
+    expect((await json(['stats'])).paused).toEqual([{ queue: 'held' }])
+    expect((await deferq(['stats'])).stdout).toContain('Paused: queue held')
+    await workOff()
+    expect(await json(['status', held.taskId])).toMatchObject({ status: 'pending' })
+    expect((await deferq(['resume', '--queue=held'])).stdout).toBe('resumed: the queue held\n')
+    await workOff()
+    expect(await json(['status', held.taskId])).toMatchObject({ status: 'completed' })
+    expect(await json(['drain', '--name=report', '--wait=5s'])).toEqual({ drained: true, name: 'report' })
+    await json(['resume', '--name=report'])
+    expect((await json(['stats'])).paused).toEqual([])
+    for (const flags of [[], ['--queue=a', '--name=b']]) {
+      const wrong = await deferq(['pause', ...flags])
+      expect(wrong).toMatchObject({ code: 2 })
+      expect(wrong.stderr).toContain('pause needs either --queue=<name> or --name=<name>')
+    }
+  })
+
   test('params from standard input', async () => {
     const { stdout } = await deferq(['dispatch', 'report', '-', '--delay=1h', '--json'], {
       input: '{"year": 1999}\n',

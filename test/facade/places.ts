@@ -123,7 +123,7 @@ export function listening(): { logger: Logger; lines: Line[]; said(text: RegExp)
   }
 }
 
-type Verb = Exclude<keyof Engine, 'name' | 'caveats' | 'listen'>
+type Verb = Exclude<keyof Engine, 'name' | 'caveats' | 'listen' | 'hears'>
 
 export interface Breakable {
   engine: Engine
@@ -148,6 +148,7 @@ export function breakable(engine: Engine = new MemoryEngine()): Breakable {
     get(target, verb: Verb) {
       const value = target[verb] as unknown
       if (typeof value !== 'function') return value
+      if ((verb as string) === 'hears') return value.bind(target)
       // A hint may come without the run, and then a read has to find it.
       if ((verb as string) === 'listen')
         return (hear: (hint: Hint) => void) =>

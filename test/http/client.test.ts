@@ -132,6 +132,13 @@ describe('the facade', () => {
     expect((await client.stats()).totals.created).toBeGreaterThan(0)
   })
 
+  test('batches', async () => {
+    const items = [5_001, 5_002].map((year) => ({ name: 'report.generate' as const, params: { year } }))
+    const { id, total } = await client.batch(items)
+    expect(total).toBe(2)
+    await eventually('both have ended', async () => (await client.getBatch(id)).completed === 2)
+  })
+
   test('what makes no sense from afar is said so', async () => {
     expect(() => new DeferQ({ url: server.url, defaults: { retries: 1 } })).toThrow(/defaults/)
     expect(() => new DeferQ({ url: 'memory:', secret: SECRET })).toThrow(/secret/)
@@ -230,9 +237,27 @@ function overHttp(url: string, inside: Engine): Engine {
   })
 }
 
-const NAMES = ['job', 'after', 'other', 'a', 'b', 'c', 'one', 'two', 'none', 'clock', 'successor'].concat(
-  Array.from({ length: 10 }, (_, index) => `n${index}`),
-)
+const NAMES = [
+  'job',
+  'after',
+  'other',
+  'a',
+  'b',
+  'c',
+  'one',
+  'two',
+  'none',
+  'clock',
+  'successor',
+  'free',
+  'failed',
+  'cancelled',
+  'died',
+  'invalidated',
+  'given',
+  'done',
+  'ordered',
+].concat(Array.from({ length: 10 }, (_, index) => `n${index}`))
 
 const factory: Factory = {
   name: 'http',

@@ -229,6 +229,29 @@ describe('GET and DELETE /tasks/{id}', () => {
   })
 })
 
+test('batches: many under one id, looked at until all have ended', async () => {
+  await scene.work()
+  const items = [1, 2, 3].map((year) => ({ name: 'yearly', params: { year } }))
+  const made = await scene.ask('POST', '/batches', { items, finally: 'values' })
+  expect(made.status).toBe(202)
+  const { id, total } = await jsonOf(made)
+  expect([made.headers.get('location'), total]).toEqual([`/deferq/batches/${id}`, 3])
+  await eventually('all have ended', async () => {
+    return (await jsonOf(await scene.ask('GET', `/batches/${id}`))).completed === 3
+  })
+  const hidden = await scene.ask('POST', '/batches', { items: [...items, { name: 'hidden.task' }] })
+  expect([hidden.status, (await jsonOf(hidden)).code]).toEqual([422, 'UNKNOWN_TASK'])
+  const waiting = await jsonOf(
+    await scene.ask('POST', '/batches', { items: [{ name: 'slow', options: { delay: '1h' } }] }),
+  )
+  expect(await jsonOf(await scene.ask('DELETE', `/batches/${waiting.id}`))).toMatchObject({
+    cancelled: 1,
+    pending: 0,
+  })
+  expect((await scene.ask('GET', '/batches/7')).status).toBe(404)
+  expect((await scene.ask('GET', `/batches/${'ab'.repeat(44)}`)).status).toBe(410)
+})
+
 test('POST /invalidations forgets one result, those of a name, or what stands under an id', async () => {
   await scene.work()
   for (const year of [1, 2, 3, 4]) await scene.deferq.run('report.generate', { year })

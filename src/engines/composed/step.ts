@@ -1,4 +1,6 @@
 // One atomic step over the documents of a few keys: what the contract decides, and what is to be written and sent for it.
+
+import { leaseLostError } from '../../endings.ts'
 import type {
   CancelAnswer,
   Draft,
@@ -11,7 +13,7 @@ import type {
   Total,
   Verdict,
 } from '../../engine.ts'
-import { KEY_LENGTH, leaseLostError, MAX_ERRORS, REFRESH_PRIORITY } from '../../engine.ts'
+import { KEY_LENGTH, MAX_ERRORS, REFRESH_PRIORITY } from '../../engine.ts'
 import type { Run, Slot } from './documents.ts'
 import { dueOf, isLive, runOf, standingOf } from './documents.ts'
 import type { Table } from './table.ts'

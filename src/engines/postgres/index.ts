@@ -2,6 +2,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { PostgresOptions } from '../../drivers/postgres.ts'
 import { explained, PostgresDriver, quoted } from '../../drivers/postgres.ts'
+import { leaseLostError } from '../../endings.ts'
 import type {
   CancelAnswer,
   Claims,
@@ -21,7 +22,7 @@ import type {
   Verdict,
   Want,
 } from '../../engine.ts'
-import { checkBatch, leaseLostError, MAX_BATCH } from '../../engine.ts'
+import { checkBatch, MAX_BATCH } from '../../engine.ts'
 import { DeferqError } from '../../errors.ts'
 import { Listener } from './listener.ts'
 import { readOptions } from './options.ts'

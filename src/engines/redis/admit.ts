@@ -9,7 +9,8 @@ import { INLINE } from './lua/entries.ts'
 /**
  * In: ARGV 2 the asking instance's address, 3 the want for which it waits itself, if that covers the drafts, or '', 4 and 5 the
  * want's name and as whom it waits, 6 the number of shapes; per shape kind, priority, delay, flags (r refresh, j join
- * or m reject on mismatch, w watch, d due, t then); then, for each row of drafts of one shape, the shape's number, how many
+ * or m reject on mismatch, w watch, d due, t then; of a duplicate R reject, P replace or S supersede a pending run, X reject, Y
+ * supersede or Z follow a running one), and '' or the longest delay, a comma and how it is attended, as create() has it; then, for each row of drafts of one shape, the shape's number, how many
  * they are, and per draft id, params, with flag d its due time, with flag t the number of follow-ups and their texts.
  * Out: now; an answer for each draft that was not created (those need no reading back): its index, the outcome's number, the
  * row of the run that answers, 0 where the params differ, the refreshing run's id or ''; hints for the one who asks; what was malformed.
@@ -25,14 +26,19 @@ for index = 1, tonumber(ARGV[6]) do
     kind = kindOf(ARGV[at]), priority = tonumber(ARGV[at + 1]), delay = tonumber(ARGV[at + 2]),
     refresh = flags.r, reject = flags.m, compare = flags.m or flags.j, watcher = flags.w and own or nil,
     hasDue = flags.d, hasThen = flags.t,
+    duplicates = (flags.R or flags.P or flags.S or flags.X or flags.Y or flags.Z) and flags,
   }
+  if ARGV[at + 4] ~= '' then
+    local most, attend = match(ARGV[at + 4], '^(%d*),(.*)$')
+    shape.most, shape.attend = tonumber(most), attend ~= '' and attend or nil
+  end
   -- Where drafts differ in id and params alone, so do the texts of their runs.
-  if shape.delay == 0 and not shape.hasDue and not shape.hasThen then
+  if shape.delay == 0 and not shape.hasDue and not shape.hasThen and not shape.attend then
     shape.birth = birth(shape.kind, shape.priority, now, shape.watcher, nil, '')
     shape.lane = laneAt(shape.kind, shape.priority)
   end
   shapes[index] = shape
-  at = at + 4
+  at = at + 5
 end
 
 -- Outcomes by number: 1 created, 2 joined, 3 hit, 4 stale, 5 negative, 6 rejected.
@@ -56,10 +62,12 @@ local function followAtOnce(thens, r)
   for _, follow in ipairs(thens) do fire(follow, r, parent) end
 end
 
-local function merge(shape, r, due, thens)
-  local kind, changed = r@kind, false
+-- With replacing its due time becomes the draft's, be it later.
+local function merge(shape, r, due, thens, replacing)
+  local kind, changed = r@kind, replacing
   if shape.kind.policy[5] > kind.policy[5] then
-    r@kind = kindOf(match(kind.packed, '^.*,') .. match(shape.kind.packed, '[^,]*$') .. kind.after)
+    local four, rest = match(kind.packed, '^([^,]*,[^,]*,[^,]*,[^,]*,)[^,]*(.*)$')
+    r@kind = kindOf(four .. match(shape.kind.packed, '^[^,]*,[^,]*,[^,]*,[^,]*,([^,]*)') .. rest .. kind.after)
     changed = true
   end
   if thens then
@@ -74,13 +82,26 @@ local function merge(shape, r, due, thens)
     r@watchers = (r@watchers == '' and '' or r@watchers .. ' ') .. shape.watcher
     changed = true
   end
+  if r@attend ~= '' then
+    local how, ms = match(r@attend, '^.............(%a)(%d+)$')
+    if shape.attend then
+      local running = how == 'r' and sub(shape.attend, 1, 1) == 'r'
+      r@attend = attended(r@id, (running and 'r' or 'p') .. whole(max(tonumber(ms), tonumber(sub(shape.attend, 2)))))
+    else
+      -- One who wants it kept keeps it for good.
+      call('ZREM', T .. 'attended', r@id)
+      r@attend = ''
+    end
+    changed = true
+  end
   local wasDue, wasPriority, lane = tonumber(r@due), tonumber(r@priority), laneOf(r)
   -- A back-off is not cut short: only what has never run comes forward.
-  local newDue = tonumber(r@attempt) == 0 and min(wasDue, due) or wasDue
+  local newDue = tonumber(r@attempt) == 0 and (replacing and due or min(wasDue, due)) or wasDue
   local newPriority = max(wasPriority, shape.priority)
   if newDue ~= wasDue or newPriority ~= wasPriority then
     r@due, r@priority, changed = moment(newDue), place4(newPriority), true
-    if r@status == 'p' then
+    -- What waits behind another is in no lane.
+    if r@status == 'p' and #r@ticket == 45 then
       if call('ZREM', D, r@ticket) == 0 then drop(lane, r@ticket) end
       if newDue > now then delay(laneOf(r), r@ticket, newDue) else place(laneOf(r), r@ticket, newDue) end
     end
@@ -88,14 +109,70 @@ local function merge(shape, r, due, thens)
   return changed and save(r) or r@text
 end
 
+-- Due then, of a run that was made at that moment.
+local function dueOf(shape, dueAt, made)
+  local due = dueAt or now + shape.delay
+  return max(now, shape.most and min(due, made + shape.most) or due)
+end
+
+local function superseded(r, by)
+  return (string.gsub(errorText(SUPERSEDED, r), '@B', hexOf(sub(by, 1, 43)) .. hexOf(sub(by, 44))))
+end
+
+local function replace(shape, r, params)
+  setParams(r, params)
+  local kind, extra = r@kind, shape.kind.extra
+  if kind.extra == extra then return end
+  r@kind = kindOf(kind.packed .. ';' .. #kind.queue .. ',' .. (extra and #extra or '') .. (kind.group and ',' .. #kind.group or '')
+    .. ':' .. kind.queue .. (extra or '') .. (kind.group or '') .. kind.name)
+end
+
+-- A live run stands there, and no result answers. Answers nothing where a run was created.
+local function meet(shape, r, id, params, dueAt, thens, pointer, same)
+  local key, run, how, met = sub(id, 1, 43), sub(id, 44), shape.duplicates, r
+  if how then
+    local function behind()
+      create(shape.kind, id, params, shape.priority, dueOf(shape, dueAt, now), shape.watcher, nil, nil, thens, shape.attend, true)
+      local head = read(E .. key, r@ticket)
+      head@next = run
+      save(head)
+    end
+    local next = r@next ~= '' and read(A .. key .. r@next, key .. r@next) or nil
+    if how.Z and not next and r@status == 'r' then return behind() end
+    if how.Z and next then met = next end
+    local running = met@status == 'r'
+    if running and how.X or not running and how.R then
+      bump('trejected', 1)
+      return answer(6, met, not shape.compare or paramsOf(met) == params)
+    end
+    if running and how.Y or not running and how.S then
+      if next then cancelRun(next, superseded(next, id)) end
+      if met == next then return behind() end
+      r = read(E .. key, r@ticket)
+      cancelRun(r, superseded(r, id))
+      rename(E .. key, A .. r@id)
+      create(shape.kind, id, params, shape.priority, dueOf(shape, dueAt, now), shape.watcher, pointer, nil, thens, shape.attend)
+      return
+    end
+    if not running and how.P then
+      replace(shape, met, params)
+      bump('tjoined', 1)
+      return answer(2, met, true, nil, merge(shape, met, dueOf(shape, dueAt, tonumber(met@created)), thens, true))
+    end
+    if met ~= r then same = not shape.compare or paramsOf(met) == params end
+  end
+  bump('tjoined', 1)
+  return answer(2, met, same, nil, merge(shape, met, dueOf(shape, dueAt, tonumber(met@created)), thens))
+end
+
 -- Answers nothing where the run was created.
 local function admit(shape, k, aside, id, params, dueAt, thens)
   local key, run = sub(id, 1, 43), sub(id, 44)
-  local due = max(now, dueAt or now + shape.delay)
+  local due = dueOf(shape, dueAt, now)
   local text = get(k)
   local r = text and read(k, key .. sub(text, 1, 2))
   if not r and not get(aside) then
-    create(shape.kind, id, params, shape.priority, due, shape.watcher, nil, nil, thens)
+    create(shape.kind, id, params, shape.priority, due, shape.watcher, nil, nil, thens, shape.attend)
     return
   end
 
@@ -125,7 +202,7 @@ local function admit(shape, k, aside, id, params, dueAt, thens)
   local pointer = accepted and accepted@run or nil
   if not answering then
     rename(k, A .. r@id)
-    create(shape.kind, id, params, shape.priority, due, shape.watcher, pointer, nil, thens)
+    create(shape.kind, id, params, shape.priority, due, shape.watcher, pointer, nil, thens, shape.attend)
     return
   end
   if usable then
@@ -141,10 +218,7 @@ local function admit(shape, k, aside, id, params, dueAt, thens)
     create(shape.kind, id, params, min(shape.priority, ${REFRESH_PRIORITY}), due, nil, pointer)
     return answer(4, answering, same, id)
   end
-  if live then
-    bump('tjoined', 1)
-    return answer(2, r, same, nil, merge(shape, r, due, thens))
-  end
+  if live then return meet(shape, r, id, params, dueAt, thens, pointer, same) end
   followAtOnce(thens, r)
   bump('tnegative', 1)
   return answer(5, r, same)
@@ -255,7 +329,21 @@ function shapeOf(draft: Draft): string[] {
     (draft.watch ? 'w' : '') +
     (draft.dueAt === undefined ? '' : 'd') +
     (draft.then === undefined || draft.then.length === 0 ? '' : 't')
-  return [kindText(draft), `${draft.priority}`, `${draft.delayMs}`, flags]
+  const { maxDelayMs, attended } = draft
+  const more =
+    maxDelayMs === undefined && attended === undefined
+      ? ''
+      : `${maxDelayMs ?? ''},${attended === undefined ? '' : `${attended.running ? 'r' : 'p'}${attended.ms}`}`
+  return [kindText(draft), `${draft.priority}`, `${draft.delayMs}`, flags + duplicatesOf(draft), more]
+}
+
+const PENDING = { reject: 'R', replace: 'P', supersede: 'S' } as const
+const RUNNING = { reject: 'X', supersede: 'Y', rerunAfter: 'Z' } as const
+
+function duplicatesOf({ onDuplicate }: Draft): string {
+  if (onDuplicate === undefined) return ''
+  const { pending, running } = onDuplicate
+  return (pending === undefined ? '' : PENDING[pending]) + (running === undefined ? '' : RUNNING[running])
 }
 
 const alike = (a: Draft, b: Draft): boolean =>
@@ -266,6 +354,10 @@ const alike = (a: Draft, b: Draft): boolean =>
   a.extra === b.extra &&
   a.refresh === b.refresh &&
   a.onMismatch === b.onMismatch &&
+  a.onDuplicate === b.onDuplicate &&
+  a.maxDelayMs === b.maxDelayMs &&
+  a.attended === b.attended &&
+  a.group === b.group &&
   a.watch === b.watch &&
   a.delayMs === b.delayMs &&
   (a.dueAt === undefined) === (b.dueAt === undefined) &&
@@ -289,6 +381,7 @@ export function admitReply(reply: unknown, drafts: readonly Draft[]): Verdict[] 
       sameParams: same === 1,
     }
     if (refresh !== '') verdict.refreshId = longId(refresh)
+    if (verdict.outcome === 'hit') verdict.freshMs = (verdict.entry.freshUntil as number) - now
     return verdict
   })
 }
@@ -302,7 +395,7 @@ function created(draft: Draft, now: number): Standing {
     priority: draft.priority,
     attempt: 0,
     createdAt: now,
-    dueAt: Math.max(now, draft.dueAt ?? now + draft.delayMs),
+    dueAt: Math.max(now, Math.min(draft.dueAt ?? now + draft.delayMs, now + (draft.maxDelayMs ?? Infinity))),
     errors: [],
   }
 }

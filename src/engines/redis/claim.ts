@@ -23,6 +23,9 @@ local function kindAt(text, at)
 end
 `
 
+// How many groups a claim looks at in one go.
+const GROUPS = 500
+
 /**
  * Defines claim(want, limit, lease in ms, prefix of the tokens), look(want) and findNextDue(want), which
  * leave in `rows` of each claimed run its text, its key and what lies beside it (or false), in `more` 1 where
@@ -30,6 +33,8 @@ end
  */
 export const CLAIMING = `
 local rows, more, nextDue, stale, leases = {}, 0, -1, 0, {}
+-- When a rate lets more begin, if that holds something wanted back.
+local opens
 
 -- The next ticket of a lane that holds good, in c.k, c.due, and c.row or (of a new run) c.new; the stale ones
 -- before it are passed over.
@@ -51,7 +56,7 @@ local function head(c, count)
         if c.priority == 0 and string.byte(text, 17) == ${'n'.charCodeAt(0)} and string.find(text, sub(ticket, 44), 1, true) == 1 then
           local kind, created = kindAt(text, ${PLACE.head}), sub(text, ${PLACE.created}, ${PLACE.length - 1})
           c.due = tonumber(created)
-          if kind and kind.lane == c.lane and c.due and c.due <= now then
+          if kind and laneAt(kind, 0) == c.text and c.due and c.due <= now then
             c.k, c.new, c.created, c.row = k, text, created, nil
             return true
           end
@@ -60,7 +65,7 @@ local function head(c, count)
         if not r then
           -- Stale, or set aside just now.
           if not cache[k] then bump('p' .. c.lane, -1) end
-        elseif r@status == 'p' and r@kind.lane == c.lane and tonumber(r@priority) == c.priority then
+        elseif r@status == 'p' and laneOf(r) == c.text then
           c.due = tonumber(r@due)
           if c.due <= now then
             c.k, c.row = k, r
@@ -104,20 +109,154 @@ local function take(c, expiry, tokens)
   claimed, c.count, c.at, c.taken = claimed + 1, c.count + 1, c.at + 1, c.taken + 1
 end
 
+local function begin(lane)
+  lane.tickets, lane.at, lane.taken, lane.count, lane.last = {}, 1, 0, 0, false
+  return lane
+end
+
+-- What was taken from a lane is gone from it.
+local function taken(c)
+  if c.taken == 0 then return end
+  call('LTRIM', c.key, c.taken, -1)
+  if call('EXISTS', c.key) == 0 then unlisted(c) end
+  bump('p' .. c.lane, -c.count)
+  bump('r' .. c.lane, c.count)
+  if ready[c.text] then ready[c.text] = max(0, ready[c.text] - c.count) end
+end
+
+-- How many more of a group may begin; 0 has taken it from among those that may give something out.
+local function roomOf(name, group, limit)
+  local member, room = name .. '\\1' .. group, math.huge
+  if limit and limit.running then room = limit.running - tonumber(call('HGET', T .. 'gr', member) or 0) end
+  if room > 0 and limit and limit.rate then
+    local rate = limit.rate
+    local began = call('LRANGE', T .. 'b:' .. member, -rate.max, -1)
+    local first = 1
+    while began[first] and tonumber(began[first]) + rate.perMs <= now do first = first + 1 end
+    room = min(room, rate.max - (#began - first + 1))
+    if room <= 0 then call('ZADD', T .. 'o:' .. name, tonumber(began[#began - rate.max + 1]) + rate.perMs, group) end
+  end
+  if room <= 0 then call('ZREM', T .. 't:' .. name, group) end
+  return room
+end
+
+-- The first of a group's lanes by priority, then due time.
+local function headOf(g, wanted)
+  local best
+  for _, c in ipairs(g.lanes) do
+    if best and c.priority < best.priority then break end
+    if wanted(c) and (c.held or head(c, 16)) then
+      c.held = true
+      if not best or c.due < best.due then best = c end
+    end
+  end
+  return best
+end
+
+-- The groups of a name take turns, the one first that was served longest ago.
+local function claimGroups(want, name, limit, expiry, tokens, wanted)
+  local rule, opened = want.limits[name], T .. 'o:' .. name
+  for _, group in ipairs(call('ZRANGEBYSCORE', opened, '-inf', now, 'LIMIT', 0, ${GROUPS})) do
+    call('ZREM', opened, group)
+    if call('EXISTS', T .. 'g:' .. name .. '\\1' .. group) == 1 then openGroup(name, group) end
+  end
+  local ring, from, order = {}, 0, {}
+  while claimed < limit and stale < ${MAX_STALE} do
+    if #ring == 0 then
+      -- Those that are full are no longer among them.
+      local groups = call('ZRANGE', T .. 't:' .. name, from, from + ${GROUPS - 1})
+      if #groups == 0 then break end
+      for _, group in ipairs(groups) do
+        local room = roomOf(name, group, rule)
+        if room > 0 then
+          from = from + 1
+          local g = { group = group, room = room, count = 0, lanes = {} }
+          for _, lane in ipairs(call('ZRANGE', T .. 'g:' .. name .. '\\1' .. group, '0', '-1')) do
+            g.lanes[#g.lanes + 1] = begin(spelled(lane))
+          end
+          ring[#ring + 1] = g
+        end
+      end
+    end
+    local next = {}
+    for _, g in ipairs(ring) do
+      local c = claimed < limit and g.count < g.room and headOf(g, wanted)
+      if c then
+        take(c, expiry, tokens)
+        c.held = false
+        g.count = g.count + 1
+        order[#order + 1] = g
+        next[#next + 1] = g
+      end
+    end
+    ring = next
+  end
+  local served = {}
+  for at = #order, 1, -1 do
+    local g = order[at]
+    if not served[g.group] then served[g.group] = at end
+  end
+  turn = turn or tonumber(call('GET', T .. 'turn') or 0)
+  for at, g in ipairs(order) do
+    if served[g.group] == at then
+      local member = name .. '\\1' .. g.group
+      turn = turn + 1
+      call('ZADD', T .. 't:' .. name, 'XX', turn, g.group)
+      call('HINCRBY', T .. 'gr', member, g.count)
+      if rule and rule.rate then
+        for _ = 1, g.count do call('RPUSH', T .. 'b:' .. member, whole(now)) end
+        call('LTRIM', T .. 'b:' .. member, -rule.rate.max, -1)
+        call('PEXPIRE', T .. 'b:' .. member, whole(rule.rate.perMs))
+      end
+      for _, c in ipairs(g.lanes) do taken(c) end
+    end
+  end
+  if #order > 0 then call('SET', T .. 'turn', whole(turn)) end
+  closeName(name)
+  local nextOpen = call('ZRANGE', opened, '0', '0', 'WITHSCORES')[2]
+  if nextOpen then opens = min(opens or math.huge, tonumber(nextOpen)) end
+end
+
+-- What is not paused, of the wanted.
+local function wantedOf(want, lanes)
+  if lanes[1] ~= '!' then return function(lane) return wants(want, lane) end end
+  local paused = {}
+  for _, one in ipairs(call('SMEMBERS', T .. 'paused')) do paused[one] = true end
+  return function(lane) return wants(want, lane) and not paused['n' .. lane.name] and not paused['q' .. lane.queue] end
+end
+
 -- In order of priority; several lanes of one priority are merged by due time.
 local function claim(want, limit, leaseMs, tokens)
   local lanes = call('ZRANGE', LANES, '0', '-1')
   local at, expiry = 1, whole(now + leaseMs)
+  local wanted = wantedOf(want, lanes)
+  local grouped = {}
+  if #lanes > 0 then
+    local plain = {}
+    for _, name in ipairs(lanes) do
+      local first = string.byte(name)
+      -- 'g', and what is no '!'.
+      if first == 103 then
+        name = sub(name, 2)
+        if want.names[name] then grouped[#grouped + 1] = name end
+      elseif first ~= 33 then
+        plain[#plain + 1] = name
+      end
+    end
+    lanes = plain
+  end
+  -- Half of what is wanted first, so that neither they nor the others wait for ever.
+  for index, name in ipairs(grouped) do
+    local share = math.ceil(limit / (#lanes == 0 and 1 or 2) * index / #grouped)
+    if share > claimed then claimGroups(want, name, share, expiry, tokens, wanted) end
+  end
   while at <= #lanes and claimed < limit and stale < ${MAX_STALE} do
     local group, priority = {}, nil
     while at <= #lanes do
       local lane = spelled(lanes[at])
       if priority and lane.priority ~= priority then break end
       priority = lane.priority
-      if wants(want, lane) then
-        lane.tickets, lane.at, lane.taken, lane.count, lane.last = {}, 1, 0, 0, false
-        group[#group + 1] = lane
-      end
+      if wanted(lane) then group[#group + 1] = begin(lane) end
       at = at + 1
     end
     if #group == 1 then
@@ -139,15 +278,10 @@ local function claim(want, limit, leaseMs, tokens)
         end
       end
     end
-    for _, c in ipairs(group) do
-      if c.taken > 0 then
-        call('LTRIM', c.key, c.taken, -1)
-        if call('EXISTS', c.key) == 0 then call('ZREM', LANES, c.text) end
-        bump('p' .. c.lane, -c.count)
-        bump('r' .. c.lane, c.count)
-        if ready[c.text] then ready[c.text] = max(0, ready[c.text] - c.count) end
-      end
-    end
+    for _, c in ipairs(group) do taken(c) end
+  end
+  for _, name in ipairs(grouped) do
+    if claimed < limit then claimGroups(want, name, limit, expiry, tokens, wanted) end
   end
   lease(now + leaseMs, leases)
   if claimed >= limit or stale >= ${MAX_STALE} then more = 1 end
@@ -155,8 +289,11 @@ end
 
 -- Whether something wanted is ready, with nothing taken.
 local function look(want)
-  for _, lane in ipairs(call('ZRANGE', LANES, '0', '-1')) do
-    if wants(want, spelled(lane)) then
+  local lanes = call('ZRANGE', LANES, '0', '-1')
+  local wanted = wantedOf(want, lanes)
+  for _, lane in ipairs(lanes) do
+    local name = sub(lane, 1, 1) == 'g' and sub(lane, 2)
+    if name and want.names[name] or not name and lane ~= '!' and wanted(spelled(lane)) then
       more = 1
       return
     end
@@ -169,9 +306,13 @@ local function findNextDue(want)
   for index = 1, #delayed, 2 do
     nextDue = max(0, tonumber(delayed[index + 1]) - now)
     local r = redeem(delayed[index])
-    if r and wants(want, spelled(laneOf(r))) then return end
+    if r and wants(want, spelled(laneOf(r))) then
+      if opens then nextDue = min(nextDue, max(0, opens - now)) end
+      return
+    end
   end
   if #delayed < ${2 * MAX_LOOK} then nextDue = -1 end
+  if opens then nextDue = nextDue < 0 and max(0, opens - now) or min(nextDue, max(0, opens - now)) end
 end
 `
 
@@ -186,8 +327,8 @@ export interface SpelledWant {
 // A process has one want, or a few: hashing it anew for each claim would cost 3 µs.
 const spelledWants = new Map<string, SpelledWant>()
 
-export function spellWant({ names, queues, leaseMs, take }: Want): SpelledWant {
-  const text = JSON.stringify({ n: names, q: queues, l: take && leaseMs })
+export function spellWant({ names, queues, leaseMs, limits, take }: Want): SpelledWant {
+  const text = JSON.stringify({ n: names, q: queues, l: take && leaseMs, m: limits })
   let spelled = spelledWants.get(text)
   if (spelled === undefined) {
     if (spelledWants.size > 100) spelledWants.clear()

@@ -25,10 +25,12 @@ export function longId(short: string): string {
 }
 
 /**
- * `maxAttempts,resultTtl,staleTtl,failureTtl,retention` in base 36, 0 as nothing: 12 bytes for a usual one.
+ * `maxAttempts,resultTtl,staleTtl,failureTtl,retention` in base 36, 0 as nothing: 12 bytes for a usual one. And `,every`, if there is one.
  */
-function packPolicy({ maxAttempts, resultTtlMs, staleTtlMs, failureTtlMs, retentionMs }: Policy): string {
-  return `${base36(maxAttempts)},${pack(resultTtlMs)},${pack(staleTtlMs)},${pack(failureTtlMs)},${pack(retentionMs)}`
+function packPolicy(policy: Policy): string {
+  const { maxAttempts, resultTtlMs, staleTtlMs, failureTtlMs, retentionMs, everyMs = 0 } = policy
+  const packed = `${base36(maxAttempts)},${pack(resultTtlMs)},${pack(staleTtlMs)},${pack(failureTtlMs)},${pack(retentionMs)}`
+  return everyMs === 0 ? packed : `${packed},${pack(everyMs)}`
 }
 
 const base36 = (value: number): string => (value === 0 ? '' : Math.round(value).toString(36))
@@ -41,13 +43,14 @@ function unpack(text: string | undefined): number {
 }
 
 function unpackPolicy(packed: string): Policy {
-  const [attempts, resultTtl, staleTtl, failureTtl, retention] = packed.split(',')
+  const [attempts, resultTtl, staleTtl, failureTtl, retention, every] = packed.split(',')
   return {
     maxAttempts: attempts ? Number.parseInt(attempts, 36) : 0,
     resultTtlMs: unpack(resultTtl),
     staleTtlMs: unpack(staleTtl),
     failureTtlMs: unpack(failureTtl),
     retentionMs: unpack(retention),
+    ...(every === undefined ? {} : { everyMs: unpack(every) }),
   }
 }
 
@@ -71,12 +74,16 @@ export function followText({ on, draft, sameParent }: FollowUp): string {
 }
 
 /** What a draft has in common with others, as lua/entries.ts tells. */
-export function kindText({ name, queue, policy, extra }: Draft): string {
+export function kindText({ name, queue, policy, extra, group }: Draft): string {
   const packed = packPolicy(policy)
-  if (queue === 'default' && extra === undefined) return `${packed}:${name}`
+  if (queue === 'default' && extra === undefined && group === undefined) return `${packed}:${name}`
   const spelled = queue === 'default' ? '' : queue
   const extraLength = extra === undefined ? '' : Buffer.byteLength(extra)
-  return `${packed};${Buffer.byteLength(spelled)},${extraLength}:${spelled}${extra ?? ''}${name}`
+  const groupLength = group === undefined ? '' : `,${Buffer.byteLength(group)}`
+  return (
+    `${packed};${Buffer.byteLength(spelled)},${extraLength}${groupLength}:` +
+    `${spelled}${extra ?? ''}${group ?? ''}${name}`
+  )
 }
 
 /**
@@ -100,6 +107,7 @@ interface Kind {
   queue: string
   policy: Policy
   extra?: string
+  group?: string
 }
 
 // What runs have in common is read once. A process sees few kinds; one with many pays for reading them again.
@@ -111,14 +119,16 @@ function readKind(text: string): Kind {
   const bytes = Buffer.from(text)
   const colon = bytes.indexOf(':')
   const [packed = '', lengths = ','] = bytes.toString('latin1', 0, colon).split(';')
-  const [queue, extra] = lengths.split(',') as [string, string]
+  const [queue, extra, group] = lengths.split(',') as [string, string, string?]
   const extraAt = colon + 1 + Number(queue)
-  const nameAt = extraAt + Number(extra)
+  const groupAt = extraAt + Number(extra)
+  const nameAt = groupAt + Number(group ?? 0)
   const kind: Kind = {
     name: bytes.toString('utf8', nameAt),
     queue: bytes.toString('utf8', colon + 1, extraAt) || 'default',
     policy: unpackPolicy(packed),
-    ...(extra === '' ? {} : { extra: bytes.toString('utf8', extraAt, nameAt) }),
+    ...(extra === '' ? {} : { extra: bytes.toString('utf8', extraAt, groupAt) }),
+    ...(group === undefined ? {} : { group: bytes.toString('utf8', groupAt, nameAt) }),
   }
   if (kinds.size >= 1_000) kinds.clear()
   kinds.set(text, kind)
@@ -198,11 +208,12 @@ export const readStanding = (row: Row): Standing => standing(row, cut(row[0]))
 export function readEntry(row: Row): Entry {
   const parts = cut(row[0])
   const [params, , parent, name, value] = (row[2] ?? []) as (string | null | undefined)[]
-  const { policy, extra } = parts.kind
+  const { policy, extra, group } = parts.kind
   const entry = standing(row, parts) as Entry
   entry.params = params ?? parts.params
   entry.policy = { ...policy }
   if (extra !== undefined) entry.extra = extra
+  if (group !== undefined) entry.group = group
   if (parent != null) {
     entry.parent = {
       id: longId(parent.slice(0, 59)),

@@ -14,6 +14,7 @@ import type {
   Entry,
   Filter,
   Hint,
+  Lanes,
   Lease,
   LeaseAnswer,
   Outcome,
@@ -35,6 +36,7 @@ import {
   countsOf,
   listArgs,
   listReply,
+  pauseArgs,
   readArgs,
   readPosition,
   readReply,
@@ -143,7 +145,7 @@ export class RedisEngine implements Engine {
 
   async sweep(limit: number): Promise<Swept> {
     const session = await this.#ready()
-    const swept: Swept = { requeued: [], failed: [], expired: 0 }
+    const swept: Swept = { requeued: [], failed: [], abandoned: [], expired: 0 }
     const failures: unknown[] = []
     let shards = [...session.tags.keys()]
     let left = limit
@@ -162,7 +164,8 @@ export class RedisEngine implements Engine {
             const reply = sweepReply(await session.run('sweep', shard, sweepArgs(share)))
             swept.requeued.push(...reply.requeued)
             swept.failed.push(...reply.failed)
-            left -= reply.requeued.length + reply.failed.length
+            swept.abandoned.push(...reply.abandoned)
+            left -= reply.requeued.length + reply.failed.length + reply.abandoned.length
             if (reply.more) more.push(shard)
           } catch (error) {
             failures.push(error)
@@ -202,6 +205,14 @@ export class RedisEngine implements Engine {
     return (await counts).reduce((sum, count) => sum + count, 0)
   }
 
+  /** Shard by shard: should one be away, this fails, and may be repeated. */
+  async pause(lanes: Lanes, paused: boolean): Promise<void> {
+    const session = await this.#ready()
+    await Promise.all(
+      session.tags.map((_tag, shard) => session.run('pause', shard, pauseArgs(lanes, paused))),
+    )
+  }
+
   async list(filter: Filter, cursor?: string): Promise<Page> {
     const session = await this.#ready()
     const limit = Math.max(1, Math.min(filter.limit ?? 100, MAX_BATCH))
@@ -224,10 +235,13 @@ export class RedisEngine implements Engine {
   async count(): Promise<Counts> {
     const session = await this.#ready()
     const fields = new Map<string, number>()
+    const paused = new Set<string>()
     await Promise.all(
-      session.tags.map(async (_tag, shard) => addCounts(fields, await session.run('count', shard, []))),
+      session.tags.map(async (_tag, shard) =>
+        addCounts(fields, paused, await session.run('count', shard, [])),
+      ),
     )
-    return countsOf(fields)
+    return countsOf(fields, paused)
   }
 
   listen(hear: (hint: Hint) => void): () => void {

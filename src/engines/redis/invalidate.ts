@@ -50,7 +50,13 @@ local function forget(key, name)
       call('HDEL', LEASES, r@ticket)
       lease(tonumber(expiry), { r@id, expiry })
     end
+    local behind = r@next
+    if behind ~= '' then
+      r@next = ''
+      save(r)
+    end
     rename(k, A .. r@id)
+    if behind ~= '' then promote(key, behind, '') end
     changed = 1
   end
   return changed

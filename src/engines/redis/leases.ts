@@ -1,6 +1,7 @@
 // The verbs `extend` and `sweep`: the heartbeat of what runs, and the recovery of what died with its worker.
-import type { Lease, LeaseAnswer } from '../../engine.ts'
-import { leaseLostError } from '../../engine.ts'
+
+import { leaseLostError } from '../../endings.ts'
+import type { Lease, LeaseAnswer, Swept } from '../../engine.ts'
 import { longId, shortId } from './ids.ts'
 
 /**
@@ -55,11 +56,11 @@ const LOOKED_AT = 1_000
 
 /**
  * In: ARGV 2 the limit, 3 the error of a lost lease, with @A for the attempt and @T for the time.
- * Out: the ids of what went back, the ids of what failed, 1 if there is more to look at, what was malformed.
+ * Out: the ids of what went back, of what failed, and of what was cancelled because nobody asked for it; 1 if there is more to look at, what was malformed.
  */
 export const SWEEP = `
 moveDue()
-local requeued, failed = {}, {}
+local requeued, failed, abandoned = {}, {}, {}
 
 -- Nothing to find before the first lease ends; then all of them are looked through, in steps, by one sweep or
 -- by several.
@@ -94,7 +95,7 @@ for _, ticket in ipairs(expired) do
     -- Only a token that settled something is answered again; this one was taken away.
     r@token = ''
     addError(r, error)
-    bump(r@kind.running, -1)
+    freed(r@kind)
     bump('texpired', 1)
     if attempt >= r@kind.policy[1] then
       conclude(r, 'f')
@@ -110,13 +111,30 @@ for _, ticket in ipairs(expired) do
 end
 flush()
 
+for _, id in ipairs(call('ZRANGEBYSCORE', T .. 'attended', '-inf', now, 'LIMIT', 0, limit)) do
+  local r = find(id)
+  local how, ms = string.match(r and r@attend or '', '^.............(%a)(%d+)$')
+  if not how or (r@status ~= 'p' and r@status ~= 'r') then
+    call('ZREM', T .. 'attended', id)
+  elseif r@status == 'r' and how == 'p' then
+    -- It runs on; should it come back, it is looked at again.
+    call('ZADD', T .. 'attended', now + tonumber(ms), id)
+  else
+    cancelRun(r, errorText(ABANDONED, r))
+    abandoned[#abandoned + 1] = id
+  end
+end
+flush()
+
 -- Stale tickets are dropped when they are taken, but where nothing is taken they would gather without bound:
 -- such a lane is gone through in steps. Their places are marked first and then taken out in one pass.
 for _, name in ipairs(call('ZRANGE', LANES, '0', '-1')) do
-  local lane = spelled(name)
-  local length = call('LLEN', lane.key)
-  local pending = tonumber(call('HGET', COUNTS, 'p' .. lane.lane) or 0)
-  if length == 0 then
+  local lane = match(name, '^[-%d]') and spelled(name)
+  local length = lane and call('LLEN', lane.key)
+  local pending = lane and tonumber(call('HGET', COUNTS, 'p' .. lane.lane) or 0)
+  if not lane then
+    -- A name whose groups have lanes of their own.
+  elseif length == 0 then
     call('ZREM', LANES, name)
   elseif length > ${WORTH_CLEARING} and length > 2 * pending then
     local from = tonumber(call('HGET', T .. 'compact', name) or 0)
@@ -145,7 +163,7 @@ for index = 2, #held, 2 do
   if held[index] == '0' then empty[#empty + 1] = held[index - 1] end
 end
 add(function(list, from, to) call('HDEL', COUNTS, unpack(list, from, to)) end, empty)
-return { requeued, failed, scan and 1 or 0, malformed }
+return { requeued, failed, abandoned, scan and 1 or 0, malformed }
 `
 
 // leaseLostError() spells the error; numbers that stand for themselves mark where the script fills in its
@@ -154,7 +172,12 @@ const TEMPLATE = leaseLostError(-111_111, -222_222).replaceAll('-111111', '@A').
 
 export const sweepArgs = (limit: number): string[] => [String(limit), TEMPLATE]
 
-export function sweepReply(reply: unknown): { requeued: string[]; failed: string[]; more: boolean } {
-  const [requeued, failed, more] = reply as [string[], string[], number]
-  return { requeued: requeued.map(longId), failed: failed.map(longId), more: more === 1 }
+export function sweepReply(reply: unknown): Omit<Swept, 'expired'> & { more: boolean } {
+  const [requeued, failed, abandoned, more] = reply as [string[], string[], string[], number]
+  return {
+    requeued: requeued.map(longId),
+    failed: failed.map(longId),
+    abandoned: abandoned.map(longId),
+    more: more === 1,
+  }
 }

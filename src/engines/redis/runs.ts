@@ -1,14 +1,15 @@
 // The verbs that look at runs and end them from outside: `read`, `cancel`, `list` and `count`.
-import type { CancelAnswer, Counts, Entry, Filter, Total } from '../../engine.ts'
+import type { CancelAnswer, Counts, Entry, Filter, Lanes, Total } from '../../engine.ts'
+import { KEY_LENGTH } from '../../engine.ts'
 import { DeferqError } from '../../errors.ts'
 import type { Row } from './ids.ts'
-import { readEntry, shortId } from './ids.ts'
+import { readEntry, shortId, shortKey } from './ids.ts'
 
 /** How many keys one step of a list looks at: a fraction of a millisecond where few match. */
 const SCAN_COUNT = 500
 
 /**
- * In: ARGV 2 the address of the instance that watches, or ''; then the ids.
+ * In: ARGV 2 the address of the instance that watches, or ''; then ids, or keys for what stands there.
  * Out: a row per id, or 0; what was malformed.
  */
 export const READ = `
@@ -16,8 +17,13 @@ local rows, keys, watcher = {}, {}, ARGV[2]
 for at = 3, #ARGV do keys[at - 2] = E .. sub(ARGV[at], 1, 43) end
 fetch(keys)
 for at = 3, #ARGV do
-  local r = find(ARGV[at])
-  local text
+  local id = ARGV[at]
+  if #id == 43 then id = id .. sub(get(E .. id) or '', 1, 16) end
+  local r, text = find(id), nil
+  if r and r@attend ~= '' then
+    r@attend = attended(r@id, sub(r@attend, 14))
+    text = save(r)
+  end
   if r and watcher ~= '' and (r@status == 'p' or r@status == 'r') and not string.find(r@watchers, watcher, 1, true) then
     r@watchers = (r@watchers == '' and '' or r@watchers .. ' ') .. watcher
     text = save(r)
@@ -28,7 +34,10 @@ write()
 return { rows, malformed }
 `
 
-export const readArgs = (ids: readonly string[], watcher: string): string[] => [watcher, ...ids.map(shortId)]
+export const readArgs = (ids: readonly string[], watcher: string): string[] => [
+  watcher,
+  ...ids.map((id) => (id.length === KEY_LENGTH ? shortKey(id) : shortId(id))),
+]
 
 export function readReply(reply: unknown): (Entry | undefined)[] {
   const [rows] = reply as [(Row | 0)[]]
@@ -49,21 +58,7 @@ for at = 3, #ARGV do
     answers[#answers + 1] = 'e'
   else
     answers[#answers + 1] = 'c'
-    if r@status == 'r' then
-      call('HDEL', LEASES, r@ticket)
-      bump(r@kind.running, -1)
-      -- A token begins with the address of the instance that holds it.
-      tell(sub(r@token, 1, 8), 'c', r@id)
-      -- Only a token that settled something is answered again; this one was taken away.
-      r@token = ''
-    elseif r@status == 'p' then
-      if call('ZREM', D, r@ticket) == 0 then drop(laneOf(r), r@ticket) end
-      bump(r@kind.pending, -1)
-    end
-    if r@status ~= 'x' then
-      if ARGV[2] ~= '' then addError(r, sub(ARGV[2], 2)) end
-      conclude(r, 'x')
-    end
+    if r@status ~= 'x' then cancelRun(r, ARGV[2] ~= '' and sub(ARGV[2], 2)) end
   end
 end
 finish()
@@ -148,18 +143,47 @@ export function readPosition(text: string | undefined, shards: number): Position
   return { shard: Number(match[1]), cursor: match[2] as string, skip: Number(match[3]) }
 }
 
-/** Out: the counters' fields and values in turn. */
-export const COUNT = `return call('HGETALL', COUNTS)`
+/** Out: the counters' fields and values in turn; what is paused. */
+export const COUNT = `return { call('HGETALL', COUNTS), call('SMEMBERS', T .. 'paused') }`
 
-export function addCounts(counts: Map<string, number>, reply: unknown): void {
-  const list = reply as string[]
+/** In: ARGV 2 q or n and the queue or name, 3 whether it is to be paused: 1 or 0. */
+export const PAUSE = `
+if ARGV[3] == '1' then
+  call('SADD', T .. 'paused', ARGV[2])
+  call('ZADD', LANES, '-inf', '!')
+elseif call('SREM', T .. 'paused', ARGV[2]) == 1 then
+  if call('EXISTS', T .. 'paused') == 0 then call('ZREM', LANES, '!') end
+  for _, name in ipairs(call('ZRANGE', LANES, '0', '-1')) do
+    local member = sub(name, 1, 1) == 'g' and sub(name, 2)
+    if member then
+      local group = call('ZRANGE', T .. 't:' .. member, '0', '0')[1]
+      name = group and call('ZRANGE', T .. 'g:' .. member .. '\\1' .. group, '0', '0')[1] or '!'
+    end
+    local lane = name ~= '!' and spelled(name)
+    if lane and (ARGV[2] == 'n' .. lane.name or ARGV[2] == 'q' .. lane.queue) then
+      ready[name] = call('LLEN', lane.key)
+    end
+  end
+end
+finish()
+return 1
+`
+
+export const pauseArgs = (lanes: Lanes, paused: boolean): string[] => [
+  'queue' in lanes ? `q${lanes.queue === 'default' ? '' : lanes.queue}` : `n${lanes.name}`,
+  paused ? '1' : '0',
+]
+
+export function addCounts(counts: Map<string, number>, paused: Set<string>, reply: unknown): void {
+  const [list, held] = reply as [string[], string[]]
+  for (const lanes of held) paused.add(lanes)
   for (let index = 0; index < list.length; index += 2) {
     const field = list[index] as string
     counts.set(field, (counts.get(field) ?? 0) + Number(list[index + 1]))
   }
 }
 
-export function countsOf(fields: ReadonlyMap<string, number>): Counts {
+export function countsOf(fields: ReadonlyMap<string, number>, paused: ReadonlySet<string>): Counts {
   const lanes = new Map<string, Counts['lanes'][0]>()
   const totals: Counts['totals'] = {}
   for (const [field, count] of fields) {
@@ -176,7 +200,14 @@ export function countsOf(fields: ReadonlyMap<string, number>): Counts {
   const { completed = 0, failed = 0, cancelled = 0 } = totals
   const live = [...lanes.values()].reduce((sum, { pending, running }) => sum + pending + running, 0)
   totals.created = live + completed + failed + cancelled
-  return { lanes: [...lanes.values()].filter(({ pending, running }) => pending > 0 || running > 0), totals }
+  return {
+    lanes: [...lanes.values()].filter(({ pending, running }) => pending > 0 || running > 0),
+    paused: Array.from(paused, (each) => {
+      const rest = each.slice(1)
+      return each.startsWith('q') ? { queue: rest || 'default' } : { name: rest }
+    }),
+    totals,
+  }
 }
 
 /** `<length of the queue in bytes>:<queue><name>`, as the scripts spell it. */

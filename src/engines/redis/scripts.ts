@@ -7,7 +7,7 @@ import { EXTEND, SWEEP } from './leases.ts'
 import { numbered } from './lua/entries.ts'
 import { libraryOf } from './lua/library.ts'
 import { PRELUDE } from './lua/prelude.ts'
-import { CANCEL, COUNT, LEAVE, LIST, READ } from './runs.ts'
+import { CANCEL, COUNT, LEAVE, LIST, PAUSE, READ } from './runs.ts'
 import { SETTLE } from './settle.ts'
 
 const SOURCES = {
@@ -21,6 +21,7 @@ const SOURCES = {
   invalidateName: INVALIDATE_NAME,
   list: LIST,
   count: COUNT,
+  pause: PAUSE,
   leave: LEAVE,
 }
 

@@ -9,7 +9,8 @@ import { INLINE, PLACE } from './lua/entries.ts'
  * In: ARGV 2 how this instance is registered as waiting here, want's name and member in turn, 3 the number of outcomes, 4 the
  * want as JSON {n: names, q: queues, l: the lease in ms, if runs may be handed over} or '' for none, 5 the limit (0: only see
  * whether something is ready), 6 the lease in ms, 7 the tokens' prefix, which begins with the instance's address and is also what to register as, 8 the want's short
- * name; then per outcome how it ended (c, f, l, or r and the delay in ms; then + and the number of drafts, if any), the
+ * name; then per outcome how it ended (c, f, x cancelled, r and the delay in ms, or l, the due time if that is another, and p if the
+ * value is to be its params; then + and the number of drafts, if any), the
  * key's and the run's part of the id, the token and a ';', the value, the drafts.
  * Out: now; the answers, a letter each (s or l); of what was claimed text, key and what lies beside the text
  * (or null), in turn; in how many ms something wanted is due, or -1; 1 if something wanted may be ready
@@ -31,7 +32,7 @@ local function complete(k, key, run, token, value)
     return false
   end
   local kind = kindAt(text, ${PLACE.token} + #token)
-  if not kind then return false end
+  if not kind or kind.policy[6] > 0 then return false end
   if kind.endsAt ~= NOW then
     local fresh = now + kind.policy[2]
     local usable = fresh + kind.policy[3]
@@ -43,7 +44,7 @@ local function complete(k, key, run, token, value)
   local attempts = sub(text, ${PLACE.attempt}, ${PLACE.answer - 1})
   put(k, run .. 'c' .. until_ .. kind.ends .. attempts .. place4(#value) .. from .. value, kind.lasts)
   ended[#ended + 1] = key .. sub(run, 1, 2)
-  bump(kind.running, -1)
+  freed(kind)
   bump('tcompleted', 1)
   return true
 end
@@ -56,13 +57,13 @@ local function settle(how, id, token, value, thens)
     return 'l'
   end
   ended[#ended + 1] = r@ticket
-  bump(r@kind.running, -1)
+  freed(r@kind)
   local letter = sub(how, 1, 1)
   if letter == 'c' then
     conclude(r, 'c', value)
-  elseif letter == 'f' then
+  elseif letter == 'f' or letter == 'x' then
     addError(r, value)
-    conclude(r, 'f')
+    conclude(r, letter)
   else
     bump(r@kind.pending, 1)
     r@status = 'p'
@@ -75,8 +76,12 @@ local function settle(how, id, token, value, thens)
       bump('tretried', 1)
     else
       r@attempt = place4(r@attempt - 1)
+      local due, rewritten = match(how, '^l(%d*)(p?)')
+      if rewritten ~= '' then setParams(r, value) end
+      if due ~= '' then r@due = moment(max(tonumber(due), tonumber(r@created))) end
       save(r)
-      place(laneOf(r), r@ticket, tonumber(r@due))
+      due = tonumber(r@due)
+      if due > now then delay(laneOf(r), r@ticket, due) else place(laneOf(r), r@ticket, due) end
     end
   end
   for _, draft in ipairs(thens) do admitFollow(draft) end
@@ -136,6 +141,13 @@ export function outcomeArgs(outcomes: readonly Outcome[]): string[] {
     } else if (outcome.kind === 'retry') {
       how = `r${Math.max(0, Math.round(outcome.delayMs))}`
       value = outcome.error
+    } else if (outcome.kind === 'cancelled') {
+      how = 'x'
+      value = outcome.error
+    } else {
+      const { dueAt, params } = outcome
+      how = `l${dueAt === undefined ? '' : Math.max(0, Math.round(dueAt))}${params === undefined ? '' : 'p'}`
+      value = params ?? ''
     }
     const id = shortId(outcome.id)
     args.push(how + drafts, id.slice(0, 43), id.slice(43), `${outcome.token};`, value)

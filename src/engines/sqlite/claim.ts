@@ -1,21 +1,18 @@
 // Hands out what is due: lane by lane in order of priority, and within one priority in order of the due time.
 import type { Claims, Want } from '../../engine.ts'
 import type { Connection } from './connection.ts'
+import type { Open } from './groups.ts'
+import { begin, groupsOf, openLanes } from './groups.ts'
 import type { Row, Run } from './rows.ts'
 import { entryOf, FULL_RETURNING } from './rows.ts'
 import type { Step } from './step.ts'
 import { newTokenPrefix, TOKEN } from './token.ts'
-
-/** A wanted lane that holds something, and when the first of it is due. */
-interface Open {
-  id: number
-  priority: number
-  due: number
-}
+import type { Candidate } from './turns.ts'
+import { Turns } from './turns.ts'
 
 /** The moment at which something wanted is due, which may have passed; undefined: nothing is waiting. */
-export function firstDue(connection: Connection, want: Want): number | undefined {
-  const lanes = openLanes(connection, want)
+export function firstDue(connection: Connection, want: Want, now: number): number | undefined {
+  const lanes = openLanes(connection, want, now)
   return lanes.length === 0 ? undefined : Math.min(...lanes.map(({ due }) => due))
 }
 
@@ -24,8 +21,10 @@ export function claim(step: Step, want: Want): Claims {
   const prefix = newTokenPrefix()
   const claimed: Run[] = []
   const before = step.malformed.length
-  const lanes = openLanes(connection, want).filter(({ due }) => due <= now)
-  for (let start = 0; start < lanes.length && claimed.length < want.limit; ) {
+  const lanes = openLanes(connection, want, now).filter(({ due }) => due <= now)
+  const inTurns = lanes.some(({ grp }) => grp !== '')
+  if (inTurns) claimed.push(...takeInTurns(step, lanes, want, prefix))
+  for (let start = 0; !inTurns && start < lanes.length && claimed.length < want.limit; ) {
     const priority = (lanes[start] as Open).priority
     let end = start
     while (lanes[end]?.priority === priority) end++
@@ -62,22 +61,30 @@ function take(
   return connection.statement(TAKE_SEQS).all(prefix, now, now + leaseMs, seqs) as Row[]
 }
 
-function openLanes(connection: Connection, { names, queues }: Want): Open[] {
-  const wanted = [JSON.stringify(names), queues === undefined ? null : JSON.stringify(queues)] as const
-  return connection.statement(OPEN_LANES).all(...wanted) as Open[]
+/** Which ones, group by group in turns; then all of them at once. */
+function takeInTurns(step: Step, lanes: Open[], want: Want, prefix: string): Run[] {
+  const { connection, now } = step
+  const look = (lane: Open): Candidate[] =>
+    connection.statement(LOOK).all(lane.id, now, want.limit) as Candidate[]
+  const groups = groupsOf(connection, lanes, want.limits ?? {}, now)
+  const turns = new Turns(lanes, groups, look)
+  const seqs: number[] = []
+  while (seqs.length < want.limit) {
+    const seq = turns.next()
+    if (seq === undefined) break
+    seqs.push(seq)
+  }
+  let turn = 0
+  for (const { served } of groups.values()) turn = Math.max(turn, served)
+  for (const { group, count } of turns.served)
+    begin(connection, group, count, ++turn, want.limits?.[group.name], now)
+  const rows = connection
+    .statement(TAKE_SEQS)
+    .all(prefix, now, now + want.leaseMs, JSON.stringify(seqs)) as Row[]
+  const places = new Map(seqs.map((seq, index) => [seq, index]))
+  return step.take(rows).sort((a, b) => (places.get(a.seq) as number) - (places.get(b.seq) as number))
 }
 
-// The kept counters are the directory: no lane is looked into that is not wanted, or holds nothing.
-const OPEN_LANES = `
-  SELECT id, priority, due FROM (
-    SELECT l.id, l.priority, (
-      SELECT due_at FROM runs r WHERE r.status = 0 AND r.lane = l.id ORDER BY due_at LIMIT 1
-    ) AS due
-    FROM lanes l
-    WHERE l.name IN (SELECT value FROM json_each(?1)) AND l.pending > 0
-      AND (?2 IS NULL OR l.queue IN (SELECT value FROM json_each(?2)))
-  )
-  WHERE due IS NOT NULL ORDER BY priority DESC`
 const LOOK =
   'SELECT seq, due_at FROM runs WHERE status = 0 AND lane = ? AND due_at <= ? ORDER BY due_at, seq LIMIT ?'
 // In: token prefix, now, lease end, and which.

@@ -19,13 +19,17 @@ export class Connection extends SqliteConnection {
   }
 
   /** Made when it isn't there: only within `write`. */
-  lane(queue: string, name: string, priority: number): Lane {
-    const key = `${priority}\0${name}\0${queue}`
+  lane(queue: string, name: string, priority: number, group?: string): Lane {
+    const key =
+      group === undefined ? `${priority}\0${name}\0${queue}` : `${priority}\0${name}\0${queue}\0${group}`
     let lane = this.#lanes.get(key)
     if (lane !== undefined) return lane
-    const { id } = (this.statement(FIND_LANE).get(name, queue, priority) ??
-      this.statement(ADD_LANE).get(name, queue, priority)) as { id: number }
-    lane = { id, queue, name, priority }
+    const columns = [name, queue, priority, columnOf(group)] as const
+    const { id } = (this.statement(FIND_LANE).get(...columns) ??
+      this.statement(ADD_LANE).get(...columns)) as {
+      id: number
+    }
+    lane = { id, queue, name, priority, group }
     this.#lanes.set(key, lane)
     this.#lanesById.set(id, lane)
     return lane
@@ -34,11 +38,14 @@ export class Connection extends SqliteConnection {
   laneById(id: number): Lane | undefined {
     const known = this.#lanesById.get(id)
     if (known !== undefined) return known
-    const lane =
+    const row =
       Number.isSafeInteger(id) && id > 0
-        ? (this.statement(LANE_BY_ID).get(id) as Lane | undefined)
+        ? (this.statement(LANE_BY_ID).get(id) as (Omit<Lane, 'group'> & { grp: string }) | undefined)
         : undefined
-    if (lane !== undefined) this.#lanesById.set(id, lane)
+    if (row === undefined) return undefined
+    const { grp, ...rest } = row
+    const lane = { ...rest, group: groupIn(grp) }
+    this.#lanesById.set(id, lane)
     return lane
   }
 
@@ -53,6 +60,10 @@ export class Connection extends SqliteConnection {
   }
 }
 
-const FIND_LANE = 'SELECT id FROM lanes WHERE name = ? AND queue = ? AND priority = ?'
-const ADD_LANE = 'INSERT INTO lanes (name, queue, priority) VALUES (?, ?, ?) RETURNING id'
-const LANE_BY_ID = 'SELECT id, queue, name, priority FROM lanes WHERE id = ?'
+/** No group is the empty text; a group, which may be empty too, has a colon before it. */
+export const columnOf = (group: string | undefined): string => (group === undefined ? '' : `:${group}`)
+export const groupIn = (column: string): string | undefined => (column === '' ? undefined : column.slice(1))
+
+const FIND_LANE = 'SELECT id FROM lanes WHERE name = ? AND queue = ? AND priority = ? AND grp = ?'
+const ADD_LANE = 'INSERT INTO lanes (name, queue, priority, grp) VALUES (?, ?, ?, ?) RETURNING id'
+const LANE_BY_ID = 'SELECT id, queue, name, priority, grp FROM lanes WHERE id = ?'

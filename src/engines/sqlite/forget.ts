@@ -22,10 +22,8 @@ export function cancel(step: Step, ids: readonly string[], reason: string | unde
     if (run === undefined || isGone(run, step.now)) return 'unknown'
     if (run.status === CANCELLED) return 'cancelled'
     if (!isLive(run)) return 'ended'
-    if (run.status === RUNNING) step.news.cancelled.push(id)
-    if (reason !== undefined) step.addError(run, reason)
     const followed = run.tied !== 0
-    step.end(run, CANCELLED, reason)
+    step.cancel(run, reason)
     if (followed) {
       // What this end has called for may be the next to be cancelled.
       step.flush()
@@ -103,6 +101,7 @@ function forgetRun(step: Step, run: Run): boolean {
     return false
   }
   step.place(run, asideOf(run.id))
+  step.promote(run)
   return true
 }
 

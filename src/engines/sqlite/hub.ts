@@ -149,7 +149,7 @@ export class Hub {
     for (const member of this.#members) member.hear({ kind: 'invalidated', selector })
   }
 
-  #wake({ lane, dueAt }: Run, now: number): void {
+  #wake({ lane, dueAt }: News['ready'][number], now: number): void {
     for (const wait of this.#waits) {
       const { member, want, nextDueAt } = wait
       if (!want.names.includes(lane.name) || want.queues?.includes(lane.queue) === false) continue
@@ -198,7 +198,7 @@ export class Hub {
     for (const wait of this.#waits) {
       const { member, want, nextDueAt } = wait
       if (!listeners.includes(member)) continue
-      const due = firstDue(looker.connection, want)
+      const due = firstDue(looker.connection, want, member.now())
       if (due === undefined || (due > member.now() && due >= nextDueAt)) continue
       this.#waits.delete(wait)
       member.hear({ kind: 'work' })

@@ -12,6 +12,7 @@ import type {
   Entry,
   Filter,
   Hint,
+  Lanes,
   Lease,
   LeaseAnswer,
   Outcome,
@@ -29,12 +30,13 @@ import { claim, firstDue } from './claim.ts'
 import { Connection } from './connection.ts'
 import type { Pass } from './forget.ts'
 import { announce, cancel, invalidateKeys, invalidateName } from './forget.ts'
+import { openedBy, pause } from './groups.ts'
 import type { Member } from './hub.ts'
 import { Hub } from './hub.ts'
-import { count, list, readRuns } from './overview.ts'
+import { byIdOrKey, count, list, readRuns } from './overview.ts'
 import type { Broken } from './rows.ts'
 import { entryOf } from './rows.ts'
-import { extend, isLittered, settle, sweep } from './settle.ts'
+import { extend, isLittered, renew, settle, sweep } from './settle.ts'
 import { Step } from './step.ts'
 import { placeOf } from './token.ts'
 
@@ -76,7 +78,7 @@ export class SqliteEngine implements Engine {
     const { connection } = await this.#open()
     // A look costs the others nothing, the write lock does: an idle worker takes it only when there is something.
     const now = this.#settings.now()
-    const due = await connection.read(() => firstDue(connection, want))
+    const due = await connection.read(() => firstDue(connection, want, now))
     if (due === undefined || due > now) return this.#claimed({ claimed: [] }, want)
     return this.#claimed(await this.#step((step) => claim(step, want)), want)
   }
@@ -104,7 +106,7 @@ export class SqliteEngine implements Engine {
     const { connection } = await this.#open()
     connection.trimLog()
     const littered = await connection.read(() => isLittered(connection, this.#settings.now()))
-    if (!littered) return { requeued: [], failed: [], expired: 0 }
+    if (!littered) return { requeued: [], failed: [], abandoned: [], expired: 0 }
     return this.#step((step) => sweep(step, limit))
   }
 
@@ -114,7 +116,9 @@ export class SqliteEngine implements Engine {
     const now = this.#settings.now()
     const { runs, broken } = await connection.read(() => readRuns(connection, ids))
     await this.#setAside(broken)
-    const byId = new Map(runs.map((run) => [run.id, run]))
+    const byId = byIdOrKey(runs)
+    const attended = ids.flatMap((id) => byId.get(id) ?? []).filter((run) => run.attendedUntil !== null)
+    if (attended.length > 0) await this.#step((step) => renew(step, attended))
     return ids.map((id) => {
       const run = byId.get(id)
       if (run === undefined || (run.expiresAt !== null && run.expiresAt <= now)) return undefined
@@ -150,6 +154,13 @@ export class SqliteEngine implements Engine {
     return forgotten.size
   }
 
+  async pause(lanes: Lanes, paused: boolean): Promise<void> {
+    await this.#step((step) => {
+      pause(step.connection, lanes, paused)
+      if (!paused) step.news.ready.push(...openedBy(step.connection, lanes, step.now))
+    })
+  }
+
   async list(filter: Filter, cursor?: string): Promise<Page> {
     const { connection } = await this.#open()
     const {
@@ -164,6 +175,10 @@ export class SqliteEngine implements Engine {
   async count(): Promise<Counts> {
     const { connection } = await this.#open()
     return connection.read(() => count(connection))
+  }
+
+  hears(): boolean {
+    return !this.#closed
   }
 
   listen(hear: (hint: Hint) => void): () => void {
@@ -192,7 +207,7 @@ export class SqliteEngine implements Engine {
     for (const { entry, token } of claims.claimed) hub.lease(member, entry.id, placeOf(token).seq)
     if (claims.claimed.length >= want.limit && want.limit > 0) return claims
     return connection.read(() => {
-      const due = firstDue(connection, want)
+      const due = firstDue(connection, want, this.#settings.now())
       hub.wait(member, want, due)
       return due === undefined ? claims : { ...claims, nextDueMs: Math.max(0, due - this.#settings.now()) }
     })

@@ -2,9 +2,24 @@
 import type { Counts, Filter, Page, Total } from '../../engine.ts'
 import { MAX_BATCH } from '../../engine.ts'
 import type { Connection } from './connection.ts'
+import { pausedIn } from './groups.ts'
 import { rowsOf } from './load.ts'
 import type { Broken, Row, Run } from './rows.ts'
-import { COMPLETED, entryOf, FULL_ROW, isBroken, isGone, MALFORMED, PENDING, RUNNING, runOf } from './rows.ts'
+import {
+  ACCEPTED,
+  BEHIND,
+  COMPLETED,
+  entryOf,
+  FULL_ROW,
+  isBroken,
+  isGone,
+  keyOf,
+  MALFORMED,
+  PENDING,
+  RUNNING,
+  runOf,
+  STANDS,
+} from './rows.ts'
 
 /** The rows that were asked for, apart from those that can't be read. */
 export interface Found {
@@ -15,6 +30,17 @@ export interface Found {
 /** May hold more than was asked for: what stands under the key of a run that is aside. */
 export function readRuns(connection: Connection, ids: readonly string[]): Found {
   return sorted(connection, rowsOf(connection, ids))
+}
+
+/** By a key, the run that stands there, or else the one whose result does. */
+export function byIdOrKey(runs: readonly Run[]): Map<string, Run> {
+  const found = new Map<string, Run>()
+  for (const run of runs) {
+    found.set(run.id, run)
+    if (run.slot === STANDS || (run.slot === ACCEPTED && !found.has(keyOf(run.id))))
+      found.set(keyOf(run.id), run)
+  }
+  return found
 }
 
 function sorted(connection: Connection, rows: readonly Row[]): Found {
@@ -60,12 +86,14 @@ export function list(
 
 export function count(connection: Connection): Counts {
   const lanes = connection.statement(LANES).all() as Counts['lanes']
+  const paused = connection.statement('SELECT lanes FROM paused').all() as { lanes: string }[]
   const totals = connection.statement('SELECT total, count FROM totals').all() as {
     total: Total
     count: number
   }[]
   return {
     lanes: lanes.map((lane) => ({ ...lane })),
+    paused: paused.map((each) => pausedIn(each.lanes)),
     totals: Object.fromEntries(totals.map(({ total, count }) => [total, count])),
   }
 }
@@ -73,7 +101,7 @@ export function count(connection: Connection): Counts {
 // In: after, rows to look at, status, name, queue, now, how many.
 const LIST = `
   SELECT ${FULL_ROW} FROM (SELECT * FROM runs WHERE seq > ?1 ORDER BY seq LIMIT ?2) r
-  WHERE (?3 IS NULL OR r.status = ?3) AND r.status <> ${MALFORMED} AND (r.expires_at IS NULL OR r.expires_at > ?6)
+  WHERE (?3 IS NULL OR r.status = ?3 OR (?3 = ${PENDING} AND r.status = ${BEHIND})) AND r.status <> ${MALFORMED} AND (r.expires_at IS NULL OR r.expires_at > ?6)
     AND (?4 IS NULL OR r.lane IN (SELECT id FROM lanes WHERE name = ?4))
     AND (?5 IS NULL OR r.lane IN (SELECT id FROM lanes WHERE queue = ?5))
   ORDER BY r.seq LIMIT ?7`

@@ -2,6 +2,8 @@
 import type { Entry, Parent, Policy, Standing, Status } from '../../engine.ts'
 import { ID_LENGTH, KEY_LENGTH } from '../../engine.ts'
 
+/** Pending behind the run that stands under its key: in no lane yet. */
+export const BEHIND = -1
 export const PENDING = 0
 export const RUNNING = 1
 export const COMPLETED = 2
@@ -11,6 +13,8 @@ export const CANCELLED = 4
 export const MALFORMED = 5
 const STATUSES: readonly Status[] = ['pending', 'running', 'completed', 'failed', 'cancelled']
 
+const statusOf = (code: number): Status | undefined => (code === BEHIND ? 'pending' : STATUSES[code])
+
 /** The places under a key; what is aside has one of its own, from 2 up. */
 export const STANDS = 0
 export const ACCEPTED = 1
@@ -18,12 +22,15 @@ export const ACCEPTED = 1
 /** `tied` says what an end has to look for, so that most ends look for nothing. */
 export const HAS_FOLLOW_UPS = 1
 export const HAS_OLDER_RESULT = 2
+export const HAS_NEXT = 4
+export const IS_ATTENDED = 8
 
 export interface Lane {
   id: number
   queue: string
   name: string
   priority: number
+  group: string | undefined
 }
 
 export interface Run {
@@ -42,6 +49,9 @@ export interface Run {
   startedAt: number | null
   finishedAt: number | null
   leaseUntil: number | null
+  /** Twice the milliseconds, and one more where it may be cancelled while it runs; null: it is kept. */
+  attended: number | null
+  attendedUntil: number | null
   freshUntil: number | null
   staleUntil: number | null
   /** Of the lease; null while there is none. */
@@ -76,7 +86,8 @@ export const asideOf = (id: string): number =>
 const LIGHT =
   'r.seq, r.id, r.lane, r.status, r.slot, r.tied, r.due_at, r.created_at, r.expires_at, r.attempt, r.max_attempts, ' +
   'r.result_ttl, r.stale_ttl, r.failure_ttl, r.retention, r.started_at, r.finished_at, r.lease_until, ' +
-  'r.fresh_until, r.stale_until, r.token, r.done, r.errors'
+  'r.fresh_until, r.stale_until, r.token, r.done, r.errors, r.every, r.attended, r.attended_until'
+const LIGHT_COLUMNS = 26
 /** Without the texts that may be long. */
 export const LIGHT_ROW = `json_array(${LIGHT}) AS row`
 export const FULL_ROW = `json_array(${LIGHT}, r.params, r.extra, r.parent, r.progress, r.result) AS row`
@@ -95,13 +106,14 @@ export function runOf({ row }: Row, laneById: (id: number) => Lane | undefined):
   const [seq, id] = [numbers[0] as number, String(columns[1])]
   const lane = laneById(numbers[2] as number)
   const errors = errorsOf(texts[22] ?? null)
-  const parent = texts.length > 23 ? parentOf(texts[25] ?? null) : undefined
+  const parent = texts.length > LIGHT_COLUMNS ? parentOf(texts[28] ?? null) : undefined
   if (id.length !== ID_LENGTH)
     return { seq, id, reason: `its id has ${id.length} characters instead of ${ID_LENGTH}` }
   if (lane === undefined) return { seq, id, reason: `its lane ${columns[2]} is unknown` }
-  if (STATUSES[numbers[3] as number] === undefined)
+  if (statusOf(numbers[3] as number) === undefined)
     return { seq, id, reason: `its status ${columns[3]} is unknown` }
-  for (let index = 4; index < 20; index++) {
+  for (let index = 4; index < LIGHT_COLUMNS; index++) {
+    if (index >= 20 && index < 23) continue
     const value = nullable[index]
     if (value !== null && !Number.isSafeInteger(value))
       return { seq, id, reason: `its number ${index} is ${value}` }
@@ -125,6 +137,7 @@ export function runOf({ row }: Row, laneById: (id: number) => Lane | undefined):
       staleTtlMs: numbers[12] as number,
       failureTtlMs: numbers[13] as number,
       retentionMs: numbers[14] as number,
+      ...(numbers[23] === 0 ? {} : { everyMs: numbers[23] as number }),
     },
     startedAt: nullable[15] as number | null,
     finishedAt: nullable[16] as number | null,
@@ -134,11 +147,13 @@ export function runOf({ row }: Row, laneById: (id: number) => Lane | undefined):
     token: texts[20] as string | null,
     done: texts[21] as string | null,
     errors,
-    params: texts[23] ?? '',
-    extra: texts[24] ?? null,
+    attended: nullable[24] as number | null,
+    attendedUntil: nullable[25] as number | null,
+    params: texts[26] ?? '',
+    extra: texts[27] ?? null,
     parent,
-    progress: texts[26] ?? null,
-    result: texts[27] ?? null,
+    progress: texts[29] ?? null,
+    result: texts[30] ?? null,
   }
 }
 
@@ -162,20 +177,25 @@ function parsed(text: string): unknown {
   }
 }
 
-export const isLive = (run: Run): boolean => run.status === PENDING || run.status === RUNNING
+export const isLive = (run: Run): boolean => run.status <= RUNNING
+export const isPending = (run: Run): boolean => run.status <= PENDING
 /** What has expired counts as gone, though the sweep may not have come by yet. */
 export const isGone = (run: Run, now: number): boolean => run.expiresAt !== null && run.expiresAt <= now
 export const isUsable = (run: Run, now: number): boolean =>
   run.status === COMPLETED && (run.staleUntil as number) > now && !isGone(run, now)
 export const isRemembered = (run: Run, now: number): boolean =>
-  run.status === FAILED && (run.finishedAt as number) + run.policy.failureTtlMs > now
+  run.status === FAILED && rememberedUntil(run) > now
+
+/** Of a failed run. */
+export const rememberedUntil = ({ policy, finishedAt, startedAt }: Run): number =>
+  Math.max((finishedAt as number) + policy.failureTtlMs, (startedAt ?? 0) + (policy.everyMs ?? 0))
 
 export function standingOf(run: Run): Standing {
   const standing: Standing = {
     id: run.id,
     name: run.lane.name,
     queue: run.lane.queue,
-    status: STATUSES[run.status] as Status,
+    status: statusOf(run.status) as Status,
     priority: run.lane.priority,
     attempt: run.attempt,
     createdAt: run.createdAt,
@@ -198,6 +218,7 @@ export function entryOf(run: Run): Entry {
   entry.params = run.params
   entry.policy = run.policy
   if (run.extra !== null) entry.extra = run.extra
+  if (run.lane.group !== undefined) entry.group = run.lane.group
   if (run.parent) entry.parent = run.parent
   return entry
 }

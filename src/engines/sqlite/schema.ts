@@ -11,7 +11,7 @@ export const SCHEMA_VERSION = 1
 // keys touch a page of this index per insert, and with 15 bytes an entry instead of 95 that made inserts 1.4 times as fast.
 // It is no unique index, because 52 bits may collide: keys are compared in full where it is read, under the write lock.
 //
-// `lane` stands for queue, name and priority: what is ready lies in order of its due time in one narrow index, and
+// `lane` stands for queue, name, priority and group: what is ready lies in order of its due time in one narrow index, and
 // nothing that is due later or meant for others is ever stepped over.
 //
 // Only what SQLite can check for nothing is checked here; the rest is checked where a row is read.
@@ -32,9 +32,12 @@ const RUNS = `
     stale_ttl INTEGER NOT NULL,
     failure_ttl INTEGER NOT NULL,
     retention INTEGER NOT NULL,
+    every INTEGER NOT NULL,
     started_at INTEGER,
     finished_at INTEGER,
     lease_until INTEGER,
+    attended INTEGER,
+    attended_until INTEGER,
     fresh_until INTEGER,
     stale_until INTEGER,
     token TEXT,
@@ -53,6 +56,7 @@ const RUNS = `
   CREATE INDEX runs_pending ON runs (lane, due_at) WHERE status = 0;
   CREATE INDEX runs_running ON runs (lease_until) WHERE status = 1;
   CREATE INDEX runs_ended ON runs (lane, expires_at) WHERE status >= 2;
+  CREATE INDEX runs_attended ON runs (attended_until) WHERE attended_until IS NOT NULL;
 `
 
 // Lane ids are never used twice (AUTOINCREMENT), because every connection remembers them. Lane 0 takes in what names
@@ -63,11 +67,21 @@ const OTHERS = `
     name TEXT NOT NULL,
     queue TEXT NOT NULL,
     priority INTEGER NOT NULL,
+    grp TEXT NOT NULL,
     pending INTEGER NOT NULL DEFAULT 0,
     running INTEGER NOT NULL DEFAULT 0,
-    UNIQUE (name, queue, priority)
+    UNIQUE (name, grp, queue, priority)
   ) STRICT;
-  INSERT INTO lanes (id, name, queue, priority) VALUES (0, '', '', 0);
+  INSERT INTO lanes (id, name, queue, priority, grp) VALUES (0, '', '', 0, '');
+  CREATE TABLE groups (
+    name TEXT NOT NULL,
+    grp TEXT NOT NULL,
+    served INTEGER NOT NULL,
+    began TEXT NOT NULL,
+    idle_at INTEGER NOT NULL,
+    PRIMARY KEY (name, grp)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE paused (lanes TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
   CREATE TABLE follow_ups (
     seq INTEGER PRIMARY KEY,
     run INTEGER NOT NULL,

@@ -1,10 +1,10 @@
 // How attempts end and last: outcomes and heartbeats against the lease's token, and the sweep of what was left behind.
 
 import { textValue } from '../../drivers/sqlite.ts'
+import { abandonedError, leaseLostError } from '../../endings.ts'
 import type { Lease, LeaseAnswer, Outcome, SettleAnswer, Swept } from '../../engine.ts'
-import { leaseLostError } from '../../engine.ts'
 import type { Connection } from './connection.ts'
-import type { Row } from './rows.ts'
+import type { Row, Run } from './rows.ts'
 import { CANCELLED, COMPLETED, FAILED, LIGHT_ROW, RUNNING } from './rows.ts'
 import type { Step } from './step.ts'
 import { placeOf } from './token.ts'
@@ -54,8 +54,9 @@ function settleOne(step: Step, outcome: Outcome): SettleAnswer {
       step.end(run, COMPLETED, outcome.result)
       break
     case 'failed':
+    case 'cancelled':
       step.addError(run, outcome.error)
-      step.end(run, FAILED, outcome.error)
+      step.end(run, outcome.kind === 'failed' ? FAILED : CANCELLED, outcome.error)
       break
     case 'retry':
       step.addError(run, outcome.error)
@@ -64,9 +65,10 @@ function settleOne(step: Step, outcome: Outcome): SettleAnswer {
       break
     case 'released':
       run.attempt--
-      step.requeue(run, run.dueAt)
+      if (outcome.params !== undefined) step.rewrite(run, outcome.params)
+      step.requeue(run, outcome.dueAt ?? run.dueAt)
   }
-  for (const draft of outcome.then ?? []) step.follow(draft, null)
+  for (const draft of outcome.then ?? []) step.following.follow(draft, null)
   return 'settled'
 }
 
@@ -85,6 +87,11 @@ export function extend(step: Step, leases: readonly Lease[], leaseMs: number): L
   })
 }
 
+/** They have been asked for. */
+export function renew(step: Step, runs: readonly Run[]): void {
+  for (const { seq } of runs) step.connection.statement(RENEW).run(step.now, seq)
+}
+
 /** Whether a sweep would find anything; so that idle sweepers don't take the write lock from those who work. */
 export function isLittered(connection: Connection, now: number): boolean {
   const { found } = connection.statement(LITTERED).get(now) as { found: number }
@@ -93,7 +100,7 @@ export function isLittered(connection: Connection, now: number): boolean {
 
 export function sweep(step: Step, limit: number): Swept {
   const { connection, now } = step
-  const swept: Swept = { requeued: [], failed: [], expired: 0 }
+  const swept: Swept = { requeued: [], failed: [], abandoned: [], expired: 0 }
   for (const run of step.take(connection.statement(LAPSED).all(now, limit) as Row[])) {
     const error = leaseLostError(run.attempt, now)
     step.addError(run, error)
@@ -106,9 +113,16 @@ export function sweep(step: Step, limit: number): Swept {
       swept.requeued.push(run.id)
     }
   }
+  // What was brought back may be abandoned as well.
+  step.flush()
+  for (const run of step.take(connection.statement(ABANDONED).all(now, limit) as Row[])) {
+    step.cancel(run, abandonedError(run.attempt, now))
+    swept.abandoned.push(run.id)
+  }
   step.flush()
   swept.expired = Number(connection.statement(REMOVE_EXPIRED).run(now, limit).changes)
   connection.statement(REMOVE_LANES).run(limit)
+  connection.statement(REMOVE_GROUPS).run(now)
   connection.statement(REMOVE_NEWS).run(now - KEEP_NEWS_MS)
   return swept
 }
@@ -119,19 +133,26 @@ const KEEP_NEWS_MS = 600_000
 // In: now, result, row, token, lane, id. A run that is aside, or that has something tied to it, is left to the rules.
 const COMPLETE_AT_ONCE = `
   UPDATE runs SET status = 2, token = NULL, done = token, lease_until = NULL, finished_at = ?1, result = CAST(?2 AS TEXT),
-    fresh_until = ?1 + result_ttl, stale_until = ?1 + result_ttl + stale_ttl,
-    expires_at = ?1 + max(result_ttl + stale_ttl, retention)
+    fresh_until = max(?1 + result_ttl, started_at + every),
+    stale_until = max(?1 + result_ttl, started_at + every) + stale_ttl,
+    expires_at = max(max(?1 + result_ttl, started_at + every) + stale_ttl, ?1 + retention)
   WHERE seq = ?3 AND token = ?4 AND lane = ?5 AND id = ?6 AND slot = 0 AND tied = 0`
 // In: lease end, progress or null, row, token, id.
 const EXTEND = `
   UPDATE runs SET lease_until = ?, progress = coalesce(CAST(? AS TEXT), progress)
   WHERE seq = ? AND status = 1 AND token = ? AND id = ?`
+// While it runs, only where that was said.
+const IS_ABANDONED = 'r.attended_until <= ?1 AND (r.status <> 1 OR (r.attended & 1) = 1)'
+const RENEW = `
+  UPDATE runs SET attended_until = ? + attended / 2 WHERE seq = ? AND status < 2 AND attended_until IS NOT NULL`
 const LITTERED = `
   SELECT EXISTS (SELECT 1 FROM runs WHERE status = 1 AND lease_until <= ?1)
+    OR EXISTS (SELECT 1 FROM runs r WHERE ${IS_ABANDONED})
     OR EXISTS (SELECT 1 FROM lanes l CROSS JOIN runs r WHERE r.status >= 2 AND r.lane = l.id AND r.expires_at <= ?1)
     AS found`
 const LAPSED = `
   SELECT ${LIGHT_ROW} FROM runs r WHERE r.status = 1 AND r.lease_until <= ? ORDER BY r.lease_until LIMIT ?`
+const ABANDONED = `SELECT ${LIGHT_ROW} FROM runs r WHERE ${IS_ABANDONED} ORDER BY r.attended_until LIMIT ?2`
 const REMOVE_EXPIRED = `
   DELETE FROM runs WHERE seq IN (
     SELECT r.seq FROM lanes l CROSS JOIN runs r WHERE r.status >= 2 AND r.lane = l.id AND r.expires_at <= ? LIMIT ?
@@ -145,4 +166,5 @@ const REMOVE_LANES = `
       AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.status = 0 AND r.lane = l.id)
     LIMIT ?
   )`
+const REMOVE_GROUPS = 'DELETE FROM groups WHERE idle_at <= ?'
 const REMOVE_NEWS = 'DELETE FROM news WHERE at <= ?'

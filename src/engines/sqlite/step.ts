@@ -1,30 +1,48 @@
 // One atomic step in memory: the runs it has read, what the rules changed of them, and how that is written at once.
-import type { Draft, FollowUp, Parent, Selector, Total } from '../../engine.ts'
+import type { Draft, Parent, Selector, Total } from '../../engine.ts'
 import { MAX_ERRORS } from '../../engine.ts'
 import type { Connection } from './connection.ts'
 import { StaleLane } from './connection.ts'
+import { FollowUps } from './follow-ups.ts'
 import { rowsOf } from './load.ts'
-import type { Broken, CANCELLED, Row, Run } from './rows.ts'
+import { newRun } from './new-run.ts'
+import type { Broken, Row, Run } from './rows.ts'
 import {
   ACCEPTED,
   asideOf,
+  BEHIND,
+  CANCELLED,
   COMPLETED,
   FAILED,
+  FULL_ROW,
   HAS_FOLLOW_UPS,
+  HAS_NEXT,
   HAS_OLDER_RESULT,
+  hashOf,
+  IS_ATTENDED,
   isBroken,
+  isPending,
   isUsable,
   keyOf,
   LIGHT_ROW,
   MALFORMED,
   PENDING,
-  parentFrom,
   RUNNING,
+  rememberedUntil,
   runOf,
   STANDS,
 } from './rows.ts'
 
-import { addFollowUp, completeRun, countLane, countTotal, insertRuns, moveRun, storeRun } from './write.ts'
+import {
+  attendRun,
+  completeRun,
+  countLane,
+  countTotal,
+  insertRuns,
+  moveRun,
+  rewriteRun,
+  storeRun,
+} from './write.ts'
 
 /** What stands under a key, and the accepted result that an earlier run has left beside it. */
 export interface Slot {
@@ -36,8 +54,8 @@ export interface Slot {
 export interface News {
   ended: string[]
   cancelled: string[]
-  /** Pending again or anew. */
-  ready: Run[]
+  /** Pending again or anew, or with room for what is. */
+  ready: Pick<Run, 'lane' | 'dueAt'>[]
   /** To be watched by the one who asked. */
   watched: Run[]
   invalidated?: Selector
@@ -59,9 +77,10 @@ export class Step {
   readonly #changed = new Set<Run>()
   readonly #completed = new Set<Run>()
   readonly #moved = new Set<Run>()
-  readonly #follows: { run: Run; follow: FollowUp }[] = []
-  readonly #ending: { run: Run; value: string | undefined }[] = []
-  readonly #following: { draft: Draft; parent: Parent | null }[] = []
+  readonly #attended = new Set<Run>()
+  /** With the extra, where that is another one too. */
+  readonly #rewritten = new Map<Run, string | null | undefined>()
+  readonly following = new FollowUps(this)
   readonly #lanes = new Map<number, { pending: number; running: number }>()
   readonly #totals = new Map<Total, number>()
 
@@ -131,40 +150,83 @@ export class Step {
       this.place(slot.older, asideOf(slot.older.id))
       delete slot.older
     }
-    const then = draft.then ?? []
-    const run: Run = {
-      seq: 0,
-      id: draft.id,
-      lane: this.connection.lane(draft.queue, draft.name, draft.priority),
-      status: PENDING,
-      slot: STANDS,
-      tied: (then.length > 0 ? HAS_FOLLOW_UPS : 0) | (slot.older === undefined ? 0 : HAS_OLDER_RESULT),
-      dueAt: dueOf(draft, this.now),
-      createdAt: this.now,
-      expiresAt: null,
-      attempt: 0,
-      policy: { ...draft.policy },
-      startedAt: null,
-      finishedAt: null,
-      leaseUntil: null,
-      freshUntil: null,
-      staleUntil: null,
-      token: null,
-      done: null,
-      errors: [],
-      params: draft.params,
-      extra: draft.extra ?? null,
-      parent,
-      progress: null,
-      result: null,
-    }
+    const run = this.#draw(draft, parent, STANDS)
+    if (slot.older !== undefined) run.tied |= HAS_OLDER_RESULT
     slot.run = run
-    this.#byId.set(run.id, run)
-    this.#fresh.push(run)
-    for (const follow of then) this.#follows.push({ run, follow })
-    this.count(run.lane.id, 1, 0)
     this.news.ready.push(run)
     return run
+  }
+
+  /** It is aside, and in no lane, until the run that stands there makes room for it. */
+  createBehind(draft: Draft, run: Run): Run {
+    run.tied |= HAS_NEXT
+    this.changed(run)
+    const next = this.#draw(draft, null, asideOf(draft.id))
+    next.status = BEHIND
+    return next
+  }
+
+  #draw(draft: Draft, parent: Parent | null, place: number): Run {
+    const lane = this.connection.lane(draft.queue, draft.name, draft.priority, draft.group)
+    const run = newRun(draft, lane, place, parent, this.now)
+    if (run.attended !== null) this.#attended.add(run)
+    this.#byId.set(run.id, run)
+    this.#fresh.push(run)
+    this.following.add(run, draft.then)
+    this.count(run.lane.id, 1, 0)
+    return run
+  }
+
+  /** What waits behind the run. */
+  behind(run: Run): Run | undefined {
+    if ((run.tied & HAS_NEXT) === 0) return undefined
+    const key = keyOf(run.id)
+    const fresh = this.#fresh.find((each) => each.status === BEHIND && keyOf(each.id) === key)
+    if (fresh !== undefined) return fresh
+    const rows = this.connection.statement(BEHIND_OF).all(hashOf(run.id)) as Row[]
+    return this.#take(rows).find((each) => each.status === BEHIND && keyOf(each.id) === key)
+  }
+
+  /** The run has ended, or is no longer what stands there: the one behind it comes forward. */
+  promote(run: Run): void {
+    const next = this.behind(run)
+    run.tied &= ~HAS_NEXT
+    if (next === undefined) return
+    const slot = this.#reload(run.id)
+    if (run.slot === STANDS) this.#supersede(slot, run)
+    slot.run = next
+    if (slot.older !== undefined) next.tied |= HAS_OLDER_RESULT
+    next.status = PENDING
+    this.place(next, STANDS)
+    this.news.ready.push(next)
+  }
+
+  rewrite(run: Run, params: string, extra?: string | null): void {
+    run.params = params
+    if (extra !== undefined) run.extra = extra
+    if (run.seq !== 0) this.#rewritten.set(run, extra)
+  }
+
+  /** Somebody has asked for the run; undefined: somebody who wants it kept. */
+  attend(run: Run, attended: Draft['attended']): void {
+    if (run.attended === null) return
+    if (attended === undefined) {
+      run.attended = null
+      run.attendedUntil = null
+      run.tied &= ~IS_ATTENDED
+    } else {
+      const ms = Math.max(Math.floor(run.attended / 2), attended.ms)
+      run.attended = ms * 2 + (attended.running ? run.attended & 1 : 0)
+      run.attendedUntil = this.now + ms
+    }
+    this.#attended.add(run)
+    this.changed(run)
+  }
+
+  cancel(run: Run, reason: string | undefined): void {
+    if (run.status === RUNNING) this.news.cancelled.push(run.id)
+    if (reason !== undefined) this.addError(run, reason)
+    this.end(run, CANCELLED, reason)
   }
 
   #supersede(slot: Slot, run: Run): void {
@@ -185,13 +247,6 @@ export class Step {
 
   changed(run: Run): void {
     if (run.seq !== 0) this.#changed.add(run)
-  }
-
-  addFollowUps(run: Run, then: readonly FollowUp[]): void {
-    if (then.length === 0) return
-    run.tied |= HAS_FOLLOW_UPS
-    for (const follow of then) this.#follows.push({ run, follow })
-    this.changed(run)
   }
 
   addError(run: Run, error: string): void {
@@ -215,7 +270,8 @@ export class Step {
   ): void {
     const { now } = this
     const { policy } = run
-    this.count(run.lane.id, run.status === PENDING ? -1 : 0, run.status === RUNNING ? -1 : 0)
+    const tied = run.tied
+    this.count(run.lane.id, isPending(run) ? -1 : 0, run.status === RUNNING ? -1 : 0)
     run.status = status
     run.finishedAt = now
     run.token = null
@@ -224,49 +280,45 @@ export class Step {
     if (status === COMPLETED) {
       const cached = run.slot === STANDS
       run.result = value as string
-      run.freshUntil = cached ? now + policy.resultTtlMs : now
+      run.freshUntil = cached ? Math.max(now + policy.resultTtlMs, this.#windowEnd(run)) : now
       run.staleUntil = cached ? run.freshUntil + policy.staleTtlMs : now
       run.expiresAt = Math.max(run.expiresAt, run.staleUntil)
       if (cached && (run.tied & HAS_OLDER_RESULT) !== 0) this.#dropOlder(run)
       this.#completed.add(run)
     } else {
-      if (status === FAILED) run.expiresAt = Math.max(run.expiresAt, now + policy.failureTtlMs)
+      if (status === FAILED) run.expiresAt = Math.max(run.expiresAt, rememberedUntil(run))
       this.changed(run)
     }
     this.total(status === COMPLETED ? 'completed' : status === FAILED ? 'failed' : 'cancelled')
-    if ((run.tied & HAS_FOLLOW_UPS) !== 0) this.#ending.push({ run, value })
+    if ((tied & HAS_FOLLOW_UPS) !== 0) this.following.ended(run, value)
+    if ((tied & IS_ATTENDED) !== 0) {
+      run.attended = null
+      run.attendedUntil = null
+      this.#attended.add(run)
+    }
+    if ((tied & HAS_NEXT) !== 0) this.promote(run)
     run.tied = 0
     this.news.ended.push(run.id)
   }
 
+  #windowEnd({ startedAt, policy }: Run): number {
+    return (startedAt as number) + (policy.everyMs ?? 0)
+  }
+
   #dropOlder(run: Run): void {
-    this.#slots.set(keyOf(run.id), {})
-    this.#take(rowsOf(this.connection, [run.id]))
-    const slot = this.slot(run.id)
+    const slot = this.#reload(run.id)
     if (slot.older !== undefined && slot.older !== run) this.place(slot.older, asideOf(slot.older.id))
     delete slot.older
   }
 
-  /** Admitted with this step, unless it has been before. */
-  follow(draft: Draft, parent: Parent | null): void {
-    this.#following.push({ draft, parent })
-  }
-
-  /** What follows a run that has ended, if it waits for such an end. */
-  followIf(follow: FollowUp, run: Run, value: string | undefined): void {
-    if (follow.on !== 'both' && (follow.on === 'success') !== (run.status === COMPLETED)) return
-    this.follow(follow.draft, follow.sameParent ? this.#parentOf(run) : parentFrom(run, value))
-  }
-
-  #parentOf(run: Run): Parent | null {
-    if (run.parent !== undefined) return run.parent
-    const { parent } = this.connection.statement('SELECT parent FROM runs WHERE seq = ?').get(run.seq) as {
-      parent: string | null
-    }
-    return parent === null ? null : (JSON.parse(parent) as Parent)
+  #reload(id: string): Slot {
+    this.#slots.set(keyOf(id), {})
+    this.#take(rowsOf(this.connection, [id]))
+    return this.slot(id)
   }
 
   count(lane: number, pending: number, running: number): void {
+    if (running < 0) this.#makeRoom(lane)
     const counted = this.#lanes.get(lane)
     if (counted === undefined) {
       this.#lanes.set(lane, { pending, running })
@@ -274,6 +326,12 @@ export class Step {
     }
     counted.pending += pending
     counted.running += running
+  }
+
+  /** Whoever waits may take another of the group. */
+  #makeRoom(id: number): void {
+    const lane = this.connection.laneById(id)
+    if (lane?.group !== undefined) this.news.ready.push({ lane, dueAt: this.now })
   }
 
   total(total: Total, count = 1): void {
@@ -292,7 +350,7 @@ export class Step {
     if (before === undefined || before.status === MALFORMED) return
     const lane = connection.laneById(before.lane)
     if (lane !== undefined)
-      this.count(lane.id, before.status === PENDING ? -1 : 0, before.status === RUNNING ? -1 : 0)
+      this.count(lane.id, before.status <= PENDING ? -1 : 0, before.status === RUNNING ? -1 : 0)
     connection.statement(SET_ASIDE).run(-seq, lane?.id ?? 0, this.now + KEEP_MALFORMED_MS, seq)
     this.malformed.push({ id, reason })
     this.news.trouble.push(`The run ${id} can't be read, and was set aside: ${reason}.`)
@@ -301,12 +359,15 @@ export class Step {
   /** Writes everything; what is read after it is read anew. */
   flush(): void {
     const { connection } = this
-    this.#admitFollowUps()
+    this.following.admit()
     insertRuns(connection, this.#fresh)
+    for (const run of this.#fresh) if (run.status !== PENDING) storeRun(connection, run)
     for (const run of this.#changed) if (!this.#completed.has(run)) storeRun(connection, run)
     for (const run of this.#completed) completeRun(connection, run)
     for (const run of this.#moved) moveRun(connection, run)
-    for (const { run, follow } of this.#follows) addFollowUp(connection, run, follow)
+    for (const run of this.#attended) attendRun(connection, run)
+    for (const [run, extra] of this.#rewritten) rewriteRun(connection, run, extra)
+    this.following.write()
     for (const [lane, { pending, running }] of this.#lanes) {
       if ((pending !== 0 || running !== 0) && !countLane(connection, lane, pending, running))
         throw new StaleLane()
@@ -315,45 +376,19 @@ export class Step {
     this.#changed.clear()
     this.#completed.clear()
     this.#moved.clear()
+    this.#attended.clear()
+    this.#rewritten.clear()
     this.#bySeq.clear()
     this.#byId.clear()
     this.#slots.clear()
     this.#lanes.clear()
     this.#totals.clear()
     this.#fresh.length = 0
-    this.#follows.length = 0
-  }
-
-  #admitFollowUps(): void {
-    const { connection } = this
-    for (const { run, value } of this.#ending.splice(0)) {
-      const rows = connection.statement(FOLLOW_UPS).all(run.seq) as { id: string; body: string }[]
-      for (const { id, body } of rows) {
-        try {
-          this.followIf(JSON.parse(body) as FollowUp, run, value)
-        } catch (error) {
-          this.news.trouble.push(
-            `The follow-up ${id} of the run ${run.id} can't be read, and was dropped: ${error}`,
-          )
-        }
-      }
-      connection.statement(DROP_FOLLOW_UPS).run(run.seq)
-    }
-    const following = this.#following.splice(0)
-    if (following.length === 0) return
-    this.load(following.map(({ draft }) => draft.id))
-    for (const { draft, parent } of following) {
-      if (this.#byId.has(draft.id)) continue
-      this.create(draft, parent)
-      this.total('created')
-    }
   }
 }
 
-export const dueOf = (draft: Draft, now: number): number => Math.max(now, draft.dueAt ?? now + draft.delayMs)
+const BEHIND_OF = `SELECT ${FULL_ROW} FROM runs r WHERE r.hash = ? AND r.status = ${BEHIND}`
 const LOAD_LIGHT = `SELECT ${LIGHT_ROW} FROM json_each(?) j CROSS JOIN runs r WHERE r.seq = j.value`
 const SET_ASIDE = `
   UPDATE runs SET status = ${MALFORMED}, slot = ?, lane = ?, expires_at = ?, token = NULL, lease_until = NULL
   WHERE seq = ?`
-const FOLLOW_UPS = 'SELECT id, body FROM follow_ups WHERE run = ? ORDER BY seq'
-const DROP_FOLLOW_UPS = 'DELETE FROM follow_ups WHERE run = ?'

@@ -1,7 +1,13 @@
 // The server-side scripts' third part: how a run ends, what follows it, who is told, and what every script
 // ends with.
+import { abandonedError, supersededError } from '../../../endings.ts'
 import { MAX_ERRORS } from '../../../engine.ts'
 import { INLINE } from './entries.ts'
+
+/** As the errors are spelled, with @A for the attempt, @T for the time and @B for an id. */
+const template = (error: string): string => error.replaceAll('-111111', '@A').replaceAll('-222222', '@T')
+const SUPERSEDED = template(supersededError(-111_111, -222_222, '@B'))
+const ABANDONED = template(abandonedError(-111_111, -222_222))
 
 export const ENDS = `
 -- A follow-up travels as the JSON text of a list of texts; cjson reads those to the letter, and nothing is
@@ -74,16 +80,46 @@ local function follow(r, value)
   add(function(list, from, to) call('HDEL', X .. r@id, unpack(list, from, to)) end, gone)
 end
 
+-- Its text, in place of what it had.
+local function setParams(r, params)
+  if #params > ${INLINE} then
+    aside(r, 'p', 'p', params)
+    params = ''
+  elseif string.find(r@side, 'p', 1, true) then
+    call('HDEL', X .. r@id, 'p')
+    r@side = string.gsub(r@side, 'p', '')
+  end
+  r@text, r@at = params, 1
+end
+
+-- What stood there is gone: the one behind it comes forward.
+local function promote(key, run, pointer)
+  local k = E .. key
+  if not get(A .. key .. run) then return end
+  rename(A .. key .. run, k)
+  local r = read(k, key .. sub(run, 1, 2), key .. run)
+  if not r then return end
+  r@accepted = pointer
+  save(r)
+  enqueue(laneOf(r), r@ticket, tonumber(r@due))
+end
+
 -- The end of a run: its state, its time to live, those who watch, and what follows it.
 local function conclude(r, status, value)
   local policy, under = r@kind.policy, #r@ticket == 45
-  local expires = now + policy[5]
+  local expires, window = now + policy[5], policy[6] > 0 and tonumber(r@begun) + policy[6] or 0
+  local key, behind = sub(r@id, 1, 43), under and r@next or ''
+  r@next = ''
+  if r@attend ~= '' then
+    call('ZREM', T .. 'attended', r@id)
+    r@attend = ''
+  end
   local result = ''
   r@status, r@finished = status, NOW
   if status == 'c' then
     r@fresh, r@usable = NOW, NOW
     if under then
-      local fresh = now + policy[2]
+      local fresh = max(now + policy[2], window)
       r@fresh, r@usable = moment(fresh), moment(fresh + policy[3])
       expires = max(expires, fresh + policy[3])
     end
@@ -91,8 +127,8 @@ local function conclude(r, status, value)
     if #value > ${INLINE} then aside(r, 'r', 'r', value) else result, r@answer = value, place4(#value) end
     bump('tcompleted', 1)
   else
-    if status == 'f' and policy[4] > 0 then
-      r@remembered = now + policy[4]
+    if status == 'f' and max(now + policy[4], window) > now then
+      r@remembered = max(now + policy[4], window)
       expires = max(expires, r@remembered)
     end
     -- The way to the accepted result must not end before the result does.
@@ -113,6 +149,58 @@ local function conclude(r, status, value)
   put(r@k, text, lasts)
   for address in string.gmatch(watchers, '%S+') do tell(address, 'e', r@id, r@side == '' and text or nil) end
   if r@side ~= '' then call('PEXPIRE', X .. r@id, lasts) end
+  if behind ~= '' then
+    local pointer = status == 'c' and tonumber(r@usable) > now and r@run or r@accepted
+    rename(r@k, A .. r@id)
+    promote(key, behind, pointer)
+  elseif not under then
+    -- It may have waited behind what stands there.
+    local text = get(E .. key)
+    local head = text and string.find(text, r@run, 1, true) and read(E .. key, key .. sub(text, 1, 2))
+    if head and head@next == r@run then
+      head@next = ''
+      save(head)
+    end
+  end
+end
+
+-- The 64 digits of base64url as hexadecimal ones.
+local DIGITS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_' -- once
+local function hexOf(text)
+  local digits, bits, held = {}, 0, 0
+  for index = 1, #text do
+    held, bits = held * 64 + string.find(DIGITS, sub(text, index, index), 1, true) - 1, bits + 6
+    while bits >= 4 do
+      bits = bits - 4
+      local digit = math.floor(held / 2 ^ bits)
+      held = held - digit * 2 ^ bits
+      digits[#digits + 1] = string.format('%x', digit)
+    end
+  end
+  return table.concat(digits)
+end
+
+local SUPERSEDED = [[${SUPERSEDED}]] -- once
+local ABANDONED = [[${ABANDONED}]] -- once
+local function errorText(template, r)
+  return (string.gsub(string.gsub(template, '@A', tonumber(r@attempt)), '@T', whole(now)))
+end
+
+-- Ends what is pending or running, for all who wait for it.
+local function cancelRun(r, reason)
+  if r@status == 'r' then
+    call('HDEL', LEASES, r@ticket)
+    freed(r@kind)
+    -- A token begins with the address of the instance that holds it.
+    tell(sub(r@token, 1, 8), 'c', r@id)
+    -- Only a token that settled something is answered again; this one was taken away.
+    r@token = ''
+  else
+    if call('ZREM', D, r@ticket) == 0 then drop(laneOf(r), r@ticket) end
+    bump(r@kind.pending, -1)
+  end
+  if reason then addError(r, reason) end
+  conclude(r, 'x')
 end
 
 -- What an instance would tell itself goes with the answer to it. It may be one who waits, too: for what, and as whom.
@@ -142,7 +230,7 @@ local function readWant(text)
   local want = wantsRead[text]
   if want then return want end
   local list = cjson.decode(text)
-  want = { names = {}, leaseMs = list.l }
+  want = { names = {}, leaseMs = list.l, limits = list.m or {} }
   for _, name in ipairs(list.n) do want.names[name] = true end
   if list.q then
     want.queues = {}
@@ -199,9 +287,10 @@ local function handOver()
     if #waiting == 0 then return end
   end
   local ticket, lane = pushed[name][1], spelled(name)
+  if lane.group then return end
   local r = redeem(ticket)
   if not r or r@side ~= '' or r@attempt + 1 >= r@kind.policy[1] then return end
-  if call('EXISTS', lane.key) == 1 then return end
+  if call('EXISTS', lane.key, T .. 'paused') > 0 then return end
   -- The one who asks first: it needs no message.
   if ownWant and call('SREM', IDLE .. ownName, ownMember) == 1 and give(r, readWant(ownWant), own, ownMember) then return end
   if not counted then return end

@@ -8,6 +8,14 @@
 //                    progress, e0 to e9 the newest errors in turn, + and an id: what follows
 //   l:<lane>         the tickets of what is ready in one lane, a list in order of due time
 //   lanes            the lanes that hold tickets, scored by the negated priority
+//   t:<name>         of a name whose runs have groups: those that may give something out, scored by their last turn;
+//                    such a name stands among the lanes as g<name>
+//   o:<name>         those that a rate holds back, scored by when it opens
+//   g:<name>\1<group> the lanes of a group that hold tickets, scored as `lanes` is; their names end in \1<group>
+//   b:<name>\1<group> when the last attempts of a group began, as many as its rate allows; gr: how many of each run
+//   turn             counts the turns of groups
+//   attended         the ids of what is cancelled when nobody asks for it, scored by when
+//   paused           q<queue> and n<name>; while there is one, `!` is among the lanes
 //   delayed          the tickets of what is due later, scored by due time
 //   leases           the ends of the leases of what runs, by ticket; a hash, because a sorted set costs six times as much
 //   firstLease       none of them ends before this; leaseScan: how far a sweep has come in looking for the ended ones
@@ -30,7 +38,7 @@
 //
 //   <run 16><status 1><created 13><length of kind 4, in hex>[<head>]<kind><params><result>
 //   head: <due 13><begun 13><finished 13><fresh 13><usable 13><attempt 4><priority 4><length of result 4><token>[,<rare fields>];
-//   kind: <policy>[;<length of queue>,<length of extra>]:<queue><extra><name>
+//   kind: <policy>[;<length of queue>,<length of extra>[,<length of group>]]:<queue><extra><group><name>
 //
 // Status is one of n new (pending, with everything else as usual, and no head), p pending, r running, c
 // completed, f failed, x cancelled. Lengths are in bytes. The queue 'default' is spelled as none, and no
@@ -76,6 +84,8 @@ const FIELDS = [
   'remembered', // until when a failure is
   'watchers', // addresses of instances
   'side', // which fields lie in x:, a letter each: p r P g e +
+  'next', // the run part of the id of what waits behind it, aside and in no lane
+  'attend', // until when somebody has asked for it, r or p (also while it runs, or not), for how long
   'kind',
   'text', // as it was read
   'at', // where its params begin
@@ -83,7 +93,7 @@ const FIELDS = [
   'ticket',
   'id',
 ] as const
-const RARE = FIELDS.slice(12, 18)
+const RARE = FIELDS.slice(12, 20)
 
 /** Lists are made by one instruction and read by place, which halves what a table of names costs. */
 export function numbered(source: string): string {
@@ -209,7 +219,7 @@ local function setAside(k, reason)
 end
 
 local policies = {} -- once
--- maxAttempts, resultTtl, staleTtl, failureTtl, retention: in base 36, 0 as nothing; times in seconds, or in
+-- maxAttempts, resultTtl, staleTtl, failureTtl, retention, every: in base 36, 0 as nothing; times in seconds, or in
 -- ms after a point.
 local function policyOf(packed)
   local policy = policies[packed]
@@ -218,7 +228,8 @@ local function policyOf(packed)
     for point, part in string.gmatch(packed .. ',', '(%.?)([^,]*),') do
       policy[#policy + 1] = (tonumber(part, 36) or 0) * (point == '' and 1000 or 1)
     end
-    if #policy ~= 5 then return end
+    if #policy < 5 then return end
+    policy[6] = policy[6] or 0
     policy[1] = policy[1] / 1000
     policies[packed] = policy
   end
@@ -230,17 +241,23 @@ local howManyKinds = 0 -- once
 local function kindOf(text)
   local kind = kinds[text]
   if kind then return kind end
-  local packed, q, x, at = match(text, '^([^;:]*);?(%d*),?(%d*):()')
+  local packed, q, x, g, at = match(text, '^([^;:]*);?(%d*),?(%d*),?(%d*):()')
   local policy = packed and policyOf(packed)
   if not policy then return end
-  q = tonumber(q) or 0
-  local queue, name = sub(text, at, at + q - 1), sub(text, at + q + (tonumber(x) or 0))
+  q, x, g = tonumber(q) or 0, tonumber(x), tonumber(g)
+  local groupAt = at + q + (x or 0)
+  local queue, name = sub(text, at, at + q - 1), sub(text, groupAt + (g or 0))
   if #queue ~= q or name == '' then return end
   local lane = q .. ':' .. queue .. name
   kind = {
     text = text, length = string.format('%04x', #text), packed = packed, policy = policy, after = sub(text, #packed + 1),
-    name = name, queue = queue, lane = lane, pending = 'p' .. lane, running = 'r' .. lane,
+    name = name, queue = queue, extra = x and sub(text, at + q, groupAt - 1), lane = lane, pending = 'p' .. lane, running = 'r' .. lane,
+    list = lane,
   }
+  if g then
+    kind.group = sub(text, groupAt, groupAt + g - 1)
+    kind.list = lane .. '\\1' .. kind.group
+  end
   -- They are kept from call to call; a store sees few of them, or as many as it likes.
   howManyKinds = howManyKinds + 1
   if howManyKinds > 1000 then kinds, policies, howManyKinds = {}, {}, 1 end
@@ -267,7 +284,7 @@ local function parse(text, k, ticket, id)
   local run, status, created, length = unpackText('c16c1c13c4', text)
   local due, begun, finished, fresh, usable = created, NEVER, NEVER, NEVER, NEVER
   local attempt, priority, answer = USUAL, USUAL, USUAL
-  local token, before, errors, accepted, remembered, watchers, side = '', '', '', '', '', '', ''
+  local token, before, errors, accepted, remembered, watchers, side, next, attend = '', '', '', '', '', '', '', '', ''
   local at = ${PLACE.head}
   if status == 'n' then
     status = 'p'
@@ -278,9 +295,9 @@ local function parse(text, k, ticket, id)
       unpackText('c13c13c13c13c13c4c4c4', text, ${PLACE.head})
     token, at = sub(text, ${PLACE.token}, stop - 1), stop + 1
     if string.find(token, ',', 1, true) then
-      token, before, errors, accepted, remembered, watchers, side =
+      token, before, errors, accepted, remembered, watchers, side, next, attend =
         match(token, '^([^,]*)${RARE.map(() => ',([^,]*)').join('')}$')
-      if not side then return end
+      if not attend then return end
     end
   end
   length = tonumber(length, 16)
@@ -288,7 +305,7 @@ local function parse(text, k, ticket, id)
   if not kind or not tonumber(created) or not tonumber(answer) then return end
   return {
     run, status, created, due, begun, finished, fresh, usable, attempt, priority, answer,
-    token, before, errors, accepted, remembered, watchers, side,
+    token, before, errors, accepted, remembered, watchers, side, next, attend,
     kind, text, at + length, k, ticket, id or sub(ticket, 1, 43) .. run,
   }
 end
@@ -296,7 +313,8 @@ end
 -- The text of what a run has become.
 local function compose(r)
   local token, kind = r@token, r@kind
-  if r@before ~= '' or r@errors ~= '' or r@accepted ~= '' or r@remembered ~= '' or r@watchers ~= '' or r@side ~= '' then
+  if r@before ~= '' or r@errors ~= '' or r@accepted ~= '' or r@remembered ~= '' or r@watchers ~= '' or r@side ~= ''
+    or r@next ~= '' or r@attend ~= '' then
     token = token .. ',' .. ${RARE.map((field) => `r@${field}`).join(" .. ',' .. ")}
   end
   return r@run .. r@status .. r@created .. kind.length .. r@due .. r@begun .. r@finished .. r@fresh .. r@usable
@@ -313,7 +331,7 @@ end
 local function laneAt(kind, priority)
   local lane = kind[priority]
   if not lane then
-    lane = tonumber(priority) .. ':' .. kind.lane
+    lane = tonumber(priority) .. ':' .. kind.list
     kind[priority] = lane
   end
   return lane

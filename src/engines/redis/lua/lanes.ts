@@ -13,13 +13,48 @@ local function spelled(lane)
   if not one then
     local priority, length, rest = match(lane, '^(-?%d+):(%d+):(.*)$')
     length = tonumber(length)
+    local groupAt = string.find(lane, '\\1', 1, true)
     one = {
-      text = lane, priority = tonumber(priority), key = L .. lane, lane = sub(lane, #priority + 2),
+      text = lane, priority = tonumber(priority), key = L .. lane, lane = sub(lane, #priority + 2, (groupAt or 0) - 1),
       queue = sub(rest, 1, length), name = sub(rest, length + 1),
     }
+    if groupAt then
+      one.group = sub(lane, groupAt + 1)
+      one.name = sub(one.name, 1, -#one.group - 2)
+      one.member = one.name .. '\\1' .. one.group
+    end
     lanesSpelled[lane] = one
   end
   return one
+end
+
+-- A group may give something out. One that was served takes its place behind those that were not.
+local turn
+local function openGroup(name, group)
+  turn = turn or tonumber(call('GET', T .. 'turn') or 0)
+  call('ZADD', T .. 't:' .. name, 'NX', turn, group)
+  call('ZADD', LANES, 0, 'g' .. name)
+end
+
+local function closeName(name)
+  if call('EXISTS', T .. 't:' .. name, T .. 'o:' .. name) == 0 then call('ZREM', LANES, 'g' .. name) end
+end
+
+-- The lane holds tickets.
+local function listed(one)
+  if not one.group then return call('ZADD', LANES, -one.priority, one.text) end
+  call('ZADD', T .. 'g:' .. one.member, -one.priority, one.text)
+  openGroup(one.name, one.group)
+end
+
+-- It holds none any more.
+local function unlisted(one)
+  if not one.group then return call('ZREM', LANES, one.text) end
+  call('ZREM', T .. 'g:' .. one.member, one.text)
+  if call('EXISTS', T .. 'g:' .. one.member) == 1 then return end
+  call('ZREM', T .. 't:' .. one.name, one.group)
+  call('ZREM', T .. 'o:' .. one.name, one.group)
+  closeName(one.name)
 end
 
 local pushed, pushedLanes = {}, {}
@@ -42,7 +77,7 @@ local function flush()
     local length
     add(function(list, from, to) length = call('RPUSH', one.key, unpack(list, from, to)) end, tickets)
     -- A lane that held something is among the lanes already.
-    if length == #tickets then call('ZADD', LANES, -one.priority, lane) end
+    if length == #tickets then listed(one) end
     ready[lane] = (ready[lane] or 0) + #tickets
   end
   pushed, pushedLanes = {}, {}
@@ -71,7 +106,7 @@ local function place(lane, ticket, due)
     if at > due then high, pivot = middle, found else low = middle + 1 end
   end
   if pivot then call('LINSERT', one.key, 'BEFORE', pivot, ticket) else call('RPUSH', one.key, ticket) end
-  call('ZADD', LANES, -one.priority, lane)
+  listed(one)
   ready[lane] = (ready[lane] or 0) + 1
 end
 
@@ -81,8 +116,26 @@ local function drop(lane, ticket)
   flush()
   local key = L .. lane
   if call('LLEN', key) <= 512 and call('LREM', key, 1, ticket) == 1 and call('EXISTS', key) == 0 then
-    call('ZREM', LANES, lane)
+    unlisted(spelled(lane))
   end
+end
+
+-- So many more of its group run, or fewer.
+local function ran(kind, by)
+  local member = kind.name .. '\\1' .. kind.group
+  if call('HINCRBY', T .. 'gr', member, by) <= 0 then call('HDEL', T .. 'gr', member) end
+  if by > 0 then return end
+  -- There is room for another, if one waits.
+  local lane = call('ZRANGE', T .. 'g:' .. member, '0', '0')[1]
+  if not lane then return end
+  openGroup(kind.name, kind.group)
+  ready[lane] = max(ready[lane] or 0, 1)
+end
+
+-- An attempt is over.
+local function freed(kind)
+  bump(kind.running, -1)
+  if kind.group then ran(kind, -1) end
 end
 
 -- The first of what is due later, as long as nothing was added since it was read.
@@ -123,26 +176,35 @@ local function flagsOf(text)
   local flags = flagsRead[text]
   if not flags then
     flags = {}
-    for letter in string.gmatch(text, '%l') do flags[letter] = true end
+    for letter in string.gmatch(text, '%a') do flags[letter] = true end
     flagsRead[text] = flags
   end
   return flags
 end
 
 -- A run's text up to its params.
-local function birth(kind, priority, due, watchers, accepted, side)
-  if due <= now and priority == 0 and not watchers and not accepted and side == '' then
+local function birth(kind, priority, due, watchers, accepted, side, attend)
+  if due <= now and priority == 0 and not watchers and not accepted and side == '' and not attend then
     return 'n' .. NOW .. kind.length .. kind.text
   end
   return 'p' .. NOW .. kind.length .. moment(due) .. NEVER .. NEVER .. NEVER .. NEVER .. USUAL .. place4(priority)
-    .. USUAL .. ',,,' .. (accepted or '') .. ',,' .. (watchers or '') .. ',' .. side .. ';' .. kind.text
+    .. USUAL .. ',,,' .. (accepted or '') .. ',,' .. (watchers or '') .. ',' .. side .. ',,' .. (attend or '')
+    .. ';' .. kind.text
 end
 
--- A run from its birth: under its key, pending.
-local function create(kind, id, params, priority, due, watchers, accepted, parent, thens)
+-- Somebody has asked for the run: attend is r or p, and for how long that lasts.
+local function attended(id, attend)
+  local until_ = now + tonumber(sub(attend, 2))
+  call('ZADD', T .. 'attended', until_, id)
+  return moment(until_) .. attend
+end
+
+-- A run from its birth: under its key, pending; or behind what stands there, aside and in no lane.
+local function create(kind, id, params, priority, due, watchers, accepted, parent, thens, attend, behind)
   local ticket, side = sub(id, 1, 45), ''
   bump(kind.pending, 1)
-  enqueue(laneAt(kind, priority), ticket, due)
+  if not behind then enqueue(laneAt(kind, priority), ticket, due) end
+  if attend then attend = attended(id, attend) end
   if #params > ${INLINE} then
     call('HSET', X .. id, 'p', params)
     side, params = side .. 'p', ''
@@ -156,7 +218,7 @@ local function create(kind, id, params, priority, due, watchers, accepted, paren
     side = side .. '+'
     for _, follow in ipairs(thens) do call('HSET', X .. id, '+' .. follow.id, follow.text) end
   end
-  bornAs(E .. sub(id, 1, 43), sub(id, 44) .. birth(kind, priority, due, watchers, accepted, side) .. params)
+  bornAs(behind and A .. id or E .. sub(id, 1, 43), sub(id, 44) .. birth(kind, priority, due, watchers, accepted, side, attend) .. params)
 end
 
 -- Notes that a lease ends then, so that a sweep need not look before.

@@ -1,0 +1,229 @@
+// The memory engine's state, and the steps that a run takes through it: created, joined, put back, ended, followed.
+import { supersededError } from '../endings.ts'
+import type { Draft, FollowUp, Parent, Total } from '../engine.ts'
+import { KEY_LENGTH, MAX_ERRORS } from '../engine.ts'
+import { Heap } from '../heap.ts'
+import type { Hearing } from './memory-lanes.ts'
+import { Lanes } from './memory-lanes.ts'
+import type { Run, Slot } from './memory-runs.ts'
+import { dueOf, isLive, runOf, standingOf } from './memory-runs.ts'
+
+export class MemoryState {
+  readonly slots = new Map<string, Slot>()
+  readonly runs = new Map<string, Run>()
+  readonly running = new Set<Run>()
+  /** Those that end when nobody asks for them. */
+  readonly attended = new Set<Run>()
+  readonly lanes = new Lanes<Run>()
+  readonly ended = new Heap<Run>((a, b) => a.expiresAt - b.expiresAt)
+  readonly totals: Partial<Record<Total, number>> = {}
+  #seq = 0
+
+  slot(key: string, now: number): Slot {
+    let slot = this.slots.get(key)
+    if (slot === undefined) this.slots.set(key, (slot = {}))
+    if (slot.run !== undefined && !isLive(slot.run) && slot.run.expiresAt <= now) delete slot.run
+    if (slot.accepted !== undefined && slot.accepted.expiresAt <= now) delete slot.accepted
+    return slot
+  }
+
+  /** By its id; by a key, the run that stands there. */
+  find(idOrKey: string, now: number): Run | undefined {
+    const slot = idOrKey.length === KEY_LENGTH ? this.slots.get(idOrKey) : undefined
+    const run = slot === undefined ? this.runs.get(idOrKey) : (slot.run ?? slot.accepted)
+    return run !== undefined && !isLive(run) && run.expiresAt <= now ? undefined : run
+  }
+
+  /** A run that stood here and has ended needs no moving: it stays among the runs, under its id, until it expires. */
+  create(draft: Draft, slot: Slot, now: number, watching?: Hearing, parent?: Parent): Run {
+    const run = this.#add(draft, now, watching, parent)
+    slot.run = run
+    this.requeue(run, now)
+    return run
+  }
+
+  /** It has a place in no lane until what it waits behind has ended. */
+  createBehind(draft: Draft, slot: Slot, now: number, watching: Hearing): Run {
+    const run = this.#add(draft, now, watching)
+    slot.next = run
+    this.lanes.add(run, 1, 0)
+    return run
+  }
+
+  /** The run takes over what the draft wants otherwise. */
+  replace(run: Run, draft: Draft, now: number): void {
+    run.params = draft.params
+    if (draft.extra === undefined) delete run.extra
+    else run.extra = draft.extra
+    if (run.attempt > 0) return
+    run.dueAt = dueOf(draft, now, run.createdAt)
+    this.#place(run, now)
+  }
+
+  join(run: Run, draft: Draft, now: number, asking: Hearing): void {
+    run.policy.retentionMs = Math.max(run.policy.retentionMs, draft.policy.retentionMs)
+    for (const follow of draft.then ?? []) {
+      if (!run.followUps.has(follow.draft.id)) run.followUps.set(follow.draft.id, follow)
+    }
+    if (draft.watch) run.watchers.add(asking)
+    this.#attend(run, draft, now)
+    const dueAt = run.attempt === 0 ? Math.min(run.dueAt, dueOf(draft, now, run.createdAt)) : run.dueAt
+    const priority = Math.max(run.priority, draft.priority)
+    if (dueAt === run.dueAt && priority === run.priority) return
+    run.dueAt = dueAt
+    run.priority = priority
+    this.#place(run, now)
+  }
+
+  requeue(run: Run, now: number): void {
+    run.status = 'pending'
+    this.lanes.add(run, 1, 0)
+    this.lanes.enqueue(run, now)
+  }
+
+  dropLease(run: Run): void {
+    delete run.token
+    delete run.owner
+    this.running.delete(run)
+    this.lanes.add(run, 0, -1)
+    this.lanes.over(run)
+  }
+
+  supersede(run: Run, by: string, now: number): void {
+    this.cancel(run, now, supersededError(run.attempt, now, by))
+  }
+
+  cancel(run: Run, now: number, reason: string | undefined): void {
+    if (run.status === 'running') {
+      run.owner?.hear({ kind: 'cancelled', id: run.id })
+      this.dropLease(run)
+    } else {
+      this.lanes.add(run, -1, 0)
+    }
+    if (reason !== undefined) this.addError(run, reason)
+    this.end(run, 'cancelled', now)
+  }
+
+  end(run: Run, status: 'completed' | 'failed' | 'cancelled', now: number, result?: string): void {
+    const { policy } = run
+    const slot = this.slots.get(run.id.slice(0, KEY_LENGTH))
+    const windowEnd = (run.startedAt as number) + (policy.everyMs ?? 0)
+    run.status = status
+    run.finishedAt = now
+    run.expiresAt = now + policy.retentionMs
+    if (status === 'completed') {
+      const cached = slot?.run === run
+      run.result = result as string
+      run.freshUntil = cached ? Math.max(now + policy.resultTtlMs, windowEnd) : now
+      run.staleUntil = cached ? run.freshUntil + policy.staleTtlMs : now
+      run.expiresAt = Math.max(run.expiresAt, run.staleUntil)
+      if (cached) slot.accepted = run
+    } else if (status === 'failed') {
+      run.rememberedUntil = Math.max(now + policy.failureTtlMs, windowEnd)
+      run.expiresAt = Math.max(run.expiresAt, run.rememberedUntil)
+    }
+    this.total(status)
+    this.ended.push(run)
+    this.attended.delete(run)
+    for (const watcher of run.watchers) watcher.hear({ kind: 'ended', id: run.id, run: standingOf(run) })
+    run.watchers.clear()
+    for (const follow of run.followUps.values()) this.#follow(follow, run, now)
+    run.followUps.clear()
+    if (slot?.next === run) delete slot.next
+    else if (slot?.run === run) this.#promote(slot, now)
+  }
+
+  /** The draft's follow-ups, where the run that answers it has ended already. */
+  followAtOnce(draft: Draft, run: Run, now: number): void {
+    for (const follow of draft.then ?? []) this.#follow(follow, run, now)
+  }
+
+  admitFollowUp(draft: Draft, parent: Parent | undefined, now: number): void {
+    if (this.runs.has(draft.id)) return
+    this.total('created')
+    this.create(draft, this.slot(draft.id.slice(0, KEY_LENGTH), now), now, undefined, parent)
+  }
+
+  invalidate(slot: Slot, now: number): boolean {
+    const { run, accepted } = slot
+    let changed = false
+    if (accepted !== undefined && now < (accepted.staleUntil as number)) {
+      accepted.freshUntil = Math.min(now, accepted.freshUntil as number)
+      accepted.staleUntil = now
+      changed = true
+    }
+    delete slot.accepted
+    if (run?.status === 'failed' && now < run.rememberedUntil) {
+      run.rememberedUntil = now
+      changed = true
+    }
+    if (run?.status === 'running') {
+      delete slot.run
+      this.#promote(slot, now)
+      changed = true
+    }
+    return changed
+  }
+
+  forget(run: Run): void {
+    this.runs.delete(run.id)
+    const key = run.id.slice(0, KEY_LENGTH)
+    const slot = this.slots.get(key)
+    if (slot === undefined) return
+    if (slot.run === run) delete slot.run
+    if (slot.accepted === run) delete slot.accepted
+    if (slot.run === undefined && slot.accepted === undefined) this.slots.delete(key)
+  }
+
+  addError(run: Run, error: string): void {
+    run.errors = [...run.errors, error].slice(-MAX_ERRORS)
+  }
+
+  total(total: Total): void {
+    this.totals[total] = (this.totals[total] ?? 0) + 1
+  }
+
+  #add(draft: Draft, now: number, watching?: Hearing, parent?: Parent): Run {
+    const run = runOf(draft, ++this.#seq, now, parent)
+    if (draft.watch && watching !== undefined) run.watchers.add(watching)
+    if (run.attended !== undefined) this.attended.add(run)
+    this.runs.set(run.id, run)
+    return run
+  }
+
+  #attend(run: Run, { attended }: Draft, now: number): void {
+    if (run.attended === undefined) return
+    if (attended === undefined) {
+      delete run.attended
+      this.attended.delete(run)
+      return
+    }
+    const ms = Math.max(run.attended.ms, attended.ms)
+    run.attended = { ms, running: run.attended.running && attended.running, until: now + ms }
+  }
+
+  /** Its place in the lane, as it is now; what runs, or waits behind another, has none. */
+  #place(run: Run, now: number): void {
+    const behind = this.slots.get(run.id.slice(0, KEY_LENGTH))?.next === run
+    if (run.status === 'pending' && !behind) this.lanes.enqueue(run, now)
+  }
+
+  #promote(slot: Slot, now: number): void {
+    const { next } = slot
+    if (next === undefined) return
+    delete slot.next
+    slot.run = next
+    this.lanes.enqueue(next, now)
+  }
+
+  #follow(follow: FollowUp, run: Run, now: number): void {
+    if (follow.on !== 'both' && (follow.on === 'success') !== (run.status === 'completed')) return
+    if (follow.sameParent) {
+      this.admitFollowUp(follow.draft, run.parent, now)
+      return
+    }
+    const value = run.status === 'completed' ? run.result : run.errors.at(-1)
+    const parent: Parent = { id: run.id, name: run.name, status: run.status as Parent['status'] }
+    this.admitFollowUp(follow.draft, value === undefined ? parent : { ...parent, value }, now)
+  }
+}

@@ -1,0 +1,321 @@
+// Schedules: tasks that recur by a cron expression or an interval, kept as runs of their own that any worker ticks.
+import { checkName, checkWhole } from '../checks.ts'
+import type { DeferQ } from '../deferq.ts'
+import type { Draft, Engine, Entry, FollowUp, Verdict } from '../engine.ts'
+import { isEnded, MAX_BATCH } from '../engine.ts'
+import { DeferqError, errorToJson } from '../errors.ts'
+import { readExtra } from '../extra.ts'
+import type { DispatchOptions } from '../options.ts'
+import { checkKnown, isNamed } from '../options.ts'
+import { failureOf, failureText, receiptOf } from '../receipt.ts'
+import type { Failure, Receipt } from '../task.ts'
+import type { Duration } from '../time.ts'
+import type { Definition, Missed, State, Template } from './state.ts'
+import {
+  draftOf,
+  extraOccurrenceOf,
+  isSame,
+  keyOfSchedule,
+  occurrenceOf,
+  SCHEDULE,
+  stateOf,
+  textOf,
+} from './state.ts'
+import { clockOf, timingOf } from './timing.ts'
+
+/** How a schedule is written. */
+export interface ScheduleDefinition {
+  /** Minute, hour, day of month, month, day of week ('30 3 * * 1-5'); a field for seconds may stand before them. */
+  cron?: string
+  /** Or an interval, a second at least; the first occurrence is one interval after the definition. */
+  every?: Duration
+  /** Of `cron`, an IANA name ('UTC'). */
+  timezone?: string
+  /** The task that is run. */
+  name: string
+  params?: unknown
+  /** For each occurrence, as with a dispatch. */
+  options?: DispatchOptions
+  /** Occurrences for which no worker was there within a minute: the last of them is made up for ('one'), none is, or each. */
+  missed?: Missed
+  /** With `missed: 'all'`: the last so many (100). */
+  cap?: number
+  /** It begins paused; one that is there already stays as it is. */
+  paused?: boolean
+}
+
+/** How a schedule stands. */
+export interface Schedule {
+  readonly key: string
+  readonly name: string
+  readonly cron?: string
+  readonly timezone?: string
+  readonly everyMs?: number
+  readonly missed: Missed
+  readonly paused: boolean
+  /** By the store's clock; none while it is paused. */
+  readonly nextAt?: Date
+  /** The last occurrence, and its task: ask getStatus() for it. */
+  readonly lastAt?: Date
+  readonly lastTaskId?: string
+  /** Ticks that failed, oldest first. */
+  readonly history: readonly Failure[]
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: schedules of all tasks, typed where they are defined
+type AnyDeferQ = DeferQ<any>
+
+const KNOWN = ['cron', 'every', 'timezone', 'name', 'params', 'options', 'missed', 'cap', 'paused']
+// An occurrence is a task of its own, due at its time: nothing it could share, or be put off by.
+const NOT_FOR_SCHEDULES = [
+  'delay',
+  'runAt',
+  'refresh',
+  'idempotencyKey',
+  'traceId',
+  'tx',
+  'signal',
+  'debounce',
+  'throttle',
+  'onDuplicate',
+  'onAbandoned',
+  'onMismatch',
+] as const
+// Longer than a worker's death in the middle of a tick goes unnoticed: see tick.ts.
+const GROUPED_RETENTION_MS = 86_400_000
+
+/** An equal definition changes nothing. A schedule whose timing changed begins anew, once what was due by the old one is seen to. */
+export async function defineSchedule(
+  deferq: AnyDeferQ,
+  key: string,
+  written: ScheduleDefinition,
+): Promise<Schedule> {
+  const definition = await definitionOf(deferq, key, written)
+  return edit(deferq, key, (before) => {
+    if (before === undefined) return { ...definition, paused: written.paused ?? false }
+    const { state, entry } = before
+    if (isSame(state, definition)) return undefined
+    if (state.paused) return { ...definition, paused: true }
+    const since = state.since ?? entry.createdAt
+    const next: State = { ...definition, paused: false }
+    if (state.last !== undefined) next.last = state.last
+    if (JSON.stringify(state.timing) !== JSON.stringify(definition.timing))
+      return { ...next, owed: state.owed ?? { timing: state.timing, since } }
+    return { ...next, since, ...(state.owed && { owed: state.owed }) }
+  })
+}
+
+export async function listSchedules(deferq: AnyDeferQ): Promise<Schedule[]> {
+  const engine = await deferq.open()
+  const found: Entry[] = []
+  let cursor: string | undefined
+  do {
+    const page = await engine.list({ name: SCHEDULE, limit: 1_000 }, cursor)
+    found.push(...page.entries.filter(({ status }) => !isEnded(status)))
+    cursor = page.cursor
+  } while (cursor !== undefined)
+  const all = await Promise.all(found.map((entry) => scheduleOf(entry)))
+  return all.sort((a, b) => (a.key < b.key ? -1 : 1))
+}
+
+/** Undefined where there is none. */
+export async function getSchedule(deferq: AnyDeferQ, key: string): Promise<Schedule | undefined> {
+  const seen = await standing(deferq, key)
+  return seen && scheduleOf(seen.entry)
+}
+
+export const pauseSchedule = (deferq: AnyDeferQ, key: string): Promise<Schedule> =>
+  edit(deferq, key, (before) => {
+    const { since: _, owed: __, ...state } = there(before, key)
+    return state.paused ? undefined : { ...state, paused: true }
+  })
+
+/** What would have been due meanwhile is not made up for. */
+export const resumeSchedule = (deferq: AnyDeferQ, key: string): Promise<Schedule> =>
+  edit(deferq, key, (before) => {
+    const state = there(before, key)
+    return state.paused ? { ...state, paused: false } : undefined
+  })
+
+/** One occurrence more, now; those to come stay as they are. */
+export async function runSchedule(deferq: AnyDeferQ, key: string): Promise<Receipt> {
+  const state = there(await standing(deferq, key), key)
+  const [verdict] = (await (await deferq.open()).admit([extraOccurrenceOf(state)])) as [Verdict]
+  return receiptOf(verdict.entry)
+}
+
+/** False where there was none. Tasks that it has made go on. */
+export async function removeSchedule(deferq: AnyDeferQ, key: string): Promise<boolean> {
+  const engine = await deferq.open()
+  const error = new DeferqError('TASK_CANCELLED', `The schedule '${key}' was removed.`)
+  const { stack: _here, ...json } = errorToJson(error)
+  for (let removed = false; ; removed = true) {
+    const seen = await standing(deferq, key)
+    // What was redefined in the same moment goes as well.
+    if (seen === undefined) return removed
+    await engine.cancel([seen.entry.id], failureText(0, json))
+  }
+}
+
+interface Seen {
+  entry: Entry
+  state: State
+}
+
+/**
+ * A new run takes the place of the one that was read, in one atomic step; the outcome of a tick that is under way is refused
+ * then. What had come in between, by somebody else, is looked at, and the change is made once more on top of that.
+ */
+async function edit(
+  deferq: AnyDeferQ,
+  key: string,
+  change: (before: Seen | undefined) => State | undefined,
+): Promise<Schedule> {
+  const engine = await deferq.open()
+  let seen = await standing(deferq, key)
+  let ours: Entry | undefined
+  for (;;) {
+    const next = await changed(engine, change, seen, ours)
+    if (next === undefined || (ours !== undefined && textOf(next) === ours.params))
+      return scheduleOf(ours ?? (seen as Seen).entry)
+    const draft = draftOf(next)
+    const over = ours ?? seen?.entry
+    if (over !== undefined) draft.onDuplicate = { pending: 'supersede', running: 'supersede' }
+    const [verdict] = (await engine.admit([draft])) as [Verdict]
+    if (verdict.entry.id !== draft.id) {
+      seen = await standing(deferq, key)
+      continue
+    }
+    ours = { ...verdict.entry, params: draft.params, policy: draft.policy }
+    if (over === undefined) return scheduleOf(ours)
+    const replaced = await replacedBy(draft.id, over.id, engine)
+    if (replaced?.id === over.id) return scheduleOf(ours)
+    seen = replaced && { entry: replaced, state: stateOf(replaced) }
+  }
+}
+
+/** Undefined where nothing is to be changed. A schedule that was removed in the meantime is not brought back by a pause. */
+async function changed(
+  engine: Engine,
+  change: (before: Seen | undefined) => State | undefined,
+  seen: Seen | undefined,
+  ours: Entry | undefined,
+): Promise<State | undefined> {
+  try {
+    return change(seen) ?? (ours && seen?.state)
+  } catch (error) {
+    if (ours !== undefined) await engine.cancel([ours.id])
+    throw error
+  }
+}
+
+/** The run whose place this one took: the one that it meant to replace, or what had replaced that in the meantime. */
+async function replacedBy(id: string, meant: string, engine: Engine): Promise<Entry | undefined> {
+  for (let at: string | undefined = meant; at !== undefined; ) {
+    const [entry]: (Entry | undefined)[] = await engine.read([at])
+    const last: string | undefined = entry?.errors.at(-1)
+    const by: unknown = last && (failureOf(last).error as { details?: { by?: unknown } }).details?.by
+    if (by === id) return entry
+    at = typeof by === 'string' ? by : undefined
+  }
+  return undefined
+}
+
+async function definitionOf(
+  deferq: AnyDeferQ,
+  key: string,
+  written: ScheduleDefinition,
+): Promise<Definition> {
+  checkName(key, 'The key of a schedule')
+  const where = `schedule('${key}')`
+  checkKnown(written, KNOWN, where)
+  const { name, params = {}, options = {}, missed = 'one', cap = 100, paused } = written
+  const timing = await timingOf(written, where)
+  if (missed !== 'skip' && missed !== 'one' && missed !== 'all')
+    throw new DeferqError(
+      'INVALID_OPTION',
+      `${where}: missed is '${String(missed)}': use 'skip', 'one' or 'all'.`,
+    )
+  checkWhole(cap, 1, MAX_BATCH, `${where}: cap`)
+  if (paused !== undefined && typeof paused !== 'boolean')
+    throw new DeferqError('INVALID_OPTION', `${where}: paused must be true or false.`)
+  return { key, timing, missed, cap, draft: await templateOf(deferq, name, params, options, where) }
+}
+
+/** What each occurrence is made of: that it is one of its own is said by its key, so nothing is said of duplicates. */
+async function templateOf(
+  deferq: AnyDeferQ,
+  name: string,
+  params: unknown,
+  options: DispatchOptions,
+  where: string,
+): Promise<Template> {
+  if (typeof options !== 'object' || options === null)
+    throw new DeferqError('INVALID_OPTION', `${where}: options must be an object.`)
+  const stray = NOT_FOR_SCHEDULES.find((option) => options[option] !== undefined)
+  if (stray !== undefined) {
+    throw new DeferqError(
+      'INVALID_OPTION',
+      `${where}: options.${stray} has no meaning for occurrences, each of which is a task of its own, due at its time.`,
+    )
+  }
+  if ([options.callback ?? []].flat().some((callback) => !isNamed(callback))) {
+    throw new DeferqError(
+      'INVALID_OPTION',
+      `${where}: a callback of a schedule must be the name of a task; a function would be gone with this process.`,
+    )
+  }
+  const draft = await deferq.draft(name, params, options)
+  const template = { ...withoutAddress(draft), delayMs: 0 }
+  const { everyMs: _, ...policy } = template.policy
+  template.policy = policy
+  if (template.group !== undefined) policy.retentionMs = Math.max(policy.retentionMs, GROUPED_RETENTION_MS)
+  for (const own of ['onDuplicate', 'maxDelayMs', 'attended', 'refresh', 'onMismatch', 'watch'] as const)
+    delete template[own]
+  return template
+}
+
+/** The trace goes too: that of whoever defines the schedule is none of its occurrences'. */
+function withoutAddress({ id: _, then, extra, ...rest }: Draft): Template {
+  const template: Template = rest
+  const { traceId: __, ...said } = readExtra(extra)
+  if (Object.keys(said).length > 0) template.extra = JSON.stringify(said)
+  if (then !== undefined)
+    template.then = then.map((follow: FollowUp) => ({ ...follow, draft: withoutAddress(follow.draft) }))
+  return template
+}
+
+async function standing(deferq: AnyDeferQ, key: string): Promise<Seen | undefined> {
+  const [entry] = await (await deferq.open()).read([keyOfSchedule(key)])
+  return entry === undefined || isEnded(entry.status) ? undefined : { entry, state: stateOf(entry) }
+}
+
+function there(seen: Seen | undefined, key: string): State {
+  if (seen !== undefined) return seen.state
+  throw new DeferqError(
+    'TASK_NOT_FOUND',
+    `There is no schedule '${key}' (any more). deferq.schedules.list() shows those that there are.`,
+  )
+}
+
+async function scheduleOf(entry: Entry): Promise<Schedule> {
+  const state = stateOf(entry)
+  const { key, timing, missed, paused, last, draft } = state
+  const schedule: { -readonly [Field in keyof Schedule]: Schedule[Field] } = {
+    key,
+    name: draft.name,
+    ...timing,
+    missed,
+    paused,
+    history: entry.errors.map(failureOf),
+  }
+  if (!paused) {
+    const clock = await clockOf(timing)
+    schedule.nextAt = new Date(clock.after(state.since ?? entry.createdAt))
+  }
+  if (last !== undefined) {
+    schedule.lastAt = new Date(last)
+    schedule.lastTaskId = occurrenceOf(state, last).id
+  }
+  return schedule
+}

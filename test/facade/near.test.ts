@@ -1,0 +1,192 @@
+// The near cache: what it answers, what it never answers, and how it forgets.
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { MemoryEngine, MemoryStore } from '../../src/engines/memory.ts'
+import { DeferQ, task } from '../../src/index.ts'
+import { Near } from '../../src/near.ts'
+import { breakable, eventually, everywhere, failing, memory, workOff } from './places.ts'
+
+function counting() {
+  let runs = 0
+  return task('count', { run: async (_: { of: string }) => ({ runs: ++runs, list: [1] }) })
+}
+
+test('a hit is answered without the store, and nobody can spoil it for the others', async () => {
+  const { engine, calls } = breakable()
+  const deferq = new DeferQ({ engine, tasks: [counting()], nearCache: true })
+  await deferq.dispatch('count', { of: 'a' })
+  await workOff(deferq)
+  const first = await deferq.dispatch('count', { of: 'a' })
+  const asked = calls.admit?.length
+  const second = await deferq.dispatch('count', { of: 'a' })
+  expect(second).toEqual(first)
+  const result = (await deferq.run('count', { of: 'a' })) as { list: number[] }
+  result.list.push(2)
+  expect(await deferq.run('count', { of: 'a' })).toEqual({ runs: 1, list: [1] })
+  expect(calls.admit?.length, 'the store was not asked').toBe(asked)
+  await deferq.dispatch('count', { of: 'a' }, { priority: 1 })
+  expect(calls.admit?.length, 'with options it is').toBe((asked as number) + 1)
+  await deferq.close()
+})
+
+test('it is fresh by the store’s clock, and for no longer', async () => {
+  let now = 1_750_000_000_000
+  const deferq = new DeferQ({
+    engine: new MemoryEngine({ store: new MemoryStore(() => now) }),
+    tasks: [task('brief', { resultTtl: 150, run: (_: object) => 1 })],
+    nearCache: true,
+  })
+  await deferq.dispatch('brief', {})
+  await workOff(deferq)
+  expect((await deferq.dispatch('brief', {})).outcome).toBe('hit')
+  now += 151
+  await eventually('it asks again', async () => (await deferq.dispatch('brief', {})).outcome === 'created')
+  await deferq.close()
+})
+
+everywhere('what another process invalidates is forgotten here', async (place) => {
+  const tasks = [counting()] as const
+  const near = place.deferq({ tasks, nearCache: true })
+  const other = place.deferq({ tasks })
+  for (const invalidate of [() => other.invalidate('count', { of: 'a' }), () => other.invalidate('count')]) {
+    await near.dispatch('count', { of: 'a' })
+    await workOff(other)
+    expect((await near.dispatch('count', { of: 'a' })).outcome).toBe('hit')
+    expect((await near.dispatch('count', { of: 'a' })).outcome).toBe('hit')
+    expect(await invalidate()).toBe(1)
+    await eventually(
+      'it is forgotten',
+      async () => (await near.dispatch('count', { of: 'a' })).outcome !== 'hit',
+    )
+    await workOff(other)
+  }
+})
+
+everywhere('what this process invalidates or asks for anew is forgotten at once', async (place) => {
+  const deferq = place.deferq({ tasks: [counting()], nearCache: true })
+  const of = { of: 'a' }
+  const warm = async (): Promise<void> => {
+    await deferq.dispatch('count', of)
+    await workOff(deferq)
+    expect((await deferq.dispatch('count', of)).outcome).toBe('hit')
+  }
+  await warm()
+  await deferq.invalidate('count', of)
+  expect((await deferq.dispatch('count', of)).outcome).toBe('created')
+  await warm()
+  await deferq.invalidate('count')
+  expect((await deferq.dispatch('count', of)).outcome).toBe('created')
+  await warm()
+  const { taskId } = await deferq.dispatch('count', of)
+  await deferq.invalidate(taskId)
+  expect((await deferq.dispatch('count', of)).outcome).toBe('created')
+  await warm()
+  await deferq.dispatch('count', of, { refresh: true })
+  await workOff(deferq)
+  expect(await deferq.run('count', of)).toMatchObject({ runs: 5 })
+})
+
+test('while hints can’t be heard, and after they come back, nothing is answered from near', async () => {
+  const engine = new MemoryEngine()
+  let hears = true
+  let tell: ((hint: { kind: 'changed' }) => void) | undefined
+  const listen = engine.listen.bind(engine)
+  engine.listen = (hear) => {
+    tell = hear
+    return listen(hear)
+  }
+  engine.hears = () => hears
+  const { engine: watched, calls } = breakable(engine)
+  const deferq = new DeferQ({ engine: watched, tasks: [counting()], nearCache: true })
+  const asked = async (): Promise<number> => {
+    const before = calls.admit?.length ?? 0
+    await deferq.dispatch('count', { of: 'a' })
+    return (calls.admit?.length ?? 0) - before
+  }
+  await deferq.dispatch('count', { of: 'a' })
+  await workOff(deferq)
+  await asked()
+  expect(await asked()).toBe(0)
+  hears = false
+  expect(await asked()).toBe(1)
+  hears = true
+  await asked()
+  expect(await asked()).toBe(0)
+  tell?.({ kind: 'changed' })
+  expect(await asked(), 'what was missed is not known').toBe(1)
+  await deferq.close()
+})
+
+test('an answer that was under way during an invalidation is not kept', () => {
+  const near = new Near(10)
+  near.opened({ hears: () => true } as never)
+  const verdict = {
+    outcome: 'hit',
+    freshMs: 1_000,
+    sameParams: true,
+    entry: { id: 'a'.repeat(88), name: 'n' },
+  } as never
+  const { epoch } = near
+  near.forget({ name: 'n' })
+  near.keep('spot', verdict, performance.now(), epoch)
+  expect(near.find('spot')).toBeUndefined()
+  near.keep('spot', verdict, performance.now(), near.epoch)
+  expect(near.find('spot')).toMatchObject({ name: 'n' })
+  near.hear({ kind: 'invalidated', selector: { keys: ['a'.repeat(64)] } })
+  expect(near.find('spot')).toBeUndefined()
+})
+
+test('it holds no more than it may', async () => {
+  const deferq = memory().deferq({ tasks: [counting()], nearCache: { entries: 2 } })
+  const { engine, calls } = breakable()
+  const small = new DeferQ({ engine, tasks: [counting()], nearCache: { entries: 2 } })
+  for (const of of ['a', 'b', 'c']) await small.dispatch('count', { of })
+  await workOff(small)
+  for (const of of ['a', 'b', 'c']) await small.dispatch('count', { of })
+  const before = calls.admit?.length as number
+  for (const of of ['b', 'c']) await small.dispatch('count', { of })
+  expect(calls.admit?.length).toBe(before)
+  await small.dispatch('count', { of: 'a' })
+  expect(calls.admit?.length).toBe(before + 1)
+  await Promise.all([deferq.close(), small.close()])
+  for (const nearCache of [{ entries: 0 }, { size: 3 }, 'yes'])
+    await failing('INVALID_OPTION', () => new DeferQ({ nearCache: nearCache as never }))
+})
+
+test('no two params that differ share a spot', () => {
+  const near = new Near(10)
+  const values = [
+    { a: 1 },
+    { a: '1' },
+    { a: 1n },
+    { a: null },
+    { a: new Date(0) },
+    { a: '1970-01-01T00:00:00.000Z' },
+    { a: [1] },
+    { a: { b: 1 } },
+    { a: new Map() },
+    { a: {} },
+    { a: new Set() },
+    { a: true },
+    [1],
+    ['1'],
+    '1',
+    1,
+    null,
+    {},
+    { a: new Uint8Array(1) },
+  ]
+  const spots = values.map((value) => near.spot('n', value))
+  expect(new Set(spots).size).toBe(values.length)
+  expect(() => near.spot('n', { a: Number.NaN })).toThrow()
+  expect(() => near.spot('n', { toJSON: 1, a: () => 1 })).toThrow()
+  const plain = fc.dictionary(fc.string(), fc.oneof(fc.string(), fc.integer(), fc.boolean()), {
+    noNullPrototype: true,
+  })
+  fc.assert(
+    fc.property(plain, plain, (one, two) => {
+      const same = Object.keys({ ...one, ...two }).every((key) => one[key] === two[key])
+      if (near.spot('n', one) === near.spot('n', two)) expect(same).toBe(true)
+    }),
+  )
+})
