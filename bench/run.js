@@ -33,6 +33,8 @@ const ORDER = [
   'fingerprint-3',
   'fingerprint-30',
   'fingerprint-300',
+  'http-new',
+  'http-hit',
   'import',
   'sqlite-dispatch',
   'sqlite-process',

@@ -2,7 +2,7 @@
 import type { BatchOptions, BatchStatus, MemberResult } from './batch/index.ts'
 import { Batcher } from './batcher.ts'
 import { Callbacks } from './callbacks.ts'
-import { checkOptions, checkWhole, SHARED_OPTIONS } from './checks.ts'
+import { checkWhole } from './checks.ts'
 import { Connection } from './connection.ts'
 import { decode } from './decode.ts'
 import { Dispatcher } from './dispatcher.ts'
@@ -10,10 +10,11 @@ import { anew, Drafter } from './draft.ts'
 import { drained } from './drain.ts'
 import type { CancelAnswer, Counts, Draft, Engine, Entry, Filter, Hint, Lanes, Selector } from './engine.ts'
 import { MAX_BATCH } from './engine.ts'
-import { openEngine } from './engines/open.ts'
+import { isInterface, openEngine } from './engines/open.ts'
 import { DeferqError } from './errors.ts'
 import { isId, keyOf } from './fingerprint.ts'
-import { DEFAULT_LOGGER, unfailing } from './log.ts'
+import { unfailing } from './log.ts'
+import { draftMany } from './many.ts'
 import type { Near } from './near.ts'
 import { nearCacheOf } from './near.ts'
 import type {
@@ -27,14 +28,7 @@ import type {
   TaskNamed,
   WaitOptions,
 } from './options.ts'
-import {
-  checkKnown,
-  checkLimits,
-  checkLogger,
-  checkWait,
-  HTTP_REQUEST,
-  OPTIONS_OF_DEFERQ,
-} from './options.ts'
+import { checkWait, HTTP_REQUEST } from './options.ts'
 import type { MomentOf, Published, QuickOptions } from './publish.ts'
 import { Publisher, quick } from './publish.ts'
 import { dispatchedOf, outcomeOf, receiptOf } from './receipt.ts'
@@ -42,6 +36,7 @@ import {
   abortedDispatch,
   byName,
   cancelText,
+  checked,
   checkId,
   checkLanes,
   rejected,
@@ -78,14 +73,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
   #closing: Promise<void> | undefined
 
   constructor(options: DeferQOptions<Tasks> = {}) {
-    checkKnown(options, OPTIONS_OF_DEFERQ, 'new DeferQ()')
-    const { url, engine, tasks, defaults = {}, limits, results, nearCache, logger = DEFAULT_LOGGER } = options
-    if (url !== undefined && engine !== undefined) {
-      throw new DeferqError('INVALID_OPTION', 'new DeferQ(): give either url or engine, not both.')
-    }
-    checkOptions(defaults, 'new DeferQ(): defaults', SHARED_OPTIONS)
-    checkLimits(limits)
-    checkLogger(logger, 'new DeferQ()')
+    const { url, secret, engine, tasks, defaults = {}, limits, results, nearCache, logger } = checked(options)
     this.tasks = tasks === undefined ? undefined : byName(tasks)
     this.defaults = { ...defaults }
     this.limits = limits
@@ -93,12 +81,12 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     this.#log = unfailing(logger)
     this.#near = nearCacheOf(nearCache)
     this.#connection = new Connection({
-      make: resultsApart(engine === undefined ? openEngine(url) : async () => engine, results),
+      make: resultsApart(engine === undefined ? openEngine(url, secret) : async () => engine, results),
       own: engine === undefined,
       opened: (opened) => this.#near?.opened(opened),
       hear: (hint) => this.#hear(hint),
     })
-    this.#drafter = new Drafter(this.tasks, this.defaults, limits)
+    this.#drafter = new Drafter(this.tasks, this.defaults, limits, isInterface(url))
     const opened = (): Promise<Engine> => this.open()
     this.#dispatcher = new Dispatcher(opened)
     this.#reads = new Batcher(async (ids) => (await opened()).read(ids))
@@ -122,21 +110,8 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
 
   /** Many at once, in as few round trips as the store allows; answers line up. Nothing is dispatched when one is malformed. */
   async dispatchMany(items: readonly Item<Tasks>[]): Promise<Dispatched[]> {
-    const drafts = await Promise.all(
-      items.map(
-        async (
-          { name, params, options }: { name: string; params: unknown; options?: DispatchOptions },
-          index,
-        ) => {
-          try {
-            if (options?.signal?.aborted) throw abortedDispatch(name, options.signal)
-            return await this.#drafter.draft(name, params, options, this.#callbacks.wanted(options))
-          } catch (error) {
-            if (error instanceof DeferqError) error.message = `dispatchMany()[${index}]: ${error.message}`
-            throw error
-          }
-        },
-      ),
+    const drafts = await draftMany(items, (name, params, options) =>
+      this.#drafter.draft(name, params, options, this.#callbacks.wanted(options)),
     )
     return Promise.all(
       drafts.map((draft, index) => {
@@ -223,7 +198,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
         `invalidate('${nameOrTaskId}'): a scope needs the params too; without both, all results of the name are forgotten.`,
       )
     }
-    return this.#forget({ keys: [await this.#drafter.key(nameOrTaskId, params, options)] })
+    return this.#forget(await this.#drafter.selector(nameOrTaskId, params, options))
   }
 
   /** Dispatches a failed or cancelled run anew, with the params and options it had. */
@@ -377,7 +352,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     const admitted =
       tx === undefined ? this.#dispatcher.admit(draft) : this.#dispatcher.admitWithin(draft, tx)
     return admitted.then((verdict) => {
-      if (verdict.outcome === 'rejected') throw rejected(draft, verdict)
+      if (verdict.outcome === 'rejected') throw verdict.error ?? rejected(draft, verdict)
       if (options?.callback !== undefined) this.#callbacks.attach(options.callback, verdict.entry)
       if (spot !== undefined) near?.keep(spot, verdict, sentAt, epoch)
       // What is asked for anew shall not be answered with what was known before.

@@ -3,7 +3,7 @@
 import { checkName, checkOptions, isOwn, SHARED_OPTIONS } from './checks.ts'
 import type { Contention } from './contention.ts'
 import { contentionOf, groupingOf, keyInGroup } from './contention.ts'
-import type { Draft, Entry, FollowUp, Policy } from './engine.ts'
+import type { Draft, Entry, FollowUp, Policy, Selector } from './engine.ts'
 import { DeferqError } from './errors.ts'
 import { extraOf } from './extra.ts'
 import { fingerprint, followUpKey, idOf, keyOf, newRun } from './fingerprint.ts'
@@ -51,14 +51,17 @@ export class Drafter {
   readonly #tasks: ReadonlyMap<string, AnyTask> | undefined
   readonly #defaults: SharedOptions
   readonly #limits: Partial<Limits> | undefined
+  readonly #telling: boolean
   readonly #bases = new Map<string, Base>()
 
-  /** Without `tasks` any name may be dispatched. */
+  /** Without `tasks` any name may be dispatched. `telling`: drafts say what they were asked for with. */
   constructor(
     tasks: ReadonlyMap<string, AnyTask> | undefined,
     defaults: SharedOptions,
     limits?: Partial<Limits>,
+    telling = false,
   ) {
+    this.#telling = telling
     this.#tasks = tasks
     this.#defaults = defaults
     this.#limits = limits
@@ -86,17 +89,19 @@ export class Drafter {
       : this.#draft(name, params, checked, base, options, watch)
   }
 
-  /** The key alone, for `invalidate(name, params)`. */
-  async key(
+  /** What stands under the key of these params, for `invalidate(name, params)`. */
+  async selector(
     name: string,
     params: unknown,
     options: Pick<DispatchOptions, 'scope' | 'idempotencyKey'> = {},
-  ): Promise<string> {
+  ): Promise<Selector> {
     const { task, groupOf } = this.#base(name)
     const value =
       task?.schema === undefined ? params : await validate(task.schema, params, `the params of '${name}'`)
     const { key } = this.#fingerprint(name, value, task, options)
-    return groupOf === undefined ? key : keyInGroup(key, name, groupOf(value))
+    const keys = [groupOf === undefined ? key : keyInGroup(key, name, groupOf(value))]
+    if (!this.#telling) return { keys }
+    return { keys, asked: { name, params: encode(params, 'params', this.#limits), options } }
   }
 
   #draft(
@@ -130,6 +135,7 @@ export class Drafter {
     if (options !== undefined) this.#apply(options, draft, name, base.policy, traceId)
     // Whoever is called back counts as one who waits for ever.
     if (draft.then !== undefined && draft.attended !== undefined) delete draft.attended
+    if (this.#telling) draft.asked = askedOf(options, traceId)
     return draft
   }
 
@@ -291,6 +297,17 @@ function policyOf(options: SharedOptions, base: Policy): Policy {
   const everyMs = ms(throttle?.every, base.everyMs ?? 0, 'throttle.every')
   if (everyMs > 0) policy.everyMs = everyMs
   return policy
+}
+
+/** What of the options can travel; a callback that is a function is called here. */
+function askedOf(options: DispatchOptions = {}, traceId: string | undefined): object {
+  const { tx: _tx, signal: _signal, callback, ...rest } = options
+  const named = [callback ?? []].flat().filter(isNamed)
+  return {
+    ...rest,
+    ...(traceId === undefined ? {} : { traceId }),
+    ...(named.length === 0 ? {} : { callback: named }),
+  }
 }
 
 /** What a dispatch says about duplicates and those who wait comes before what the task says. */

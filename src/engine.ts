@@ -82,6 +82,8 @@ export interface Draft {
   then?: FollowUp[]
   /** Hint `ended` to this engine instance when the run that answers this draft has ended. */
   watch?: boolean
+  /** The options that it was asked for with: for a store behind an interface, which drafts anew by its own side's definitions. */
+  asked?: object
 }
 
 /**
@@ -189,6 +191,8 @@ export interface Verdict {
   sameParams: boolean
   /** With `stale`: the run that refreshes it, if one lives. */
   refreshId?: string
+  /** With `rejected`, by a store that drafts anew: why, and there is no entry. */
+  error?: DeferqError
   /** With `hit`: for how much longer it is fresh, by the store's clock. */
   freshMs?: number
 }
@@ -282,7 +286,10 @@ export interface Swept {
   expired: number
 }
 
-export type Selector = { keys: readonly string[] } | { name: string }
+/** `asked`: what the one key was made of, as in `Draft`. */
+export type Selector =
+  | { keys: readonly string[]; asked?: { name: string; params: string; options: object } }
+  | { name: string }
 
 export interface Filter {
   status?: Status

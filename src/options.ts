@@ -96,6 +96,8 @@ export type OptionsOf<T, Base> = [ScopedOf<T>] extends [true]
 export interface DeferQOptions<Tasks extends readonly AnyTask[]> {
   /** Where the state lives: none or 'memory:', 'sqlite:./deferq.db', 'redis://localhost', … */
   url?: string
+  /** What requests are signed with where the url is that of an HTTP interface: 'https://host/deferq'. */
+  secret?: string
   /** Or an engine, made by hand. */
   engine?: Engine
   /** The tasks that may be dispatched, and that a worker of this deferq runs. Without them any name may be dispatched. */
@@ -114,6 +116,7 @@ export interface DeferQOptions<Tasks extends readonly AnyTask[]> {
 
 export const OPTIONS_OF_DEFERQ = [
   'url',
+  'secret',
   'engine',
   'tasks',
   'defaults',

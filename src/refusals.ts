@@ -1,11 +1,36 @@
 // What the facade refuses, and how it says so.
-import { checkName } from './checks.ts'
+import { checkName, checkOptions, SHARED_OPTIONS } from './checks.ts'
 import type { Draft, Lanes, Verdict } from './engine.ts'
 import { isEnded } from './engine.ts'
+import { isInterface } from './engines/open.ts'
 import { DeferqError, errorToJson } from './errors.ts'
 import { isId } from './fingerprint.ts'
+import { DEFAULT_LOGGER } from './log.ts'
+import type { DeferQOptions } from './options.ts'
+import { checkKnown, checkLimits, checkLogger, OPTIONS_OF_DEFERQ } from './options.ts'
 import { failureText } from './receipt.ts'
-import type { AnyTask } from './task.ts'
+import type { AnyTask, Logger } from './task.ts'
+
+/** The options of a DeferQ, with its logger. */
+export function checked<Tasks extends readonly AnyTask[]>(
+  options: DeferQOptions<Tasks>,
+): DeferQOptions<Tasks> & { logger: Logger } {
+  const at = 'new DeferQ()'
+  checkKnown(options, OPTIONS_OF_DEFERQ, at)
+  const { url, engine, defaults = {}, limits, logger = DEFAULT_LOGGER } = options
+  if (url !== undefined && engine !== undefined)
+    throw new DeferqError('INVALID_OPTION', `${at}: give either url or engine, not both.`)
+  checkOptions(defaults, `${at}: defaults`, SHARED_OPTIONS)
+  if (isInterface(url) && Object.keys(defaults).length > 0) {
+    throw new DeferqError(
+      'INVALID_OPTION',
+      `${at}: the defaults behind an HTTP interface are those of its own side; give options with each dispatch.`,
+    )
+  }
+  checkLimits(limits)
+  checkLogger(logger, at)
+  return { ...options, logger }
+}
 
 export function byName(tasks: readonly AnyTask[]): ReadonlyMap<string, AnyTask> {
   if (!Array.isArray(tasks))

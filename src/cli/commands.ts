@@ -13,6 +13,7 @@ import { QUEUE } from './queue.ts'
 import { REQUESTING } from './requesting.ts'
 import { SCHEDULE } from './schedule.ts'
 import { SECRET } from './secret.ts'
+import { SERVING } from './serving.ts'
 import { DEFAULT_URL } from './url.ts'
 
 const all = [
@@ -23,6 +24,7 @@ const all = [
   ...SCHEDULE,
   ...REQUESTING,
   ...QUEUE,
+  ...SERVING,
   ...SECRET,
   ...DEMO,
 ]
@@ -41,6 +43,7 @@ const ORDER = [
   'drain',
   'schedule',
   'queue',
+  'serve',
   'generate-secret',
   'demo',
 ]

@@ -1,5 +1,6 @@
 // deferq: from a command line to the command it names, its answer or its failure, and the exit code.
 import { DeferQ } from '../deferq.ts'
+import { isInterface } from '../engines/open.ts'
 import { packageVersion } from '../version.ts'
 import type { AnyDeferQ } from './bootstrap.ts'
 import { loadBootstrap } from './bootstrap.ts'
@@ -147,7 +148,12 @@ async function open(
     throw usage('--url and --bootstrap both say where the store is: give one of them.')
   const deferq =
     bootstrap === undefined || byUrl
-      ? new DeferQ({ url, logger, ...(tasks === undefined ? {} : { tasks: await tasks() }) })
+      ? new DeferQ({
+          url,
+          logger,
+          ...secretFor(url, environment),
+          ...(tasks === undefined ? {} : { tasks: await tasks() }),
+        })
       : (await loadBootstrap(bootstrap, { logger }, (message) => logger.warn({}, message))).deferq
   const { name } = await deferq.open()
   if (name === 'memory')
@@ -156,6 +162,11 @@ async function open(
       'memory: lies in this process alone, and is gone when this command ends. Use sqlite: or redis:',
     )
   return deferq
+}
+
+/** What signs the requests where the url is that of an HTTP interface. */
+function secretFor(url: string, { DEFERQ_SECRET }: NodeJS.ProcessEnv): { secret?: string } {
+  return isInterface(url) && DEFERQ_SECRET ? { secret: DEFERQ_SECRET } : {}
 }
 
 function print(document: unknown): void {

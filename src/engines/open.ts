@@ -1,8 +1,9 @@
 // From a URL to its engine, whose module (and whose client library) is loaded only then.
 import type { Engine } from '../engine.ts'
 import { DeferqError, maskUrl } from '../errors.ts'
+import { keysOf } from '../signature.ts'
 
-const ENGINES: Record<string, (url: string) => Promise<Engine>> = {
+const ENGINES: Record<string, (url: string, secret?: string) => Promise<Engine>> = {
   'memory:': async () => new (await import('./memory.ts')).MemoryEngine(),
   'sqlite:': async (url) => new (await import('./sqlite/index.ts')).SqliteEngine({ url }),
   'postgres:': async (url) => new (await import('./postgres/index.ts')).PostgresEngine({ url }),
@@ -19,12 +20,28 @@ for (const scheme of [
   ENGINES[scheme] = async (url) => new (await import('./redis/index.ts')).RedisEngine({ url })
 }
 
+for (const scheme of ['http:', 'https:']) {
+  ENGINES[scheme] = async (url, secret) =>
+    new (await import('./http/index.ts')).HttpEngine({ url, ...(secret === undefined ? {} : { secret }) })
+}
+
+/** Whether the store lies behind an HTTP interface of another application. */
+export const isInterface = (url: string | undefined): boolean => /^https?:/i.test(url ?? '')
+
 /** Refuses a malformed URL at once; what it answers makes the engine. */
-export function openEngine(url = 'memory:'): () => Promise<Engine> {
+export function openEngine(url = 'memory:', secret?: string): () => Promise<Engine> {
+  if (secret !== undefined) {
+    if (!isInterface(url))
+      throw new DeferqError(
+        'INVALID_OPTION',
+        'new DeferQ(): a secret signs requests to an HTTP interface; other stores have their password in the url.',
+      )
+    keysOf(secret, 'new DeferQ(): secret')
+  }
   const open = ENGINES[/^[a-z][a-z0-9+.-]*:/i.exec(url)?.[0].toLowerCase() ?? '']
-  if (open !== undefined) return () => open(url)
+  if (open !== undefined) return () => open(url, secret)
   const known =
-    "'memory:', 'sqlite:./deferq.db', 'redis://localhost:6379', 'redis+cluster://h1,h2', 'redis+sentinel://h1,h2?name=master', 'postgres://localhost/app'"
+    "'memory:', 'sqlite:./deferq.db', 'redis://localhost:6379', 'redis+cluster://h1,h2', 'redis+sentinel://h1,h2?name=master', 'postgres://localhost/app', 'https://host/deferq'"
   throw new DeferqError(
     'INVALID_URL',
     String(url).trim() === ''

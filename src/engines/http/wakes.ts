@@ -1,0 +1,90 @@
+// Learns of the ends of runs by requests that the interface answers once one of them has ended.
+import type { Entry, Hint } from '../../engine.ts'
+import { MAX_BATCH } from '../../engine.ts'
+import { isDeferqError } from '../../errors.ts'
+import type { Calls } from './calls.ts'
+
+/** Longer than the interface holds a request. */
+const WAIT_MS = 40_000
+/** Requests held at a time; what more there is to wait for takes the place of the oldest. */
+const MOST = 4
+const PAUSE_MS = 1_000
+
+interface Held {
+  ids: readonly string[]
+  ending: AbortController
+}
+
+export class Wakes {
+  readonly #calls: Calls
+  readonly #hear: (hint: Hint) => void
+  readonly #held: Held[] = []
+  #gathered = new Set<string>()
+  #scheduled = false
+  #closed = false
+
+  constructor(calls: Calls, hear: (hint: Hint) => void) {
+    this.#calls = calls
+    this.#hear = hear
+  }
+
+  add(ids: readonly string[]): void {
+    for (const id of ids) {
+      if (!this.#held.some((held) => held.ids.includes(id))) this.#gathered.add(id)
+    }
+    if (this.#gathered.size === 0 || this.#scheduled || this.#closed) return
+    this.#scheduled = true
+    queueMicrotask(() => this.#begin())
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#gathered.clear()
+    for (const { ending } of this.#held) ending.abort()
+  }
+
+  #begin(): void {
+    this.#scheduled = false
+    if (this.#held.length >= MOST) {
+      const oldest = this.#held.shift() as Held
+      for (const id of oldest.ids) this.#gathered.add(id)
+      oldest.ending.abort()
+    }
+    const ids = [...this.#gathered].slice(0, MAX_BATCH)
+    // Those over the bound are found by the polling of whoever waits for them.
+    this.#gathered.clear()
+    if (ids.length > 0 && !this.#closed) void this.#hold({ ids, ending: new AbortController() })
+  }
+
+  async #hold(held: Held): Promise<void> {
+    this.#held.push(held)
+    let ended: { id: string; run?: Entry }[] = []
+    let paused = false
+    try {
+      const signal = held.ending.signal
+      const reply = await this.#calls.send<{ ended: typeof ended }>(
+        'wait',
+        { ids: held.ids },
+        { timeoutMs: WAIT_MS, signal },
+      )
+      ended = reply.ended
+    } catch (error) {
+      // Merged with others, or closed; else whoever waits polls, and hears that the interface is away.
+      if (held.ending.signal.aborted) return
+      if (!isDeferqError(error, 'STORE_UNAVAILABLE')) return this.#drop(held)
+      paused = true
+    }
+    this.#drop(held)
+    const over = new Set(ended.map(({ id }) => id))
+    for (const { id, run } of ended)
+      this.#hear(run === undefined ? { kind: 'ended', id } : { kind: 'ended', id, run })
+    const left = held.ids.filter((id) => !over.has(id))
+    if (paused) setTimeout(() => this.add(left), PAUSE_MS).unref()
+    else this.add(left)
+  }
+
+  #drop(held: Held): void {
+    const at = this.#held.indexOf(held)
+    if (at >= 0) this.#held.splice(at, 1)
+  }
+}

@@ -1,0 +1,200 @@
+// The store as the other side may see it: the names that are allowed, aliases in place of what they stand for, and nothing else.
+import type {
+  CancelAnswer,
+  Counts,
+  Draft,
+  Engine,
+  Entry,
+  Filter,
+  Hint,
+  Page,
+  Selector,
+  Standing,
+  Verdict,
+} from '../engine.ts'
+import { DeferqError } from '../errors.ts'
+
+export interface GateNeeds {
+  engine: () => Promise<Engine>
+  listen: (hear: (hint: Hint) => void) => () => void
+  allow: readonly string[]
+  aliases: Readonly<Record<string, string>>
+}
+
+/** What batches are kept as; whoever may dispatch may also batch. */
+const BATCH = 'deferq.batch'
+
+/**
+ * An engine for the facade behind the interface: all that comes from outside goes through it. It is asked with the tasks' own
+ * names, so that a task is one and the same piece of work from inside and outside, and answers with those of the outside.
+ */
+export class Gate implements Engine {
+  readonly name = 'gate'
+  readonly caveats: readonly string[] = []
+  readonly #needs: GateNeeds
+  /** What the outside says → the task's name, and back. */
+  readonly #inward = new Map<string, string>([[BATCH, BATCH]])
+  readonly #outward = new Map<string, string>([[BATCH, BATCH]])
+
+  constructor(needs: GateNeeds) {
+    this.#needs = needs
+    for (const [alias, name] of Object.entries(needs.aliases)) {
+      this.#inward.set(alias, name)
+      if (!this.#outward.has(name)) this.#outward.set(name, alias)
+    }
+    for (const name of needs.allow) {
+      this.#inward.set(name, name)
+      this.#outward.set(name, name)
+    }
+  }
+
+  /** The task's own name, for what the outside says; UNKNOWN_TASK for one that is not allowed, whether or not there is such a task. */
+  named(name: unknown): string {
+    const unknown = (name: unknown): DeferqError =>
+      new DeferqError(
+        'UNKNOWN_TASK',
+        typeof name === 'string'
+          ? `There is no task '${name.slice(0, 200)}' here.`
+          : 'The name of a task is needed: { "name": "…" }.',
+      )
+
+    const inside = typeof name === 'string' ? this.#inward.get(name) : undefined
+    if (inside !== undefined) return inside
+    throw unknown(name)
+  }
+
+  /** What is said of a task in the words of the inside, in those of the outside. */
+  masked(text: string): string {
+    let masked = text
+    for (const [name, shown] of this.#outward)
+      if (name !== shown) masked = masked.replaceAll(`'${name}'`, `'${shown}'`)
+    return masked
+  }
+
+  /** As the outside calls it; undefined where it may not see it. */
+  shown(name: string): string | undefined {
+    return this.#outward.get(name)
+  }
+
+  async open(): Promise<void> {
+    await this.#needs.engine()
+  }
+
+  /** What lies behind belongs to somebody else. */
+  async close(): Promise<void> {}
+
+  async admit(drafts: readonly Draft[]): Promise<Verdict[]> {
+    drafts.forEach((draft) => {
+      this.#check(draft)
+    })
+    const verdicts = await (await this.#needs.engine()).admit(drafts)
+    return verdicts.map((verdict) => {
+      const entry = this.#outwards(verdict.entry)
+      if (entry === undefined) throw hidden()
+      return entry === verdict.entry ? verdict : { ...verdict, entry }
+    })
+  }
+
+  /** Refuses keys under which something stands that may not be seen: a draft could join it, or take its place. */
+  async checkKeys(keys: readonly string[]): Promise<void> {
+    if (keys.length === 0) return
+    const standing = await (await this.#needs.engine()).read(keys)
+    for (const entry of standing)
+      if (entry !== undefined && this.shown(entry.name) === undefined) throw hidden()
+  }
+
+  async read(ids: readonly string[], watch?: boolean): Promise<(Entry | undefined)[]> {
+    const entries = await (await this.#needs.engine()).read(ids, watch)
+    return entries.map((entry) => entry && this.#outwards(entry))
+  }
+
+  async cancel(ids: readonly string[], reason?: string): Promise<CancelAnswer[]> {
+    const engine = await this.#needs.engine()
+    const seen = (await this.read(ids)).map((entry) => entry !== undefined)
+    const answers = await engine.cancel(
+      ids.filter((_, index) => seen[index]),
+      reason,
+    )
+    let next = 0
+    return seen.map((is) => (is ? (answers[next++] as CancelAnswer) : 'unknown'))
+  }
+
+  async invalidate(selector: Selector): Promise<number> {
+    const engine = await this.#needs.engine()
+    if ('name' in selector) return engine.invalidate(selector)
+    const standing = await engine.read(selector.keys)
+    const keys = selector.keys.filter((_, index) => {
+      const entry = standing[index]
+      return entry === undefined || this.shown(entry.name) !== undefined
+    })
+    return keys.length === 0 ? 0 : engine.invalidate({ keys })
+  }
+
+  async list(filter: Filter, cursor?: string): Promise<Page> {
+    const page = await (await this.#needs.engine()).list(filter, cursor)
+    return { ...page, entries: page.entries.flatMap((entry) => this.#outwards(entry) ?? []) }
+  }
+
+  async count(): Promise<Counts> {
+    const counts = await (await this.#needs.engine()).count()
+    const lanes = counts.lanes.flatMap((lane) => {
+      const name = this.shown(lane.name)
+      return name === undefined ? [] : [{ ...lane, name }]
+    })
+    return { ...counts, lanes }
+  }
+
+  hears(): boolean {
+    return false
+  }
+
+  listen(hear: (hint: Hint) => void): () => void {
+    return this.#needs.listen((hint) => {
+      // What is said of a run is looked at, so that it goes through here as well.
+      if (hint.kind === 'ended') hear({ kind: 'ended', id: hint.id })
+      else if (hint.kind === 'changed') hear(hint)
+    })
+  }
+
+  claim(): Promise<never> {
+    return Promise.reject(inside('claim'))
+  }
+  settle(): Promise<never> {
+    return Promise.reject(inside('settle'))
+  }
+  extend(): Promise<never> {
+    return Promise.reject(inside('extend'))
+  }
+  sweep(): Promise<never> {
+    return Promise.reject(inside('sweep'))
+  }
+  pause(): Promise<never> {
+    return Promise.reject(inside('pause'))
+  }
+
+  /** Follow-ups too: they are dispatches as well. */
+  #check({ name, then }: Draft): void {
+    if (this.shown(name) === undefined) throw unknown(name)
+    for (const { draft } of then ?? []) this.#check(draft)
+  }
+
+  #outwards<Run extends Standing>(run: Run): Run | undefined {
+    const name = this.shown(run.name)
+    if (name === undefined) return undefined
+    return name === run.name ? run : { ...run, name }
+  }
+}
+
+const unknown = (name: unknown): DeferqError =>
+  new DeferqError(
+    'UNKNOWN_TASK',
+    typeof name === 'string'
+      ? `There is no task '${name.slice(0, 200)}' here.`
+      : 'The name of a task is needed: { "name": "…" }.',
+  )
+
+const inside = (verb: string): DeferqError =>
+  new DeferqError('INVALID_OPTION', `${verb}() is not offered over HTTP: workers open the store itself.`)
+
+const hidden = (): DeferqError =>
+  new DeferqError('UNKNOWN_TASK', 'What stands under this key belongs to a task that is not offered here.')

@@ -1,0 +1,28 @@
+// What deferq/http exports: the interface between applications, its signatures, and a client with the types of the tasks alone.
+import type { DeferQOptions } from '../deferq.ts'
+import { DeferQ } from '../deferq.ts'
+import type { AnyTask } from '../task.ts'
+
+export {
+  type Keys,
+  keysOf,
+  type RequestLine,
+  type SignatureHeaders,
+  sign,
+  type Unsigned,
+  type Verified,
+  verify,
+} from '../signature.ts'
+export { createHandler, type Handler } from './handler.ts'
+export { toNodeListener } from './node.ts'
+export type { HandlerOptions } from './options.ts'
+
+/**
+ * A deferq behind an HTTP interface, typed by tasks that are not here: `createClient<typeof tasks>({ url, secret })`, with
+ * `import type { tasks }`. With the tasks at hand, `new DeferQ({ url, secret, tasks })` does the same and checks params before they leave.
+ */
+export function createClient<const Tasks extends readonly AnyTask[]>(
+  options: Pick<DeferQOptions<Tasks>, 'secret' | 'limits' | 'logger'> & { url: string },
+): DeferQ<Tasks> {
+  return new DeferQ<Tasks>(options)
+}

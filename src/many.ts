@@ -1,0 +1,28 @@
+// Drafts of many dispatches: none of them is sent when one is malformed, and the error says which.
+import type { Draft } from './engine.ts'
+import { DeferqError } from './errors.ts'
+import type { DispatchOptions } from './options.ts'
+import { abortedDispatch } from './refusals.ts'
+
+interface Item {
+  name: string
+  params: unknown
+  options?: DispatchOptions
+}
+
+export function draftMany(
+  items: readonly unknown[],
+  draft: (name: string, params: unknown, options: DispatchOptions | undefined) => Draft | Promise<Draft>,
+): Promise<Draft[]> {
+  return Promise.all(
+    (items as readonly Item[]).map(async ({ name, params, options }, index) => {
+      try {
+        if (options?.signal?.aborted) throw abortedDispatch(name, options.signal)
+        return await draft(name, params, options)
+      } catch (error) {
+        if (error instanceof DeferqError) error.message = `dispatchMany()[${index}]: ${error.message}`
+        throw error
+      }
+    }),
+  )
+}
