@@ -70,6 +70,25 @@ export const ATTENDED: Cases = {
       assert.equal(await s.complete(claim, '1', worker), claim.entry.id === cut.id ? 'lost' : 'settled')
   },
 
+  async 'of two that depend on being asked for, one behind the other, both are cancelled, and counted once each'(
+    s,
+  ) {
+    const attended = { ms: s.units(3), running: true }
+    const first = s.draft({ attended })
+    await s.admit(first)
+    await s.claimOne()
+    const behind = s.draft({ key: keyOf(first), attended, onDuplicate: { running: 'rerunAfter' } })
+    assert.equal((await s.admit(behind)).outcome, 'created')
+    await s.advance(3)
+    const abandoned = [...(await s.engine.sweep(10)).abandoned, ...(await s.engine.sweep(10)).abandoned]
+    assert.deepEqual(abandoned.sort(), [first.id, behind.id].sort())
+    for (const { id } of [first, behind]) assert.equal((await s.read(id)).status, 'cancelled')
+    assert.equal((await s.claim()).length, 0)
+    const { lanes, totals } = await s.engine.count()
+    assert.deepEqual(lanes, [])
+    assert.equal(totals.cancelled, 2)
+  },
+
   async 'what has ended is not cancelled, and two sweeps cancel once'(s) {
     const engines = await s.connections(3)
     const attended = { ms: s.units(3), running: true }

@@ -225,6 +225,73 @@ export const FLOW: Cases = {
     assert.equal((await s.claim({ limit: 5 })).length, 2)
   },
 
+  async 'after a thousand things that happened to grouped runs, as many run as really do, and room is left for the rest'(
+    s,
+  ) {
+    const engines = await s.connections(3)
+    const limits = { job: { running: 3 } }
+    let seed = 20_261
+    const any = (below: number): number => {
+      seed = (seed * 48_271) % 2_147_483_647
+      return seed % below
+    }
+    let held: Claimed[] = []
+    const keys = many(12, () => grouped(s, 'a')).map(({ id }) => id.slice(0, 64))
+    for (let round = 0; round < 60; round++) {
+      const engine = engines[any(3)] as (typeof engines)[0]
+      await engine.admit(
+        many(5, () => {
+          const group = `g${any(4)}`
+          // A key belongs to one group, as a group to one shard.
+          const key = `00000000${group.charCodeAt(1)}${(keys[any(12)] as string).slice(10)}`
+          const draft = s.draft({ key, group, delayMs: any(4) === 0 ? s.units(1_000) : 0 })
+          const how = any(5)
+          if (how === 0) draft.onDuplicate = { pending: 'supersede', running: 'supersede' }
+          if (how === 1) draft.onDuplicate = { running: 'rerunAfter', pending: 'replace' }
+          return { ...draft, refresh: true }
+        }),
+      )
+      held.push(...(await s.claim({ limit: 4, limits }, engine)))
+      const over = held.filter(() => any(2) === 0)
+      held = held.filter((claim) => !over.includes(claim))
+      const kinds = ['completed', 'failed', 'retry', 'released', 'cancelled'] as const
+      const outcomes = over.map(({ entry: { id }, token }) => {
+        const kind = kinds[any(5)] as (typeof kinds)[number]
+        return { id, token, kind, result: '1', error: '{}', delayMs: any(2) * s.units(1_000) } as never
+      })
+      if (any(3) === 0) held.push(...(await engine.settle(outcomes, s.want({ limit: 2, limits }))).claimed)
+      else await engine.settle(outcomes)
+      if (any(6) === 0)
+        await engine.invalidate({ keys: held.slice(0, 2).map(({ entry }) => entry.id.slice(0, 64)) })
+      if (any(6) === 0) await engine.cancel(held.slice(0, 2).map(({ entry }) => entry.id))
+    }
+    const running = await s.engine.read(await s.listed({ status: 'running' }))
+    const { lanes } = await s.engine.count()
+    const pending = await s.listed({ status: 'pending' })
+    assert.equal(lanes[0]?.running ?? 0, running.length)
+    assert.equal(lanes[0]?.pending ?? 0, pending.length)
+    // What really runs leaves room for as many as the limit still allows, in each group.
+    const fresh = ['g0', 'g1', 'g2', 'g3'].flatMap((group) =>
+      many(4, () => {
+        const draft = s.draft({ group })
+        return { ...draft, id: `00000000${group.charCodeAt(1)}${draft.id.slice(10)}`, priority: 50 }
+      }),
+    )
+    await s.engine.admit(fresh)
+    const claimed = await s.claim({ limit: 100, limits })
+    for (const group of ['g0', 'g1', 'g2', 'g3']) {
+      const count = [...running, ...claimed.map(({ entry }) => entry)].filter(
+        (run) => run?.group === group,
+      ).length
+      assert.equal(count, 3, `of ${group}`)
+    }
+    await s.engine.cancel([
+      ...(await s.listed({ status: 'running' })),
+      ...(await s.listed({ status: 'pending' })),
+    ])
+    assert.deepEqual((await s.engine.count()).lanes, [])
+  },
+
   async 'a pause against claims: once it is answered, nothing more is given out'(s) {
     const engines = await s.connections(4)
     await s.engine.admit(many(60, () => s.draft()))

@@ -5,14 +5,15 @@ import { conformance } from '../../src/testing/index.ts'
 import { sharedUrl } from '../servers/shared.ts'
 import { redisFactory } from './factory.ts'
 
-/** Runs the whole suite with every script rewritten, and answers the names of the cases that failed. */
-async function failures(find: string, replace: string): Promise<string[]> {
+/** Runs a group of the suite with every script rewritten, and answers the names of the cases that failed. */
+async function failures(group: string, find: string, replace: string): Promise<string[]> {
   let planted = 0
   const rewrite = (source: string): string => {
     if (source.includes(find)) planted++
     return source.replaceAll(find, replace)
   }
-  const cases = conformance(redisFactory('redis', () => sharedUrl('redis'), 1, { [REWRITE]: rewrite }))
+  const factory = redisFactory('redis', () => sharedUrl('redis'), 1, { [REWRITE]: rewrite })
+  const cases = conformance(factory).filter(({ name }) => name.startsWith(`redis: ${group}:`))
   const done: PromiseSettledResult<void>[] = []
   // Some at a time: the cases count time by the server's clock, and a crowd would make each of them late.
   for (let from = 0; from < cases.length; from += 16) {
@@ -23,7 +24,7 @@ async function failures(find: string, replace: string): Promise<string[]> {
 }
 
 test('an outcome is accepted whatever its token', async () => {
-  const failed = await failures("r@status ~= 'r' or r@token ~= token", "r@status ~= 'r'")
+  const failed = await failures('leases', "r@status ~= 'r' or r@token ~= token", "r@status ~= 'r'")
   expect(failed).toContain(
     'redis: leases: a stale token changes nothing: the late outcome is lost, the newer one stands',
   )
@@ -32,6 +33,7 @@ test('an outcome is accepted whatever its token', async () => {
 
 test('the key of a run that lives has a time to live', async () => {
   const failed = await failures(
+    'leases',
     'local list = lasts and endings or writes',
     "lasts = lasts or '150'\n  local list = endings",
   )
@@ -39,13 +41,34 @@ test('the key of a run that lives has a time to live', async () => {
 })
 
 test('a sweep takes every lease for an expired one', async () => {
-  const failed = await failures('if expiry <= now and', 'if')
+  const failed = await failures('leases', 'if expiry <= now and', 'if')
   expect(failed).toContain('redis: leases: a heartbeat keeps the lease, and carries progress')
 })
 
 test('a refresh forgets the result it refreshes', async () => {
-  const failed = await failures('local pointer = accepted and accepted@run or nil', 'local pointer = nil')
+  const failed = await failures(
+    'admit',
+    'local pointer = accepted and accepted@run or nil',
+    'local pointer = nil',
+  )
   expect(failed).toContain(
     'redis: admit: refresh runs anew while the old result goes on answering the others',
+  )
+})
+
+test('the end of an attempt makes no room in its group', async () => {
+  const failed = await failures('flow', 'if kind.group then ran(kind, -1) end', '')
+  expect(failed).toContain('redis: flow: every way in which an attempt ends makes room')
+})
+
+test('what waits behind a run stays there when that run is superseded or ends', async () => {
+  const failed = await failures('duplicates', "if behind ~= '' then", 'if false then')
+  expect(failed).toContain('redis: duplicates: what waits behind a run comes forward however that ends')
+})
+
+test('a pause is forgotten by those who claim', async () => {
+  const failed = await failures('flow', "if lanes[1] ~= '!' then", 'if true then')
+  expect(failed).toContain(
+    'redis: flow: a paused queue or name gives nothing out, until it is resumed for both',
   )
 })

@@ -27,8 +27,9 @@ function start(place: Place, ran: Ran[], shiftMs: number, count: number) {
   return child
 }
 
-/** Redis decides by its own clock; of SQLite the clock is the machine's, which is right in all of them. */
-const SHIFTS = { redis: [HOUR_MS, -HOUR_MS, 0, HOUR_MS], sqlite: [0, 0, 0, 0] }
+/** Redis and PostgreSQL decide by their own clocks; of SQLite the clock is the machine's, which is right in all of them. */
+const APART = [HOUR_MS, -HOUR_MS, 0, HOUR_MS]
+const SHIFTS = { redis: APART, postgres: APART, sqlite: [0, 0, 0, 0] }
 
 for (const [name, shifts] of Object.entries(SHIFTS)) {
   test(`50 schedulers in four processes, two of which are killed: each occurrence once [${name}]`, async () => {

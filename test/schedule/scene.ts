@@ -9,7 +9,7 @@ import { DeferQ } from '../../src/index.ts'
 import { SCHEDULE } from '../../src/schedule/state.ts'
 import { tick } from '../../src/schedule/tick.ts'
 import type { Place } from '../facade/places.ts'
-import { memory, SHARED_PLACES, SILENT } from '../facade/places.ts'
+import { memory, ofParts, SHARED_PLACES, SILENT } from '../facade/places.ts'
 import { newFile } from '../sqlite/store.ts'
 
 /** Engines whose clock can be moved; a new one is added here. */
@@ -29,6 +29,8 @@ const PLACES: Record<string, () => Promise<Place>> = {
   memory: async () => memory(),
   sqlite: SHARED_PLACES.sqlite,
   redis: SHARED_PLACES.redis,
+  postgres: SHARED_PLACES.postgres,
+  composed: async () => ofParts(),
 }
 
 export class Stage {

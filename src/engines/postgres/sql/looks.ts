@@ -11,7 +11,7 @@ declare
 begin
   -- In order of the keys first, so that two batches never wait for each other.
   perform from (select * from json_populate_recordset(null::named, named) order by key) n cross join lateral (
-    select from runs where runs.key = n.key and runs.place in (0, n.aside) for update
+    select from runs where runs.key = n.key and runs.place in (0, n.aside) order by created_at, place desc for update
   ) locked;
   t := now_ms();
   -- Then as they were given: what one end has called for may be the next to be cancelled.
@@ -125,9 +125,12 @@ begin
   join lanes l on l.id = r.lane
   where (r.tail = a.tail or a.tail is null and r.place = 0) and (r.expires_at is null or r.expires_at > now_ms());
   if asked_for then
-    update runs r set attended_until = now_ms() + r.attended / 2 from json_populate_recordset(null::named, named) a
-    where r.key = a.key and r.place in (0, a.aside) and (r.tail = a.tail or a.tail is null and r.place = 0)
-      and r.attended is not null;
+    -- In order of the keys, so that two reads never wait for each other.
+    for n in select * from json_populate_recordset(null::named, named) order by key loop
+      update runs r set attended_until = now_ms() + r.attended / 2
+      where r.key = n.key and r.place in (0, n.aside) and (r.tail = n.tail or n.tail is null and r.place = 0)
+        and r.attended is not null;
+    end loop;
   end if;
   return answers;
 end $$;

@@ -75,10 +75,11 @@ begin
   select count(pg_notify(channel(address), 'work')) into count from woken;
 end $$;
 
--- An attempt is over: whoever waits may take another of its group.
-create function make_room(a_lane integer, t bigint) returns void language plpgsql as $$
+-- So many attempts are over: whoever waits, for whichever queue, may take as many of their group.
+create function make_room(a_lane integer, t bigint, count integer default 1) returns void language plpgsql as $$
 begin
-  if exists (select from lanes where id = a_lane and grp <> '') then perform wake(a_lane, t, 1); end if;
+  perform wake(o.id, t, make_room.count) from lanes l join lanes o on o.name = l.name and o.grp = l.grp
+  where l.id = a_lane and l.grp <> '' and exists (select from runs r where r.lane = o.id and r.status = 0);
 end $$;
 
 create function tell_ended(watchers text[], ids text[]) returns void language plpgsql as $$

@@ -178,7 +178,7 @@ begin
   select array_agg(ord), (select count(*) from told), array_agg(distinct lane) as lanes into watched from settled;
   done := watched.array_agg;
   if exists (select from lanes where id = any(watched.lanes) and grp <> '') then
-    perform make_room(lane, t) from unnest(watched.lanes) lane;
+    perform make_room(lane, t, cardinality(done)) from unnest(watched.lanes) lane;
   end if;
 
   if done is null or cardinality(done) < cardinality(os) then
@@ -230,6 +230,7 @@ declare
   requeued text[] := '{}';
   failed text[] := '{}';
   abandoned text[] := '{}';
+  lapsed runs[];
   expired integer := 0;
   removed bytea[];
 begin
@@ -250,10 +251,15 @@ begin
     end if;
   end loop;
 
-  for r in
-    select * from runs where attended_until <= t and (status <> 1 or attended & 1 = 1)
+  -- Read anew one by one: the end of one may bring another forward that stands in the list as well.
+  lapsed := array(
+    select runs from runs where attended_until <= t and (status <> 1 or attended & 1 = 1)
     order by attended_until limit most for update skip locked
-  loop
+  );
+  foreach r in array lapsed loop
+    select * into r from runs where key = r.key and place in (0, 1, aside_of(r.tail)) and tail = r.tail and attended is not null
+    for update;
+    continue when not found;
     perform cancel_run(r, replace(replace('${ABANDONED}', '@A', r.attempt::text), '@T', t::text), t);
     abandoned := abandoned || encode(r.key || r.tail, 'hex');
   end loop;
