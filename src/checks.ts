@@ -26,8 +26,9 @@ export function checkName(name: unknown, what: string): asserts name is string {
   }
 }
 
-/** Of deferq's own runs: schedules, batches. */
-export const isOwn = (name: unknown): boolean => typeof name === 'string' && name.startsWith('deferq.')
+const OWN: ReadonlySet<unknown> = new Set(['deferq.schedule', 'deferq.batch', 'deferq.request'])
+/** The names of runs that workers and the HTTP interface look after by themselves. */
+export const isOwn = (name: unknown): boolean => OWN.has(name)
 
 export const SHARED_OPTIONS: ReadonlySet<string> = new Set([
   'resultTtl',

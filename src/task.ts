@@ -139,10 +139,7 @@ export function task(
 ): AnyTask {
   checkName(name, 'The name of a task')
   if (isOwn(name)) {
-    throw new DeferqError(
-      'INVALID_OPTION',
-      `task('${name}'): names that begin with 'deferq.' are deferq's own.`,
-    )
+    throw new DeferqError('INVALID_OPTION', `task('${name}'): this name is one of deferq's own.`)
   }
   if (typeof definition !== 'object' || definition === null) {
     throw new DeferqError(

@@ -11,7 +11,7 @@ const FAR = 9_999_999_999_999
 
 /** Due at once; its params count its ticks. */
 const clockwork = (s: Scene): Draft =>
-  s.draft({ name: NAME, params: '0', policy: { maxAttempts: 1_000_000_000 } })
+  s.draft({ name: NAME, params: '0', policy: { maxAttempts: 1_000_000 } })
 
 /** The one draft of this tick, whoever makes it. */
 function made(s: Scene, { id, params }: Entry): Draft {

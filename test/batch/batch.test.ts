@@ -140,5 +140,5 @@ test('what is malformed is refused, and so is an id that is no batch’s', async
   await failing('TASK_NOT_FOUND', deferq.getBatch('0'.repeat(88)))
   const { taskId } = await deferq.dispatch('square', { n: 1 })
   expect((await failing('INVALID_ID', deferq.getBatch(taskId))).message).toContain("a run of 'square'")
-  await failing('INVALID_OPTION', () => task('deferq.mine', { run: () => 1 }))
+  await failing('INVALID_OPTION', () => task('deferq.batch', { run: () => 1 }))
 })

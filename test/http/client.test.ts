@@ -248,6 +248,7 @@ const NAMES = [
   'two',
   'none',
   'clock',
+  'clockwork',
   'successor',
   'free',
   'failed',

@@ -260,6 +260,7 @@ test('counters are added up, and lanes that hold nothing go', async () => {
   expect(left).toEqual({ lanes: 1, tallies: 3 })
   expect(await engine.count()).toEqual({
     lanes: [{ queue: 'kept', name: 'job', pending: 1, running: 0 }],
+    paused: [],
     totals: { created: 1, hit: 1_500 },
   })
 })

@@ -2,7 +2,7 @@
 import pg from 'pg'
 import { expect, onTestFinished, test } from 'vitest'
 import { task } from '../../src/index.ts'
-import { failing, memory, postgres, working, workOff } from '../facade/places.ts'
+import { eventually, failing, memory, postgres, working, workOff } from '../facade/places.ts'
 import { sharedUrl } from '../servers/shared.ts'
 
 const job = task('job', { resultTtl: '1h', run: ({ n }: { n: number }) => n * 2 })
@@ -48,6 +48,11 @@ test('a worker that waits is told at the commit', async () => {
   working(place.deferq({ tasks: [job] }), { sleep: 60_000 })
   await deferq.run('job', { n: 0 })
   const tx = await client()
+  const schema = new URL(place.url as string).searchParams.get('schema')
+  await eventually('it waits again', async () => {
+    const { rows } = await tx.query(`select from ${schema}.waits where waiting`)
+    return rows.length > 0
+  })
   await tx.query('begin')
   const { taskId } = await deferq.dispatch('job', { n: 2 }, { tx })
   await tx.query('commit')

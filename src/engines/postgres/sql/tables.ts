@@ -69,14 +69,14 @@ create table lanes (
   name text not null,
   queue text not null,
   priority integer not null,
-  grp text not null,
+  grp text not null default '',
   unique (name, queue, priority, grp)
 );
 create index lanes_groups on lanes (name, grp) where grp <> '';
 create sequence turns;
 create table groups (
   name text not null,
-  grp text not null,
+  grp text not null default '',
   served bigint not null default 0,
   began bigint[] not null default '{}',
   idle_at bigint not null,
