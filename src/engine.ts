@@ -94,7 +94,7 @@ export interface Draft {
  * | `reject` | either | `rejected`; nothing changes |
  * | `replace` | pending | `joined`; it takes over the draft's params and extra, and its due time, later or earlier (a back-off stays) |
  * | `supersede` | either | `created`; the run that stood there is cancelled, and its last error says for which |
- * | `rerunAfter` | running, or to be tried again | `created`: a pending run that waits behind it, and is due once it has ended. It is found by its id; a further draft with `rerunAfter` meets this one, by the rule for pending runs |
+ * | `rerunAfter` | running | `created`: a pending run that waits behind it, and is due once it has ended. It is found by its id; a further draft with `rerunAfter` meets this one, by the rule for pending runs |
  *
  * A run that waits behind another takes its place when that one ends, is moved aside or is superseded.
  */

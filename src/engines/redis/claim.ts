@@ -160,7 +160,7 @@ local function claimGroups(want, name, limit, expiry, tokens, wanted)
     call('ZREM', opened, group)
     if call('EXISTS', T .. 'g:' .. name .. '\\1' .. group) == 1 then openGroup(name, group) end
   end
-  local ring, from, order = {}, 0, {}
+  local ring, from, order, looked = {}, 0, {}, {}
   while claimed < limit and stale < ${MAX_STALE} do
     if #ring == 0 then
       -- Those that are full are no longer among them.
@@ -174,7 +174,7 @@ local function claimGroups(want, name, limit, expiry, tokens, wanted)
           for _, lane in ipairs(call('ZRANGE', T .. 'g:' .. name .. '\\1' .. group, '0', '-1')) do
             g.lanes[#g.lanes + 1] = begin(spelled(lane))
           end
-          ring[#ring + 1] = g
+          ring[#ring + 1], looked[#looked + 1] = g, g
         end
       end
     end
@@ -208,8 +208,11 @@ local function claimGroups(want, name, limit, expiry, tokens, wanted)
         call('LTRIM', T .. 'b:' .. member, -rule.rate.max, -1)
         call('PEXPIRE', T .. 'b:' .. member, whole(rule.rate.perMs))
       end
-      for _, c in ipairs(g.lanes) do taken(c) end
     end
+  end
+  -- Stale tickets are gone from the others as well.
+  for _, g in ipairs(looked) do
+    for _, c in ipairs(g.lanes) do taken(c) end
   end
   if #order > 0 then call('SET', T .. 'turn', whole(turn)) end
   closeName(name)
