@@ -105,7 +105,9 @@ describe('limits', () => {
 
   test('--timeout ends an attempt', async () => {
     const { stderr } = await work(['--timeout=30', '--max-jobs=1'], { SEED: '[["obedient"]]' })
-    expect(stderr).toMatch(/TASK_TIMEOUT.*\n?.*reason=maxJobs claimed=1 completed=0 failed=0 retried=1/)
+    expect(stderr).toMatch(
+      /TASK_TIMEOUT.*\n?.*reason=maxJobs claimed=1 completed=0 failed=0 cancelled=0 retried=1/,
+    )
   })
 })
 
@@ -131,7 +133,7 @@ describe('signals', () => {
     await worker.until("'deaf' started")
     worker.kill('SIGTERM')
     const { code, stderr } = await worker.ended
-    expect(stderr).toMatch(/reason=stopped claimed=1 completed=0 failed=0 retried=0 released=1/)
+    expect(stderr).toMatch(/reason=stopped claimed=1 completed=0 failed=0 cancelled=0 retried=0 released=1/)
     expect(code).toBe(0)
   })
 
@@ -145,7 +147,7 @@ describe('signals', () => {
     worker.kill('SIGTERM')
     const { code, stderr } = await worker.ended
     expect(stderr).toMatch(
-      /aborting: [\s\S]*reason=aborted claimed=2 completed=0 failed=0 retried=0 released=2/,
+      /aborting: [\s\S]*reason=aborted claimed=2 completed=0 failed=0 cancelled=0 retried=0 released=2/,
     )
     expect(code).toBe(0)
   })

@@ -47,7 +47,7 @@ async function onExpress(before: 'interface' | 'parser'): Promise<string> {
 async function onFastify(hook: boolean): Promise<string> {
   const app = fastify({ forceCloseConnections: true })
   const listener = toNodeListener(scene.handler)
-  await app.register(async (scope) => {
+  await app.register((scope, _options, done) => {
     const answer = async (
       request: { raw: Parameters<typeof listener>[0] },
       reply: { hijack(): unknown; raw: Parameters<typeof listener>[1] },
@@ -57,6 +57,7 @@ async function onFastify(hook: boolean): Promise<string> {
     }
     if (hook) scope.addHook('onRequest', answer)
     scope.all('/deferq/*', hook ? async () => {} : answer)
+    done()
   })
   await app.listen({ host: '127.0.0.1', port: 0 })
   closing.push(() => app.close())
