@@ -73,7 +73,10 @@ test('a pass takes what is due, oldest first, up to its limit, and says what cam
   })
   expect(got.map(({ path }) => path)).toEqual(['/1', '/2', '/3'])
   const second = await request()
-  expect(second).toMatchObject({ code: 0, stdout: 'claimed 2, completed 2, failed 0, cancelled 0, retried 0, lost 0\n' })
+  expect(second).toMatchObject({
+    code: 0,
+    stdout: 'claimed 2, completed 2, failed 0, cancelled 0, retried 0, lost 0\n',
+  })
   expect(await json()).toMatchObject({ code: 0, reason: 'empty', claimed: 0 })
   expect(got.map(({ path }) => path).sort()).toEqual(['/1', '/2', '/3', '/4', '/5'])
   expect((await deferq.stats()).lanes.find(({ name }) => name === 'other')?.pending).toBe(1)
