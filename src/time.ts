@@ -144,7 +144,7 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
       resolve()
     }
     // setTimeout wraps round above 2^31-1 ms and would fire at once.
-    const timer = setTimeout(done, Math.min(ms, 2_147_483_647))
+    const timer = setTimeout(done, Math.min(Math.max(0, ms), 2_147_483_647))
     signal?.addEventListener('abort', done, { once: true })
   })
 }

@@ -101,7 +101,7 @@ export class Upkeep {
   async #pause(ms: number, signal: AbortSignal): Promise<void> {
     await sleep(Math.min(ms, LEAST_MS), signal)
     this.#wake = new AbortController()
-    if (!this.#nudged && !signal.aborted) await sleep(ms - LEAST_MS, this.#wake.signal)
+    if (ms > LEAST_MS && !this.#nudged && !signal.aborted) await sleep(ms - LEAST_MS, this.#wake.signal)
     this.#wake = undefined
     this.#nudged = false
   }
