@@ -39,7 +39,11 @@ function wanted(contender, played, engine, only) {
   // Peers and their floors need their server.
   if (contender !== 'deferq' && played.peersOf !== undefined)
     return played.peersOf[engine]?.includes(contender) ?? false
-  return engine === (played.peersOn ?? 'redis') || contender === 'deferq' || contender in (played.alone ?? {})
+  return (
+    engine === (played.peersOn ?? 'redis') ||
+    contender.startsWith('deferq') ||
+    contender in (played.alone ?? {})
+  )
 }
 
 async function calmly(calm, round) {
