@@ -35,7 +35,7 @@ async function postgres(url) {
       const { rows } = await client.query(
         "select quote_ident(nspname) as name from pg_namespace where nspname !~ '^pg_|^information_schema$|^public$'",
       )
-      for (const { name } of rows) await client.query(`drop schema ${name} cascade`)
+      for (const { name } of rows) await client.query(`drop schema if exists ${name} cascade`)
       await client.query('checkpoint')
     },
     // Of the server's main process, those of its children that live, and those that have ended.
