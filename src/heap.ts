@@ -1,6 +1,9 @@
-// A binary heap: the smallest item first, by the order it is given.
+// A queue in the order it is given, smallest first: a plain line for what comes in order, as nearly everything does, and a binary heap for the rest.
 
 export class Heap<T> {
+  /** In order; what stands before `#head` has left. */
+  #line: T[] = []
+  #head = 0
   readonly #items: T[] = []
   readonly #order: (a: T, b: T) => number
 
@@ -9,14 +12,45 @@ export class Heap<T> {
   }
 
   get size(): number {
-    return this.#items.length
+    return this.#line.length - this.#head + this.#items.length
   }
 
   peek(): T | undefined {
-    return this.#items[0]
+    return this.#isInLine() ? this.#line[this.#head] : this.#items[0]
   }
 
   push(item: T): void {
+    const line = this.#line
+    if (this.#head === line.length || this.#order(line.at(-1) as T, item) <= 0) line.push(item)
+    else this.#raise(item)
+  }
+
+  pop(): T | undefined {
+    if (!this.#isInLine()) return this.#take()
+    const item = this.#line[this.#head++]
+    if (this.#head === this.#line.length) {
+      this.#line.length = 0
+      this.#head = 0
+    } else if (this.#head * 2 > this.#line.length) {
+      // Cut off now and then, so that each item is moved no more than once for it.
+      this.#line = this.#line.slice(this.#head)
+      this.#head = 0
+    }
+    return item
+  }
+
+  /** All of them in order, which leaves the queue as it is. */
+  sorted(): T[] {
+    return [...this.#line.slice(this.#head), ...this.#items].sort(this.#order)
+  }
+
+  /** Whether the line's first comes before the heap's; not so where there is none. */
+  #isInLine(): boolean {
+    if (this.#head === this.#line.length) return false
+    return this.#items.length === 0 || this.#order(this.#line[this.#head] as T, this.#items[0] as T) <= 0
+  }
+
+  #raise(item: T): void {
     const items = this.#items
     let at = items.length
     items.push(item)
@@ -29,7 +63,7 @@ export class Heap<T> {
     items[at] = item
   }
 
-  pop(): T | undefined {
+  #take(): T | undefined {
     const items = this.#items
     const top = items[0]
     const last = items.pop()
@@ -45,10 +79,5 @@ export class Heap<T> {
     }
     items[at] = last
     return top
-  }
-
-  /** All of them in order, which leaves the heap as it is. */
-  sorted(): T[] {
-    return this.#items.toSorted(this.#order)
   }
 }

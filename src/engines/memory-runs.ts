@@ -3,6 +3,7 @@ import type { Attended, Draft, Entry, FollowUp, Parent, Standing, Verdict } from
 import { isEnded } from '../engine.ts'
 import type { Hearing } from './memory-lanes.ts'
 
+/** Each field is there from the beginning, so that all runs keep one shape; what few runs need is made when they do. */
 export interface Run extends Entry {
   seq: number
   /** The one valid ticket in a lane or among the delayed; older ones are passed over. */
@@ -14,8 +15,8 @@ export interface Run extends Entry {
   expiresAt: number
   owner?: Hearing
   attended?: Attended & { until: number }
-  watchers: Set<Hearing>
-  followUps: Map<string, FollowUp>
+  watchers?: Set<Hearing>
+  followUps?: Map<string, FollowUp>
 }
 
 /** What stands under a key. `accepted` is the run whose result is fresh or usable; often `run` itself. */
@@ -33,7 +34,7 @@ export const dueOf = (draft: Draft, now: number, createdAt = now): number =>
   Math.max(now, Math.min(draft.dueAt ?? now + draft.delayMs, createdAt + (draft.maxDelayMs ?? Infinity)))
 
 export function runOf(draft: Draft, seq: number, now: number, parent: Parent | undefined): Run {
-  const { id, name, queue, priority, params, extra, group, attended } = draft
+  const { id, name, queue, priority, params, policy, extra, group, attended } = draft
   return {
     id,
     name,
@@ -43,25 +44,39 @@ export function runOf(draft: Draft, seq: number, now: number, parent: Parent | u
     attempt: 0,
     createdAt: now,
     dueAt: dueOf(draft, now),
-    errors: [],
+    startedAt: undefined,
+    finishedAt: undefined,
+    progress: undefined,
+    result: undefined,
+    freshUntil: undefined,
+    staleUntil: undefined,
+    errors: NONE,
     params,
-    policy: { ...draft.policy },
-    ...(extra === undefined ? {} : { extra }),
-    ...(group === undefined ? {} : { group }),
-    ...(attended === undefined ? {} : { attended: { ...attended, until: now + attended.ms } }),
-    ...(parent === undefined ? {} : { parent }),
+    policy,
+    extra,
+    group,
+    parent,
     seq,
     ticket: 0,
+    token: undefined,
+    lastToken: undefined,
     leaseUntil: 0,
     rememberedUntil: 0,
     expiresAt: 0,
-    watchers: new Set(),
-    followUps: new Map((draft.then ?? []).map((follow) => [follow.draft.id, follow])),
+    owner: undefined,
+    attended: attended && { ...attended, until: now + attended.ms },
+    watchers: undefined,
+    followUps: draft.then?.length
+      ? new Map(draft.then.map((follow) => [follow.draft.id, follow]))
+      : undefined,
   }
 }
 
+const NONE: string[] = []
+
 export function standingOf(run: Run): Standing {
-  const { id, name, queue, status, priority, attempt, createdAt, dueAt, errors } = run
+  const { id, name, queue, status, priority, attempt, createdAt, dueAt } = run
+  const errors = [...run.errors]
   const standing: Standing = { id, name, queue, status, priority, attempt, createdAt, dueAt, errors }
   if (run.startedAt !== undefined) standing.startedAt = run.startedAt
   if (run.finishedAt !== undefined) standing.finishedAt = run.finishedAt

@@ -22,8 +22,8 @@ export class MemoryState {
   slot(key: string, now: number): Slot {
     let slot = this.slots.get(key)
     if (slot === undefined) this.slots.set(key, (slot = {}))
-    if (slot.run !== undefined && !isLive(slot.run) && slot.run.expiresAt <= now) delete slot.run
-    if (slot.accepted !== undefined && slot.accepted.expiresAt <= now) delete slot.accepted
+    if (slot.run !== undefined && !isLive(slot.run) && slot.run.expiresAt <= now) slot.run = undefined
+    if (slot.accepted !== undefined && slot.accepted.expiresAt <= now) slot.accepted = undefined
     return slot
   }
 
@@ -53,19 +53,20 @@ export class MemoryState {
   /** The run takes over what the draft wants otherwise. */
   replace(run: Run, draft: Draft, now: number): void {
     run.params = draft.params
-    if (draft.extra === undefined) delete run.extra
-    else run.extra = draft.extra
+    run.extra = draft.extra
     if (run.attempt > 0) return
     run.dueAt = dueOf(draft, now, run.createdAt)
     this.#place(run, now)
   }
 
   join(run: Run, draft: Draft, now: number, asking: Hearing): void {
-    run.policy.retentionMs = Math.max(run.policy.retentionMs, draft.policy.retentionMs)
+    const { retentionMs } = draft.policy
+    if (retentionMs > run.policy.retentionMs) run.policy = { ...run.policy, retentionMs }
     for (const follow of draft.then ?? []) {
+      run.followUps ??= new Map()
       if (!run.followUps.has(follow.draft.id)) run.followUps.set(follow.draft.id, follow)
     }
-    if (draft.watch) run.watchers.add(asking)
+    if (draft.watch) this.watch(run, asking)
     this.#attend(run, draft, now)
     const dueAt = run.attempt === 0 ? Math.min(run.dueAt, dueOf(draft, now, run.createdAt)) : run.dueAt
     const priority = Math.max(run.priority, draft.priority)
@@ -75,6 +76,11 @@ export class MemoryState {
     this.#place(run, now)
   }
 
+  watch(run: Run, watching: Hearing): void {
+    run.watchers ??= new Set()
+    run.watchers.add(watching)
+  }
+
   requeue(run: Run, now: number): void {
     run.status = 'pending'
     this.lanes.add(run, 1, 0)
@@ -82,8 +88,8 @@ export class MemoryState {
   }
 
   dropLease(run: Run): void {
-    delete run.token
-    delete run.owner
+    run.token = undefined
+    run.owner = undefined
     this.running.delete(run)
     this.lanes.add(run, 0, -1)
     this.lanes.over(run)
@@ -125,11 +131,12 @@ export class MemoryState {
     this.total(status)
     this.ended.push(run)
     this.attended.delete(run)
-    for (const watcher of run.watchers) watcher.hear({ kind: 'ended', id: run.id, run: standingOf(run) })
-    run.watchers.clear()
-    for (const follow of run.followUps.values()) this.#follow(follow, run, now)
-    run.followUps.clear()
-    if (slot?.next === run) delete slot.next
+    const { watchers, followUps } = run
+    run.watchers = undefined
+    run.followUps = undefined
+    for (const watcher of watchers ?? []) watcher.hear({ kind: 'ended', id: run.id, run: standingOf(run) })
+    for (const follow of followUps?.values() ?? []) this.#follow(follow, run, now)
+    if (slot?.next === run) slot.next = undefined
     else if (slot?.run === run) this.#promote(slot, now)
   }
 
@@ -152,13 +159,13 @@ export class MemoryState {
       accepted.staleUntil = now
       changed = true
     }
-    delete slot.accepted
+    slot.accepted = undefined
     if (run?.status === 'failed' && now < run.rememberedUntil) {
       run.rememberedUntil = now
       changed = true
     }
     if (run?.status === 'running') {
-      delete slot.run
+      slot.run = undefined
       this.#promote(slot, now)
       changed = true
     }
@@ -170,8 +177,8 @@ export class MemoryState {
     const key = run.id.slice(0, KEY_LENGTH)
     const slot = this.slots.get(key)
     if (slot === undefined) return
-    if (slot.run === run) delete slot.run
-    if (slot.accepted === run) delete slot.accepted
+    if (slot.run === run) slot.run = undefined
+    if (slot.accepted === run) slot.accepted = undefined
     if (slot.run === undefined && slot.accepted === undefined) this.slots.delete(key)
   }
 
@@ -185,7 +192,7 @@ export class MemoryState {
 
   #add(draft: Draft, now: number, watching?: Hearing, parent?: Parent): Run {
     const run = runOf(draft, ++this.#seq, now, parent)
-    if (draft.watch && watching !== undefined) run.watchers.add(watching)
+    if (draft.watch && watching !== undefined) this.watch(run, watching)
     if (run.attended !== undefined) this.attended.add(run)
     this.runs.set(run.id, run)
     return run
@@ -194,7 +201,7 @@ export class MemoryState {
   #attend(run: Run, { attended }: Draft, now: number): void {
     if (run.attended === undefined) return
     if (attended === undefined) {
-      delete run.attended
+      run.attended = undefined
       this.attended.delete(run)
       return
     }
@@ -211,7 +218,7 @@ export class MemoryState {
   #promote(slot: Slot, now: number): void {
     const { next } = slot
     if (next === undefined) return
-    delete slot.next
+    slot.next = undefined
     slot.run = next
     this.lanes.enqueue(next, now)
   }

@@ -67,7 +67,7 @@ export class MemoryStore {
       return verdict('rejected', answering, { sameParams })
     }
     if (answering === undefined) {
-      if (accepted !== undefined && now >= (accepted.staleUntil as number)) delete slot.accepted
+      if (accepted !== undefined && now >= (accepted.staleUntil as number)) slot.accepted = undefined
       state.total('created')
       return verdict('created', state.create(draft, slot, now, asking))
     }
@@ -205,7 +205,7 @@ export class MemoryStore {
     const run = this.#state.find(idOrKey, now)
     if (run === undefined) return undefined
     if (run.attended !== undefined) run.attended.until = now + run.attended.ms
-    if (watching !== undefined && isLive(run)) run.watchers.add(watching)
+    if (watching !== undefined && isLive(run)) this.#state.watch(run, watching)
     return entryOf(run)
   }
 
