@@ -29,9 +29,9 @@ import { Listener } from './listener.ts'
 import { readOptions } from './options.ts'
 import type { Admitted, EntryRow } from './rows.ts'
 import {
+  asked,
   claimedOf,
   columnOf,
-  draftsText,
   entryOf,
   leasesText,
   namedText,
@@ -117,8 +117,9 @@ export class PostgresEngine implements Engine {
   async admit(drafts: readonly Draft[]): Promise<Verdict[]> {
     checkBatch(drafts, 'admit')
     if (drafts.length === 0) return []
-    const answer = await this.#call('admit', [draftsText(drafts), this.#hearingAddress(), false], true)
-    return verdictsOf(drafts, answer as Admitted)
+    const batch = asked(drafts)
+    const answer = await this.#call('admit', [...batch.values, this.#hearingAddress(), false], true)
+    return verdictsOf(drafts, batch, answer as Admitted)
   }
 
   within(tx: unknown): Pick<Engine, 'admit'> {
@@ -128,9 +129,11 @@ export class PostgresEngine implements Engine {
         checkBatch(drafts, 'admit')
         if (drafts.length === 0) return []
         await this.#makeLanes(drafts)
-        const values = [draftsText(drafts), this.#hearingAddress(), true]
+        const batch = asked(drafts)
+        const values = [...batch.values, this.#hearingAddress(), true]
         try {
-          return verdictsOf(drafts, (await transaction(this.#sql('admit', 3), values)) as Admitted)
+          const answer = await transaction(this.#sql('admit', values.length), values)
+          return verdictsOf(drafts, batch, answer as Admitted)
         } catch (error) {
           throw explained(error, this.#driver.where)
         }

@@ -126,49 +126,76 @@ const byKey = ([a]: [{ id: string }, number], [b]: [{ id: string }, number]): nu
   return one < two ? -1 : one > two ? 1 : 0
 }
 
-export function draftsText(drafts: readonly Draft[]): string {
-  let last = ''
-  const spell = speller()
-  const asks = inOrder(drafts).map(([draft, ord]) => {
-    const key = draft.id.slice(0, KEY_LENGTH)
-    const first = key !== last
-    last = key
-    return spell(draft, ord, first)
-  })
-  return `[${asks.join()}]`
+/** A batch as the server takes it, and where each draft of it was before it was put in order. */
+export interface Asked {
+  values: [kinds: string, ids: string, params: string]
+  order: number[]
 }
 
-type Spell = (draft: Draft, ord?: number, first?: boolean) => string
-
-// Drafts of one batch are mostly of one kind, whose text is made once: as objects with all their fields they took three
-// times as long to be made and turned into text.
-function speller(): Spell {
-  let kindOf: Draft | undefined
-  let kind = ''
-  const spell: Spell = (draft, ord = 0, first = true) => {
-    const { name, queue, priority, policy } = draft
-    const same =
-      kindOf?.policy === policy &&
-      kindOf.name === name &&
-      kindOf.queue === queue &&
-      kindOf.priority === priority
-    if (!same) {
-      kindOf = draft
-      kind = JSON.stringify({ name, queue, priority, ...policyOf(policy) }).slice(1)
-    }
-    // Before the follow-ups are spelled, which are of other kinds.
-    const own = kind
-    const { key, tail, aside } = named(draft.id, ord) as Named
-    const where = `"ord":${ord},"first":${first},"key":"\\${key}","tail":"\\${tail}","aside":${aside}`
-    return `{${where},"params":${JSON.stringify(draft.params)},${rareOf(draft, spell)}${own}`
+export function asked(drafts: readonly Draft[]): Asked {
+  const spell = speller()
+  const order: number[] = []
+  const kinds: string[] = []
+  const params: string[] = []
+  let ids = ''
+  let isOneKind = true
+  for (const [draft, ord] of inOrder(drafts)) {
+    const kind = `{${spell.kind(draft)}`
+    isOneKind &&= kinds.length === 0 || kind === kinds[0]
+    kinds.push(kind)
+    params.push(draft.params)
+    ids += draft.id
+    order.push(ord)
   }
-  return spell
+  const told = isOneKind ? (kinds[0] as string) : kinds.join()
+  return { values: [`[${told}]`, ids, JSON.stringify(params)], order }
+}
+
+export function followUpsText(drafts: readonly Draft[]): string {
+  const spell = speller()
+  return `[${inOrder(drafts).map(([draft]) => spell.whole(draft))}]`
+}
+
+interface Speller {
+  /** All but its id and params, without the brace before it. */
+  kind(draft: Draft): string
+  whole(draft: Draft): string
+}
+
+// Drafts of one batch are mostly alike: the text of what they share is made once. As objects with all their fields they
+// took three times as long to be made and turned into text.
+function speller(): Speller {
+  let likeOf: Draft | undefined
+  let like = ''
+  const speller: Speller = {
+    kind(draft) {
+      const { name, queue, priority, policy } = draft
+      const same =
+        likeOf?.policy === policy &&
+        likeOf.name === name &&
+        likeOf.queue === queue &&
+        likeOf.priority === priority
+      if (!same) {
+        likeOf = draft
+        like = JSON.stringify({ name, queue, priority, ...policyOf(policy) }).slice(1)
+      }
+      // Before the follow-ups are spelled, which are of other kinds.
+      const own = like
+      return `${rareOf(draft, speller)}${own}`
+    },
+    whole(draft) {
+      const { key, tail, aside } = named(draft.id, 0) as Named
+      const where = `"key":"\\${key}","tail":"\\${tail}","aside":${aside}`
+      return `{${where},"params":${JSON.stringify(draft.params)},${speller.kind(draft)}`
+    },
+  }
+  return speller
 }
 
 /** What few drafts say. */
 function rareOf(
   { dueAt, delayMs, extra, refresh, onMismatch, watch, then = [], ...draft }: Draft,
-  spell: Spell,
+  speller: Speller,
 ): string {
   const { maxDelayMs, group, attended, onDuplicate } = draft
   let rare = `"delay":${Math.round(delayMs)},`
@@ -186,7 +213,7 @@ function rareOf(
   if (then.length > 0) {
     const follows = then.map(
       ({ on, sameParent = false, draft }) =>
-        `{"on":"${on}","sameParent":${sameParent},"draft":${spell(draft)}}`,
+        `{"on":"${on}","sameParent":${sameParent},"draft":${speller.whole(draft)}}`,
     )
     rare += `"then":[${follows.join()}],`
   }
@@ -208,7 +235,7 @@ export const columnOf = (group: string | undefined): string => (group === undefi
 export interface Admitted {
   now: number
   answers: [
-    ord: number,
+    place: number,
     outcome: Verdict['outcome'],
     sameParams: boolean,
     refreshId: string | null,
@@ -216,10 +243,14 @@ export interface Admitted {
   ][]
 }
 
-export function verdictsOf(drafts: readonly Draft[], { now, answers }: Admitted): Verdict[] {
+export function verdictsOf(
+  drafts: readonly Draft[],
+  { order }: Asked,
+  { now, answers }: Admitted,
+): Verdict[] {
   const verdicts: Verdict[] = new Array(drafts.length)
-  for (const [ord, outcome, sameParams, refreshId, run] of answers) {
-    verdicts[ord] = {
+  for (const [place, outcome, sameParams, refreshId, run] of answers) {
+    verdicts[order[place] as number] = {
       outcome,
       entry: standingOf(run),
       sameParams,
@@ -272,7 +303,7 @@ export function outcomesText(outcomes: readonly Outcome[]): string {
       if (outcome.params !== undefined) more += `,"params":${JSON.stringify(outcome.params)}`
     }
     if (kind === 'retry') more += `,"delay":${Math.round(outcome.delayMs)}`
-    if (then.length > 0) more += `,"then":${draftsText(then)}`
+    if (then.length > 0) more += `,"then":${followUpsText(then)}`
     return `{${where}"ord":${ord},"first":${first},"kind":"${kind}","token":${JSON.stringify(token)}${more}}`
   })
   return `[${texts.join()}]`

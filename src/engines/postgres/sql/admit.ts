@@ -1,5 +1,5 @@
-// The verb `admit` on the server. Most drafts are new, and those are one insert; what has a fresh result is one look; the
-// rest goes through the rules one by one, under the locks of what stands there.
+// The verb `admit` on the server. Most drafts are new and of one kind, and those are one insert; what has a fresh result is
+// one look; the rest goes through the rules one by one, under the locks of what stands there.
 import { supersededError } from '../../../endings.ts'
 import { REFRESH_PRIORITY } from '../../../engine.ts'
 import { SETTINGS } from './rules.ts'
@@ -219,7 +219,31 @@ begin
 end $$;
 `
 
-// In: the drafts in order of their keys, so that two batches never wait for each other; `first` marks the first of each key.
+// Puts down what is new of `source`; `made` are the ids of what it was, in order.
+const INSERT = (source: string) => `
+  with fresh as (
+    insert into runs (key, place, tail, lane, created_at, due_at, max_attempts, result_ttl, stale_ttl, failure_ttl, retention,
+      every, attended, attended_until, followed, params, extra, watchers)
+    select n.key, 0, n.tail, n.lane, t, greatest(t, least(coalesce(n.due, t + n.delay), t + n.most_delay)), n.attempts,
+      n.result_ttl, n.stale_ttl, n.failure_ttl, n.retention, coalesce(n.every, 0), n.attended, t + n.attended / 2,
+      n."then" is not null, n.params, n.extra, case when n.watch and address is not null then array[address] end
+    from ${source} n
+    -- What has a run anywhere may have this one: that is to be looked at.
+    where not exists (select from runs any_of where any_of.key = n.key)
+    on conflict (key, place) do nothing
+    returning key, tail, lane, due_at
+  ), sums as (
+    select lane, min(due_at) as due, count(*) as count from fresh group by lane
+  ), counted as (
+    insert into tallies
+    select lane, 'pending', count from sums
+    union all select 0, 'created', sum(count) from sums having count(*) > 0
+  )
+  select array_agg(key || tail order by key), (select count(wake(lane, due, count::integer, tx)) from sums) into made from fresh;
+`
+
+// In: the drafts in order of their keys, so that two batches never wait for each other: their ids, 44 bytes each, their
+// params, and their kinds, which is all the rest, in the same order; or one kind of them all.
 // Out: the time, and an answer for each draft that is not newly created: of those the caller knows all there is.
 const ADMIT = `
 create function make_lanes(wanted json) returns void language plpgsql ${SETTINGS} as $$
@@ -227,9 +251,26 @@ begin
   perform lane_of(l->>0, l->>1, (l->>2)::integer, l->>3) from json_array_elements(wanted) l;
 end $$;
 
-create function admit(drafts json, address text, tx boolean) returns json language plpgsql ${SETTINGS} as $$
+create function asks(kinds json, ids bytea, params json) returns ask[] language plpgsql as $$
+begin
+  return (
+    select array_agg((i - 1, n.key, n.tail, aside_of(n.tail), k.name, k.queue,
+      k.priority, k.due, k.delay, k.most_delay, k.grp, k.attended, k.every, k.on_pending, k.on_running, k.attempts, k.result_ttl,
+      k.stale_ttl, k.failure_ttl, k.retention, k.refresh, k.mismatch, k.watch, k.extra, n.params, k."then")::ask order by i)
+    from (
+      select i, given.params, coalesce(kind, kinds->0) as kind, substr(ids, (i * 44 - 43)::integer, 32) as key,
+        substr(ids, (i * 44 - 11)::integer, 12) as tail
+      from rows from (json_array_elements_text(params), json_array_elements(kinds)) with ordinality given(params, kind, i)
+    ) n cross join lateral json_populate_record(null::ask, n.kind) k
+  );
+end $$;
+
+create function admit(kinds json, hex text, params json, address text, tx boolean) returns json language plpgsql ${SETTINGS} as $$
 declare
   t bigint := now_ms();
+  ids bytea := decode(hex, 'hex');
+  kind ask := json_populate_record(null::ask, kinds->0);
+  kind_lane integer;
   ds ask[];
   d ask;
   made bytea[];
@@ -238,36 +279,29 @@ declare
   next_made integer := 1;
   next_hit integer := 1;
 begin
-  select array_agg(each) into ds from json_populate_recordset(null::ask, drafts) each;
-  perform lane_of(name, queue, priority, grp) from unnest(ds)
-  where not exists (
-    select from lanes l where (l.name, l.queue, l.priority, l.grp) = (unnest.name, unnest.queue, unnest.priority, coalesce(unnest.grp, ''))
-  );
-
-  with fresh as (
-    insert into runs (key, place, tail, lane, created_at, due_at, max_attempts, result_ttl, stale_ttl, failure_ttl, retention,
-      every, attended, attended_until, followed, params, extra, watchers)
-    select n.key, 0, n.tail, l.id, t, greatest(t, least(coalesce(n.due, t + n.delay), t + n.most_delay)), n.attempts, n.result_ttl,
-      n.stale_ttl, n.failure_ttl, n.retention, coalesce(n.every, 0), n.attended, t + n.attended / 2, n."then" is not null, n.params, n.extra, case when n.watch and address is not null then array[address] end
-    from unnest(ds) n join lanes l
-      on l.name = n.name and l.queue = n.queue and l.priority = n.priority and l.grp = coalesce(n.grp, '')
-    where n.first and not exists (select from runs own where own.key = n.key and own.place = n.aside and own.tail = n.tail)
-    on conflict (key, place) do nothing
-    returning key, lane, due_at
-  ), sums as (
-    select lane, min(due_at) as due, count(*) as count from fresh group by lane
-  ), counted as (
-    insert into tallies
-    select lane, 'pending', count from sums
-    union all select 0, 'created', sum(count) from sums having count(*) > 0
-  )
-  select array_agg(key order by key), (select count(wake(lane, due, count::integer, tx)) from sums) into made from fresh;
-
-  if cardinality(made) = cardinality(ds) then
-    perform store_follow_ups(key, tail, "then") from unnest(ds) where "then" is not null;
-    return json_build_object('now', t, 'answers', answers);
+  if json_array_length(kinds) = 1 and kind."then" is null then
+    kind_lane := lane_of(kind.name, kind.queue, kind.priority, kind.grp);
+    ${INSERT(`(
+      select substr(ids, (i * 44 - 43)::integer, 32) as key, substr(ids, (i * 44 - 11)::integer, 12) as tail, each as params, kind_lane as lane, kind.due, kind.delay,
+        kind.most_delay, kind.attempts, kind.result_ttl, kind.stale_ttl, kind.failure_ttl, kind.retention, kind.every,
+        kind.attended, kind."then", kind.extra, kind.watch
+      from json_array_elements_text(admit.params) with ordinality given(each, i)
+    )`)}
+    if cardinality(made) * 44 = length(ids) then return json_build_object('now', t, 'answers', answers); end if;
+    ds := asks(kinds, ids, admit.params);
+  else
+    ds := asks(kinds, ids, admit.params);
+    perform lane_of(name, queue, priority, grp) from unnest(ds)
+    where not exists (
+      select from lanes l where (l.name, l.queue, l.priority, l.grp) = (unnest.name, unnest.queue, unnest.priority, coalesce(unnest.grp, ''))
+    );
+    ${INSERT(`(
+      select each.*, l.id as lane from unnest(ds) each join lanes l
+        on l.name = each.name and l.queue = each.queue and l.priority = each.priority and l.grp = coalesce(each.grp, '')
+    )`)}
+    perform store_follow_ups(key, tail, "then") from unnest(ds) where "then" is not null and key || tail = any(made);
+    if cardinality(made) = cardinality(ds) then return json_build_object('now', t, 'answers', answers); end if;
   end if;
-  perform store_follow_ups(key, tail, "then") from unnest(ds) where "then" is not null and first and key = any(made);
 
   select array_agg(json_build_array(h.ord, 'hit', h.mismatch is null or r.params = h.params, null, standing(r::runs, l)) order by h.key, h.ord)
   into hits
@@ -288,7 +322,7 @@ begin
 
   -- All three are in order of their keys, so one pass tells what is left to be looked at more closely.
   foreach d in array ds loop
-    if d.first and made[next_made] = d.key then next_made := next_made + 1;
+    if made[next_made] = d.key || d.tail then next_made := next_made + 1;
     elsif (hits[next_hit]->>0)::integer = d.ord then next_hit := next_hit + 1;
     else answers := answers || meet(d, address, tx); end if;
   end loop;

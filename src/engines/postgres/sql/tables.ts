@@ -108,7 +108,7 @@ create table waits (
 // What the functions are given, as a list of JSON objects.
 const ASKS = `
 create type ask as (
-  ord integer, first boolean, key bytea, tail bytea, aside bigint, name text, queue text, priority integer, due bigint,
+  ord integer, key bytea, tail bytea, aside bigint, name text, queue text, priority integer, due bigint,
   delay bigint, most_delay bigint, grp text, attended bigint, every bigint, on_pending text, on_running text, attempts integer, result_ttl bigint, stale_ttl bigint, failure_ttl bigint, retention bigint,
   refresh boolean, mismatch text, watch boolean, extra text, params text, "then" json
 );
