@@ -93,7 +93,7 @@ export function checkOptions(options: object, where: string, known: ReadonlySet<
         checkBackoff(value, at)
         break
       case 'priority':
-        checkWhole(value, -100, 100, at)
+        checkPriority(value, at)
         break
       case 'retries':
         checkWhole(value, 0, 10_000, at)
@@ -168,6 +168,10 @@ export function checkSignal(value: unknown, where: string): void {
   const { aborted, addEventListener } = (value ?? {}) as Partial<AbortSignal>
   if (typeof aborted !== 'boolean' || typeof addEventListener !== 'function')
     throw unfit(where, 'an AbortSignal', value)
+}
+
+export function checkPriority(value: unknown, where: string): asserts value is number {
+  checkWhole(value, -100, 100, where)
 }
 
 export function checkWhole(

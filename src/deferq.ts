@@ -2,13 +2,24 @@
 import type { BatchOptions, BatchStatus, MemberResult } from './batch/index.ts'
 import { Batcher } from './batcher.ts'
 import { Callbacks } from './callbacks.ts'
-import { checkWhole } from './checks.ts'
+import { checkPriority, checkWhole } from './checks.ts'
 import { Connection } from './connection.ts'
 import { decode } from './decode.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { anew, Drafter } from './draft.ts'
 import { drained } from './drain.ts'
-import type { CancelAnswer, Counts, Draft, Engine, Entry, Filter, Hint, Lanes, Selector } from './engine.ts'
+import type {
+  CancelAnswer,
+  Counts,
+  Draft,
+  Engine,
+  Entry,
+  Filter,
+  HastenAnswer,
+  Hint,
+  Lanes,
+  Selector,
+} from './engine.ts'
 import { MAX_BATCH } from './engine.ts'
 import { isInterface, openEngine } from './engines/open.ts'
 import { DeferqError } from './errors.ts'
@@ -177,6 +188,14 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     checkId(taskId)
     const [answer] = await (await this.open()).cancel([taskId], cancelText(reason))
     return answer as CancelAnswer
+  }
+
+  /** A run that waits for a later moment, or for its next attempt, is due now. 'due', 'running', 'ended' or 'unknown'. */
+  async hasten(taskId: string, { priority }: { priority?: number } = {}): Promise<HastenAnswer> {
+    checkId(taskId)
+    if (priority !== undefined) checkPriority(priority, 'hasten(): priority')
+    const [answer] = await (await this.open()).hasten([taskId], priority)
+    return answer as HastenAnswer
   }
 
   /**

@@ -271,6 +271,8 @@ export type SettleAnswer = 'settled' | 'lost'
 export type LeaseAnswer = 'held' | 'lost' | 'cancelled'
 /** `ended`: it had come to an end by itself; `unknown`: there is no such run (any more). */
 export type CancelAnswer = 'cancelled' | 'ended' | 'unknown'
+/** `due`: it is pending, and due now. */
+export type HastenAnswer = 'due' | 'running' | 'ended' | 'unknown'
 
 export interface Settled extends Claims {
   answers: SettleAnswer[]
@@ -352,6 +354,11 @@ export interface Engine {
   read(ids: readonly string[], watch?: boolean): Promise<(Entry | undefined)[]>
   /** Ends pending and running runs; frees their keys at once. The reason is appended to their errors. */
   cancel(ids: readonly string[], reason?: string): Promise<CancelAnswer[]>
+  /**
+   * Pending runs are due at once, whatever they wait for (a delay, a back-off), and of this priority, where theirs is lower. What
+   * waits behind another run goes on waiting for that.
+   */
+  hasten(ids: readonly string[], priority?: number): Promise<HastenAnswer[]>
   /**
    * Forgets results and remembered failures; answers how many keys changed. Atomic per key; a name is gone through key by
    * key, and once this has answered, no result from before the call is served. A running run is moved aside: it

@@ -10,6 +10,7 @@ import type {
   Engine,
   Entry,
   Filter,
+  HastenAnswer,
   Hint,
   Lanes,
   Lease,
@@ -130,6 +131,10 @@ export class Offload implements Engine {
 
   cancel(ids: readonly string[], reason?: string): Promise<CancelAnswer[]> {
     return this.#engine.cancel(ids, reason)
+  }
+
+  hasten(ids: readonly string[], priority?: number): Promise<HastenAnswer[]> {
+    return this.#engine.hasten(ids, priority)
   }
 
   invalidate(selector: Selector): Promise<number> {

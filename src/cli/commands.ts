@@ -37,6 +37,7 @@ const ORDER = [
   'cancel',
   'invalidate',
   'retry',
+  'hasten',
   'request',
   'pause',
   'resume',

@@ -1,4 +1,5 @@
-// The commands that ask for work: dispatch and retry.
+// The commands that ask for work, or for it sooner: dispatch, retry and hasten.
+import { DeferqError } from '../errors.ts'
 import type { DispatchOptions } from '../options.ts'
 import type { Dispatched } from '../task.ts'
 import type { Answer, Scene } from './command.ts'
@@ -101,7 +102,37 @@ const retry = command({
   },
 })
 
-export const DISPATCHING = [dispatch, retry]
+const hasten = command({
+  name: 'hasten',
+  takes: '<id>',
+  about: 'let a run that waits for a later moment begin now',
+  more: 'Delayed, debounced, or between two attempts: it is due at once. The exit code is 1 when it had ended already.',
+  flags: {
+    priority: { kind: 'whole', value: 'number', least: -100, most: 100, about: 'raise its priority to this' },
+    wait: WAIT,
+  },
+  async run(scene): Promise<Answer> {
+    const [taskId] = scene.positionals as [string]
+    const { priority, wait } = scene.values
+    const deferq = await scene.deferq()
+    const answer = await deferq.hasten(taskId, priority === undefined ? {} : { priority })
+    if (answer === 'unknown') {
+      throw new DeferqError('TASK_NOT_FOUND', 'No run has this id: it never was, or its retention is over.', {
+        details: { taskId },
+      })
+    }
+    if (wait !== undefined && answer !== 'ended')
+      await waitFor(scene, deferq, taskId, wait === true ? undefined : wait)
+    const receipt = await deferq.getStatus(taskId)
+    return {
+      document: { ...(runDocument(receipt) as object), answer },
+      text: runBlock(receipt, scene.paint),
+      code: answer === 'ended' ? 1 : 0,
+    }
+  },
+})
+
+export const DISPATCHING = [dispatch, retry, hasten]
 
 async function answered(
   scene: Scene<Flags>,

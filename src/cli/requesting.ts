@@ -1,8 +1,5 @@
 // The command that sends outgoing requests from here: one now, or all that are due, for a cron job.
-import type { Engine, Entry } from '../engine.ts'
-import { isEnded } from '../engine.ts'
 import { DeferqError } from '../errors.ts'
-import { keyOf, newRun } from '../fingerprint.ts'
 import { HTTP_REQUEST } from '../options.ts'
 import type { WorkerOptions } from '../worker/worker.ts'
 import { Worker } from '../worker/worker.ts'
@@ -14,9 +11,8 @@ import type { Paint } from './format.ts'
 import { runBlock, runDocument } from './runs.ts'
 
 const LIMIT = 100
+/** Before all others. */
 const FIRST = 100
-// A name that no worker has: what is dispatched under it is never run.
-const NOBODY = 'http.request (hastened)'
 
 const request = command({
   name: 'request',
@@ -24,8 +20,8 @@ const request = command({
   about: 'send the outgoing requests that are due, or one of them now',
   more:
     'Without an id it takes those that are due, oldest first, up to the limit, and ends: for a cron job, in place of a\n' +
-    'worker that is always there. With one it sends that request now, be it that it is due later, or failed (a new run\n' +
-    'then), but never one that has succeeded. The bootstrap file says what it may reach and which keys it has.',
+    'worker that is always there. With one it sends that request now, be it that it is due later, waits for its next\n' +
+    'attempt, or failed (a new run then), but never one that has succeeded. The bootstrap file says what it may reach and which keys it has.',
   tasks: async () => [(await import('../requests/index.ts')).httpRequest()],
   flags: {
     limit: { kind: 'whole', value: 'count', least: 1, about: `attempts at most (${LIMIT})` },
@@ -73,14 +69,13 @@ async function worked(
 }
 
 async function one(deferq: AnyDeferQ, id: string, paint: Paint): Promise<Answer> {
-  const engine = await deferq.open()
   const { name, status } = await deferq.getStatus(id)
   if (name !== HTTP_REQUEST) throw usage(`This is a run of '${name}', and no request.`)
   // What has succeeded is only shown.
   const retried = status === 'failed' || status === 'cancelled'
   const taskId = retried ? (await deferq.retry(id)).taskId : id
   if (status !== 'completed') {
-    await hasten(engine, taskId)
+    await deferq.hasten(taskId, { priority: FIRST })
     await worked(deferq, { concurrency: 1 }, (worker) => {
       for (const event of ['completed', 'failed', 'retried', 'released', 'lost'] as const) {
         worker.on(event, (about: { taskId: string }) => {
@@ -95,27 +90,4 @@ async function one(deferq: AnyDeferQ, id: string, paint: Paint): Promise<Answer>
     text: runBlock(receipt, paint),
     code: receipt.status === 'completed' ? 0 : 1,
   }
-}
-
-/**
- * Due now, and before all others: by a draft of the same key, which the request takes over these two from. Should it have ended
- * in the meantime, the draft would be a run of its own: hence the name, and its end right away.
- */
-async function hasten(engine: Engine, id: string): Promise<void> {
-  const [entry] = await engine.read([id])
-  if (entry === undefined || isEnded(entry.status) || entry.status === 'running') return
-  const { queue, params, policy } = entry
-  const draft = { id: keyOf(id) + newRun(), name: NOBODY, queue, params, policy, priority: FIRST, delayMs: 0 }
-  const [verdict] = await engine.admit([draft])
-  if (verdict?.outcome === 'created') await engine.cancel([verdict.entry.id])
-  else if (verdict !== undefined) refuseBackoff(entry, verdict.entry.dueAt)
-}
-
-function refuseBackoff({ id, attempt }: Entry, dueAt: number): void {
-  if (attempt === 0 || dueAt <= Date.now()) return
-  throw new DeferqError(
-    'NOT_FINISHED',
-    `The request has been tried ${attempt} times and waits for its next attempt at ${new Date(dueAt).toISOString()}. To send it now all the same, end it first (deferq cancel ${id.slice(0, 12)}…) and run this again: a new run then.`,
-    { details: { taskId: id } },
-  )
 }

@@ -70,6 +70,10 @@ export class MemoryState {
     this.#attend(run, draft, now)
     const dueAt = run.attempt === 0 ? Math.min(run.dueAt, dueOf(draft, now, run.createdAt)) : run.dueAt
     const priority = Math.max(run.priority, draft.priority)
+    this.advance(run, dueAt, priority, now)
+  }
+
+  advance(run: Run, dueAt: number, priority: number, now: number): void {
     if (dueAt === run.dueAt && priority === run.priority) return
     run.dueAt = dueAt
     run.priority = priority

@@ -8,6 +8,7 @@ import type {
   Draft,
   Entry,
   Filter,
+  HastenAnswer,
   Lanes,
   Lease,
   LeaseAnswer,
@@ -217,6 +218,16 @@ export class MemoryStore {
     if (!isLive(run)) return 'ended'
     this.#state.cancel(run, now, reason)
     return 'cancelled'
+  }
+
+  hasten(id: string, priority = Number.NEGATIVE_INFINITY): HastenAnswer {
+    const now = this.#now()
+    const run = this.#state.find(id, now)
+    if (run === undefined) return 'unknown'
+    if (!isLive(run)) return 'ended'
+    if (run.status === 'running') return 'running'
+    this.#state.advance(run, Math.min(run.dueAt, now), Math.max(run.priority, priority), now)
+    return 'due'
   }
 
   invalidate(selector: Selector): number {

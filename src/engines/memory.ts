@@ -7,6 +7,7 @@ import type {
   Engine,
   Entry,
   Filter,
+  HastenAnswer,
   Hint,
   Lanes,
   Lease,
@@ -82,6 +83,11 @@ export class MemoryEngine implements Engine {
   async cancel(ids: readonly string[], reason?: string): Promise<CancelAnswer[]> {
     this.#check(ids, 'cancel')
     return ids.map((id) => this.#store.cancel(id, reason))
+  }
+
+  async hasten(ids: readonly string[], priority?: number): Promise<HastenAnswer[]> {
+    this.#check(ids, 'hasten')
+    return ids.map((id) => this.#store.hasten(id, priority))
   }
 
   async invalidate(selector: Selector): Promise<number> {

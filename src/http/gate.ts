@@ -6,6 +6,7 @@ import type {
   Engine,
   Entry,
   Filter,
+  HastenAnswer,
   Hint,
   Page,
   Selector,
@@ -108,15 +109,25 @@ export class Gate implements Engine {
     return entries.map((entry) => entry && this.#outwards(entry))
   }
 
-  async cancel(ids: readonly string[], reason?: string): Promise<CancelAnswer[]> {
-    const engine = await this.#needs.engine()
+  cancel(ids: readonly string[], reason?: string): Promise<CancelAnswer[]> {
+    return this.#ofShown(ids, (engine, shown) => engine.cancel(shown, reason))
+  }
+
+  hasten(ids: readonly string[], priority?: number): Promise<HastenAnswer[]> {
+    return this.#ofShown(ids, (engine, shown) => engine.hasten(shown, priority))
+  }
+
+  async #ofShown<Answer>(
+    ids: readonly string[],
+    ask: (engine: Engine, ids: readonly string[]) => Promise<Answer[]>,
+  ): Promise<(Answer | 'unknown')[]> {
     const seen = (await this.read(ids)).map((entry) => entry !== undefined)
-    const answers = await engine.cancel(
+    const answers = await ask(
+      await this.#needs.engine(),
       ids.filter((_, index) => seen[index]),
-      reason,
     )
     let next = 0
-    return seen.map((is) => (is ? (answers[next++] as CancelAnswer) : 'unknown'))
+    return seen.map((is) => (is ? (answers[next++] as Answer) : 'unknown'))
   }
 
   async invalidate(selector: Selector): Promise<number> {

@@ -1,4 +1,5 @@
 // What deferq's own client asks for: the dispatching half of the engine contract, many items to a request.
+import { checkPriority } from '../checks.ts'
 import { decode } from '../decode.ts'
 import { Drafter } from '../draft.ts'
 import type { Draft, Filter, Status, Verdict } from '../engine.ts'
@@ -36,6 +37,14 @@ const VERBS: Record<string, { members: readonly string[]; run: Verb }> = {
           why,
         ),
       }
+    },
+  },
+  hasten: {
+    members: ['ids', 'priority'],
+    async run({ gate }, { ids, priority }) {
+      if (priority !== undefined) checkPriority(priority, 'hasten(): priority')
+      const known = listOf(ids).map((id) => idOf(id, 'an id'))
+      return { answers: await gate.hasten(known, priority as number | undefined) }
     },
   },
   invalidate: { members: ['keys', 'name', 'asked'], run: invalidate },

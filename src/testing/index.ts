@@ -7,6 +7,7 @@ import { FLOW } from './flow.ts'
 import { FOLLOW_UPS } from './follow-ups.ts'
 import { FORGET } from './forget.ts'
 import { HAND_OVER } from './hand-over.ts'
+import { HASTEN } from './hasten.ts'
 import { LEASES } from './leases.ts'
 import { OVERVIEW } from './overview.ts'
 import { RACES } from './races.ts'
@@ -40,6 +41,7 @@ export function conformance(factory: Factory): Case[] {
     claim: CLAIM,
     'hand-over': HAND_OVER,
     leases: LEASES,
+    hasten: HASTEN,
     'follow-ups': FOLLOW_UPS,
     forget: FORGET,
     overview: OVERVIEW,

@@ -106,6 +106,19 @@ describe('the life of a task', () => {
     expect(await json(['invalidate', 'report'])).toMatchObject({ invalidated: expect.any(Number) })
   })
 
+  test('what waits for a later moment begins sooner', async () => {
+    const { taskId } = await json(['dispatch', 'report', '{"year":2031}', '--delay=1h'])
+    await workOff()
+    expect(await json(['status', taskId])).toMatchObject({ status: 'pending', attempt: 0 })
+    expect(await json(['hasten', taskId, '--priority=5'])).toMatchObject({ answer: 'due', priority: 5 })
+    await workOff()
+    expect(await json(['hasten', taskId, '--wait'], 1)).toMatchObject({
+      answer: 'ended',
+      status: 'completed',
+    })
+    expect(await json(['hasten', '0'.repeat(88)], 1)).toMatchObject({ error: { code: 'TASK_NOT_FOUND' } })
+  })
+
   test('a failure, and its retry', async () => {
     const { taskId } = await json(['dispatch', 'broken', '--retries=0'])
     await workOff()

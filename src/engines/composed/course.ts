@@ -104,15 +104,18 @@ export class Course {
     }
     const dueAt = run.attempt === 0 ? Math.min(run.dueAt, dueOf(draft, this.now, run.createdAt)) : run.dueAt
     const priority = Math.max(run.priority, draft.priority)
-    if (dueAt !== run.dueAt || priority !== run.priority) {
-      run.dueAt = dueAt
-      run.priority = priority
-      if (run.status === 'pending' && !this.isBehind(run)) this.announce(run)
-      changed = true
-    } else {
-      changed = this.#remind(run) || changed
-    }
+    changed = this.advance(run, dueAt, priority) || this.#remind(run) || changed
     if (changed) this.table.touch(run)
+  }
+
+  /** Whether that changes anything. */
+  advance(run: Run, dueAt: number, priority: number): boolean {
+    if (dueAt === run.dueAt && priority === run.priority) return false
+    run.dueAt = dueAt
+    run.priority = priority
+    if (run.status === 'pending' && !this.isBehind(run)) this.announce(run)
+    this.table.touch(run)
+    return true
   }
 
   requeue(run: Run, front = false): void {

@@ -7,6 +7,7 @@ import type {
   Engine,
   Entry,
   Filter,
+  HastenAnswer,
   Hint,
   Lease,
   LeaseAnswer,
@@ -188,6 +189,13 @@ export class ComposedEngine implements Engine, Hearing {
     await this.#ready(ids, 'cancel')
     return this.#transactions.run({ of: keysOfAll(ids.map((id) => ({ id }))) }, (step) =>
       ids.map((id) => step.cancel(id, reason)),
+    )
+  }
+
+  async hasten(ids: readonly string[], priority?: number): Promise<HastenAnswer[]> {
+    await this.#ready(ids, 'hasten')
+    return this.#transactions.run({ of: keysOfAll(ids.map((id) => ({ id }))) }, (step) =>
+      ids.map((id) => step.hasten(id, priority)),
     )
   }
 

@@ -1,6 +1,15 @@
 // One atomic step over the documents of a few keys: what each verb of the contract decides, in the order in which they are asked.
 import { abandonedError, leaseLostError } from '../../endings.ts'
-import type { CancelAnswer, Draft, Lease, LeaseAnswer, Outcome, SettleAnswer, Verdict } from '../../engine.ts'
+import type {
+  CancelAnswer,
+  Draft,
+  HastenAnswer,
+  Lease,
+  LeaseAnswer,
+  Outcome,
+  SettleAnswer,
+  Verdict,
+} from '../../engine.ts'
 import { KEY_LENGTH } from '../../engine.ts'
 import { admit } from './admission.ts'
 import { addError, attendance, attendanceOf, Course } from './course.ts'
@@ -128,6 +137,15 @@ export class Step extends Course {
     if (!isLive(run)) return 'ended'
     this.cancelRun(run, reason)
     return 'cancelled'
+  }
+
+  hasten(id: string, priority = Number.NEGATIVE_INFINITY): HastenAnswer {
+    const run = this.read(id)
+    if (run === undefined) return 'unknown'
+    if (!isLive(run)) return 'ended'
+    if (run.status === 'running') return 'running'
+    this.advance(run, Math.min(run.dueAt, this.now), Math.max(run.priority, priority))
+    return 'due'
   }
 
   /** Whether anything was forgotten. */

@@ -7,6 +7,7 @@ import type {
   Engine,
   Entry,
   Filter,
+  HastenAnswer,
   Hint,
   LeaseAnswer,
   Page,
@@ -107,6 +108,11 @@ export class HttpEngine implements Engine {
   async cancel(ids: readonly string[], reason?: string): Promise<CancelAnswer[]> {
     this.#check(ids, 'cancel')
     return (await this.#calls.send<{ answers: CancelAnswer[] }>('cancel', { ids, reason })).answers
+  }
+
+  async hasten(ids: readonly string[], priority?: number): Promise<HastenAnswer[]> {
+    this.#check(ids, 'hasten')
+    return (await this.#calls.send<{ answers: HastenAnswer[] }>('hasten', { ids, priority })).answers
   }
 
   async invalidate(selector: Selector): Promise<number> {

@@ -11,6 +11,7 @@ import type {
   Engine,
   Entry,
   Filter,
+  HastenAnswer,
   Hint,
   Lanes,
   Lease,
@@ -190,6 +191,11 @@ export class PostgresEngine implements Engine {
   async cancel(ids: readonly string[], reason?: string): Promise<CancelAnswer[]> {
     checkBatch(ids, 'cancel')
     return (await this.#call('cancel', [namedText(ids), reason ?? null], true)) as CancelAnswer[]
+  }
+
+  async hasten(ids: readonly string[], priority?: number): Promise<HastenAnswer[]> {
+    checkBatch(ids, 'hasten')
+    return (await this.#call('hasten', [namedText(ids), priority ?? null], true)) as HastenAnswer[]
   }
 
   async invalidate(selector: Selector): Promise<number> {

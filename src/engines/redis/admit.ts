@@ -95,18 +95,10 @@ local function merge(shape, r, due, thens, replacing)
     end
     changed = true
   end
-  local wasDue, wasPriority, lane = tonumber(r@due), tonumber(r@priority), laneOf(r)
+  local wasDue = tonumber(r@due)
   -- A back-off is not cut short: only what has never run comes forward.
   local newDue = tonumber(r@attempt) == 0 and (replacing and due or min(wasDue, due)) or wasDue
-  local newPriority = max(wasPriority, shape.priority)
-  if newDue ~= wasDue or newPriority ~= wasPriority then
-    r@due, r@priority, changed = moment(newDue), place4(newPriority), true
-    -- What waits behind another is in no lane.
-    if r@status == 'p' and #r@ticket == 45 then
-      if call('ZREM', D, r@ticket) == 0 then drop(lane, r@ticket) end
-      if newDue > now then delay(laneOf(r), r@ticket, newDue) else place(laneOf(r), r@ticket, newDue) end
-    end
-  end
+  changed = advance(r, newDue, max(tonumber(r@priority), shape.priority)) or changed
   return changed and save(r) or r@text
 end
 

@@ -13,6 +13,7 @@ import type {
   Engine,
   Entry,
   Filter,
+  HastenAnswer,
   Hint,
   Lanes,
   Lease,
@@ -34,6 +35,8 @@ import {
   cancelArgs,
   cancelReply,
   countsOf,
+  hastenArgs,
+  hastenReply,
   listArgs,
   listReply,
   pauseArgs,
@@ -190,6 +193,12 @@ export class RedisEngine implements Engine {
   async cancel(ids: readonly string[], reason?: string): Promise<CancelAnswer[]> {
     return this.#each('cancel', ids, itself, async (items, run) =>
       cancelReply(await run(cancelArgs(items, reason))),
+    )
+  }
+
+  async hasten(ids: readonly string[], priority?: number): Promise<HastenAnswer[]> {
+    return this.#each('hasten', ids, itself, async (items, run) =>
+      hastenReply(await run(hastenArgs(items, priority))),
     )
   }
 

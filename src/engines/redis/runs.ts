@@ -1,5 +1,5 @@
-// The verbs that look at runs and end them from outside: `read`, `cancel`, `list` and `count`.
-import type { CancelAnswer, Counts, Entry, Filter, Lanes, Total } from '../../engine.ts'
+// The verbs that look at runs and end them from outside: `read`, `cancel`, `hasten`, `list` and `count`.
+import type { CancelAnswer, Counts, Entry, Filter, HastenAnswer, Lanes, Total } from '../../engine.ts'
 import { KEY_LENGTH } from '../../engine.ts'
 import { DeferqError } from '../../errors.ts'
 import type { Row } from './ids.ts'
@@ -75,6 +75,37 @@ const CANCEL_ANSWERS: Record<string, CancelAnswer> = { c: 'cancelled', e: 'ended
 export function cancelReply(reply: unknown): CancelAnswer[] {
   const [letters] = reply as [string]
   return Array.from(letters, (letter) => CANCEL_ANSWERS[letter] as CancelAnswer)
+}
+
+/**
+ * In: ARGV 2 the priority that they are to have at least, or ''; then the ids.
+ * Out: a letter per id: d due now, r running, e ended, u unknown; what was malformed.
+ */
+export const HASTEN = `
+local answers, atLeast = {}, tonumber(ARGV[2])
+moveDue()
+for at = 3, #ARGV do
+  local r = find(ARGV[at])
+  if r and r@status == 'p' then
+    advance(r, min(tonumber(r@due), now), max(tonumber(r@priority), atLeast or tonumber(r@priority)))
+    save(r)
+  end
+  answers[#answers + 1] = not r and 'u' or r@status == 'p' and 'd' or r@status == 'r' and 'r' or 'e'
+end
+finish()
+return { table.concat(answers), malformed }
+`
+
+export const hastenArgs = (ids: readonly string[], priority: number | undefined): string[] => [
+  priority === undefined ? '' : String(priority),
+  ...ids.map(shortId),
+]
+
+const HASTEN_ANSWERS: Record<string, HastenAnswer> = { d: 'due', r: 'running', e: 'ended', u: 'unknown' }
+
+export function hastenReply(reply: unknown): HastenAnswer[] {
+  const [letters] = reply as [string]
+  return Array.from(letters, (letter) => HASTEN_ANSWERS[letter] as HastenAnswer)
 }
 
 /**

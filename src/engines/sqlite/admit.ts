@@ -1,5 +1,5 @@
 // Decides, under the write lock, what each draft meets under its key.
-import type { Draft, Verdict } from '../../engine.ts'
+import type { Draft, HastenAnswer, Verdict } from '../../engine.ts'
 import { REFRESH_PRIORITY } from '../../engine.ts'
 import type { Slot } from './held.ts'
 import type { Run } from './rows.ts'
@@ -130,6 +130,19 @@ function created(step: Step, draft: Draft, run: Run): Verdict {
   return verdict('created', run)
 }
 
+/** Due now, where it is pending. */
+export function hasten(step: Step, ids: readonly string[], priority: number | undefined): HastenAnswer[] {
+  step.load(ids)
+  return ids.map((id) => {
+    const run = step.run(id)
+    if (run === undefined || isGone(run, step.now)) return 'unknown'
+    if (!isLive(run)) return 'ended'
+    if (run.status !== PENDING) return 'running'
+    advance(step, run, Math.min(run.dueAt, step.now), priority ?? run.lane.priority)
+    return 'due'
+  })
+}
+
 /** Later or earlier. */
 function putOff(step: Step, run: Run, dueAt: number): void {
   if (dueAt === run.dueAt) return
@@ -146,16 +159,20 @@ function merge(step: Step, run: Run, draft: Draft): void {
   const retentionMs = Math.max(run.policy.retentionMs, draft.policy.retentionMs)
   // A run that waits for its next attempt keeps its back-off.
   const dueAt = run.attempt === 0 ? Math.min(run.dueAt, dueOf(draft, step.now, run.createdAt)) : run.dueAt
-  const { queue, name, group } = run.lane
-  const raised = draft.priority > run.lane.priority
-  if (retentionMs === run.policy.retentionMs && dueAt === run.dueAt && !raised) return
-  const sooner = dueAt < run.dueAt
+  if (retentionMs === run.policy.retentionMs && dueAt === run.dueAt && draft.priority <= run.lane.priority)
+    return
   run.policy.retentionMs = retentionMs
+  advance(step, run, dueAt, draft.priority)
+}
+
+function advance(step: Step, run: Run, dueAt: number, atLeast: number): void {
+  const { queue, name, group, priority } = run.lane
+  const sooner = dueAt < run.dueAt
   run.dueAt = dueAt
   const pending = run.status === PENDING
-  if (raised) {
+  if (atLeast > priority) {
     step.count(run.lane.id, pending ? -1 : 0, pending ? 0 : -1)
-    run.lane = step.connection.lane(queue, name, draft.priority, group)
+    run.lane = step.connection.lane(queue, name, atLeast, group)
     step.count(run.lane.id, pending ? 1 : 0, pending ? 0 : 1)
   }
   if (pending && sooner && run.slot !== BEHIND) step.news.ready.push(run)

@@ -11,6 +11,7 @@ import type {
   Engine,
   Entry,
   Filter,
+  HastenAnswer,
   Hint,
   Lanes,
   Lease,
@@ -25,7 +26,7 @@ import type {
 } from '../../engine.ts'
 import { checkBatch } from '../../engine.ts'
 import { DeferqError } from '../../errors.ts'
-import { admit } from './admit.ts'
+import { admit, hasten } from './admit.ts'
 import { claim, firstDue } from './claim.ts'
 import { Connection } from './connection.ts'
 import type { Pass } from './forget.ts'
@@ -132,6 +133,11 @@ export class SqliteEngine implements Engine {
   async cancel(ids: readonly string[], reason?: string): Promise<CancelAnswer[]> {
     checkBatch(ids, 'cancel')
     return this.#step((step) => cancel(step, ids, reason))
+  }
+
+  async hasten(ids: readonly string[], priority?: number): Promise<HastenAnswer[]> {
+    checkBatch(ids, 'hasten')
+    return this.#step((step) => hasten(step, ids, priority))
   }
 
   async invalidate(selector: Selector): Promise<number> {

@@ -23,12 +23,29 @@ begin
     and not coalesce(address = any(watchers), false);
 end $$;
 
+-- Due then, and of this priority at least. Answers its lane.
+create function advance(r runs, due bigint, at_least integer, tx boolean) returns integer language plpgsql as $$
+declare
+  l lanes;
+  counted text := case r.status when 1 then 'running' else 'pending' end;
+  to_lane integer := r.lane;
+begin
+  select * into l from lanes where id = r.lane;
+  if at_least > l.priority then
+    to_lane := lane_of(l.name, l.queue, at_least, l.grp);
+    insert into tallies values (r.lane, counted, -1), (to_lane, counted, 1);
+  end if;
+  if (due, to_lane) <> (r.due_at, r.lane) then
+    update runs set due_at = due, lane = to_lane where key = r.key and place = r.place;
+    if r.status = 0 and due < r.due_at then perform wake(to_lane, due, 1, tx); end if;
+  end if;
+  return to_lane;
+end $$;
+
 -- replacing: its due time becomes the draft's, be it later.
 create function join_run(r runs, d ask, address text, t bigint, tx boolean, replacing boolean default false) returns runs language plpgsql as $$
 declare
-  l lanes;
   joined runs := r;
-  counted text := case r.status when 1 then 'running' else 'pending' end;
 begin
   if d.watch then perform watch_run(r, address); end if;
   if d."then" is not null then
@@ -48,16 +65,10 @@ begin
     update runs set attended = joined.attended, attended_until = t + joined.attended / 2
     where key = r.key and place = r.place;
   end if;
-  select * into l from lanes where id = r.lane;
-  if d.priority > l.priority then
-    joined.lane := lane_of(l.name, l.queue, d.priority, l.grp);
-    insert into tallies values (r.lane, counted, -1), (joined.lane, counted, 1);
+  if (joined.followed, joined.retention) <> (r.followed, r.retention) then
+    update runs set followed = joined.followed, retention = joined.retention where key = r.key and place = r.place;
   end if;
-  if (joined.followed, joined.retention, joined.due_at, joined.lane) <> (r.followed, r.retention, r.due_at, r.lane) then
-    update runs set followed = joined.followed, retention = joined.retention, due_at = joined.due_at, lane = joined.lane
-    where key = r.key and place = r.place;
-    if r.status = 0 and joined.due_at < r.due_at then perform wake(joined.lane, joined.due_at, 1, tx); end if;
-  end if;
+  joined.lane := advance(r, joined.due_at, d.priority, tx);
   return joined;
 end $$;
 

@@ -170,6 +170,19 @@ local function moveDue()
   flush()
 end
 
+-- Answers whether that changes anything, which is to be saved then.
+local function advance(r, due, priority)
+  if due == tonumber(r@due) and priority == tonumber(r@priority) then return false end
+  local lane = laneOf(r)
+  r@due, r@priority = moment(due), place4(priority)
+  -- What waits behind another is in no lane.
+  if r@status == 'p' and #r@ticket == 45 then
+    if call('ZREM', D, r@ticket) == 0 then drop(lane, r@ticket) end
+    if due > now then delay(laneOf(r), r@ticket, due) else place(laneOf(r), r@ticket, due) end
+  end
+  return true
+end
+
 -- What is said of a draft by letters.
 local flagsRead = {} -- once
 local function flagsOf(text)
