@@ -74,7 +74,8 @@ export class Drafter {
     options: DispatchOptions | undefined,
     watch: boolean,
   ): Draft | Promise<Draft> {
-    if (options?.callback !== undefined && [options.callback].flat().some(isWebhook)) {
+    // Whoever drafts this anew makes the requests.
+    if (!this.#telling && options?.callback !== undefined && [options.callback].flat().some(isWebhook)) {
       return import('./requests/webhook.ts').then(({ withWebhooks }) =>
         this.draft(name, params, withWebhooks(options, `dispatch('${name}')`), watch),
       )
@@ -302,7 +303,7 @@ function policyOf(options: SharedOptions, base: Policy): Policy {
 /** What of the options can travel; a callback that is a function is called here. */
 function askedOf(options: DispatchOptions = {}, traceId: string | undefined): object {
   const { tx: _tx, signal: _signal, callback, ...rest } = options
-  const named = [callback ?? []].flat().filter(isNamed)
+  const named = [callback ?? []].flat().filter((each) => isNamed(each) || isWebhook(each))
   return {
     ...rest,
     ...(traceId === undefined ? {} : { traceId }),

@@ -27,6 +27,7 @@ const serve = command({
       value: 'name=task',
       about: 'a further name for a task that is not to be known; repeated',
     },
+    webhooks: { kind: 'list', value: 'origins', about: 'where callbacks may post outcomes to (nowhere)' },
     'secret-env': { kind: 'list', value: 'variables', about: 'where the secrets are' },
     'local-only': { kind: 'switch', about: 'no secret: answer this machine alone' },
     'max-wait': { kind: 'duration', value: 'time', about: 'how long a request may wait for a result (30s)' },
@@ -46,6 +47,7 @@ const serve = command({
       aliases: aliasesOf(alias),
       ...(secrets === undefined ? { auth: 'local-only' as const } : { secrets }),
       ...(maxWait === undefined ? {} : { maxWait }),
+      ...(values.webhooks === undefined ? {} : { webhooks: values.webhooks }),
     })
     const listener = toNodeListener(handler)
     const server = createServer((request, response) => void listener(request, response))

@@ -1,5 +1,6 @@
 // Reads what a request asks for: its body as JSON, the options that may come from outside, and preferences.
-import type { DispatchOptions } from '../options.ts'
+import type { Callback, DispatchOptions } from '../options.ts'
+import { isWebhook } from '../options.ts'
 import type { Call } from './call.ts'
 import { Refusal } from './call.ts'
 import type { Gate } from './gate.ts'
@@ -63,17 +64,40 @@ export const OPTIONS: readonly string[] = [
   'callback',
 ]
 
-export function optionsOf(value: unknown, gate: Gate, known = OPTIONS): DispatchOptions {
+/** `name`: what the caller calls the task. */
+export function optionsOf(value: unknown, gate: Gate, name?: string, known = OPTIONS): DispatchOptions {
   if (value === undefined) return {}
   const options = recordOf(value, known, 'options') as DispatchOptions
   if (options.callback === undefined) return options
-  return { ...options, callback: callbacksOf(options.callback, gate) }
+  return { ...options, callback: callbacksOf(options.callback, gate, name) }
 }
 
-/** Tasks by name, which must be allowed as those that are dispatched must. */
-export function callbacksOf(value: unknown, gate: Gate): NonNullable<DispatchOptions['callback']> {
+/** No headers, tokens or keys: those belong to whoever sends. */
+const WEBHOOK = [
+  'url',
+  'on',
+  'successCodes',
+  'stopCodes',
+  'attemptLimit',
+  'attemptInterval',
+  'timeout',
+  'expiresAt',
+]
+
+/** Tasks by name, which must be allowed as those that are dispatched must; and URLs, where the server posts to these. */
+export function callbacksOf(
+  value: unknown,
+  gate: Gate,
+  name?: string,
+): NonNullable<DispatchOptions['callback']> {
   const callbacks = Array.isArray(value) ? value : [value]
   return callbacks.map((each: unknown) => {
+    if (isWebhook(each as Callback)) {
+      const { url, ...rest } =
+        typeof each === 'string' ? { url: each } : recordOf(each, WEBHOOK, 'A callback')
+      gate.checkWebhook(String(url))
+      return { ...rest, url: String(url), toldAs: name }
+    }
     const callback =
       typeof each === 'string' ? { name: each } : recordOf(each, ['name', 'params', 'on'], 'A callback')
     return { ...callback, name: gate.named(callback.name) }

@@ -14,7 +14,7 @@ export async function postBatch({ deferq, gate }: Inside, { call, body, base }: 
   if (!Array.isArray(items)) throw new Refusal(422, 'items must be a list of { name, params, options }.')
   const members = items.map((item: unknown) => {
     const { name, params = {}, options } = recordOf(item, ['name', 'params', 'options'], 'An item')
-    return { name: gate.named(name), params, options: optionsOf(options, gate) }
+    return { name: gate.named(name), params, options: optionsOf(options, gate, name as string) }
   })
   for (const hook of ['then', 'catch', 'finally'])
     if (options[hook] !== undefined) options[hook] = callbacksOf(options[hook], gate)

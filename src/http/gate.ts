@@ -14,12 +14,15 @@ import type {
   Verdict,
 } from '../engine.ts'
 import { DeferqError } from '../errors.ts'
+import { HTTP_REQUEST } from '../options.ts'
+import type { Settings } from './options.ts'
 
 export interface GateNeeds {
   engine: () => Promise<Engine>
   listen: (hear: (hint: Hint) => void) => () => void
   allow: readonly string[]
   aliases: Readonly<Record<string, string>>
+  webhooks: Settings['webhooks']
 }
 
 /** What batches are kept as; whoever may dispatch may also batch. */
@@ -70,6 +73,22 @@ export class Gate implements Engine {
     for (const [name, shown] of this.#outward)
       if (name !== shown) masked = masked.replaceAll(`'${name}'`, `'${shown}'`)
     return masked
+  }
+
+  /** A callback by URL, for which nothing but the URL's origin speaks. */
+  checkWebhook(url: string): void {
+    const { webhooks } = this.#needs
+    if (
+      webhooks === true ||
+      (webhooks !== undefined && URL.canParse(url) && webhooks.has(new URL(url).origin))
+    )
+      return
+    throw new DeferqError(
+      'INVALID_OPTION',
+      webhooks === undefined
+        ? 'callback: this server posts to no URL. Name a task instead, or have the server started with webhooks.'
+        : `callback: this server posts to ${[...webhooks].join(', ')}, and not to '${url.slice(0, 200)}'.`,
+    )
   }
 
   /** As the outside calls it; undefined where it may not see it. */
@@ -184,9 +203,11 @@ export class Gate implements Engine {
   }
 
   /** Follow-ups too: they are dispatches as well. */
-  #check({ name, then }: Draft): void {
-    if (this.shown(name) === undefined) throw unknown(name)
-    for (const { draft } of then ?? []) this.#check(draft)
+  #check({ name, then }: Draft, follows = false): void {
+    // Of its params only the URL is the caller's, and that has been looked at.
+    const isWebhook = follows && name === HTTP_REQUEST && this.#needs.webhooks !== undefined
+    if (this.shown(name) === undefined && !isWebhook) throw unknown(name)
+    for (const { draft } of then ?? []) this.#check(draft, true)
   }
 
   #outwards<Run extends Standing>(run: Run): Run | undefined {

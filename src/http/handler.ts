@@ -2,6 +2,7 @@
 import { DeferQ } from '../deferq.ts'
 import { DeferqError } from '../errors.ts'
 import { unfailing } from '../log.ts'
+import { HTTP_REQUEST } from '../options.ts'
 import type { AnyTask } from '../task.ts'
 import { deleteBatch, getBatch, postBatch } from './batches.ts'
 import type { Answer, Call } from './call.ts'
@@ -43,7 +44,7 @@ const ROUTES: Record<string, Record<string, Route>> = {
 /** Serves what is allowed of a deferq to whoever signs with one of the secrets. */
 // biome-ignore lint/suspicious/noExplicitAny: whatever tasks it knows
 export function createHandler(deferq: DeferQ<any>, options: HandlerOptions): Handler {
-  const { keys, allow, aliases, maxWaitMs, maxBody } = settingsOf(options)
+  const { keys, allow, aliases, webhooks, maxWaitMs, maxBody } = settingsOf(options)
   const tasks = deferq.tasks as ReadonlyMap<string, AnyTask> | undefined
   for (const name of [...allow, ...Object.values(aliases)]) {
     if (tasks === undefined || tasks.has(name)) continue
@@ -52,9 +53,15 @@ export function createHandler(deferq: DeferQ<any>, options: HandlerOptions): Han
       `createHandler(): there is no task '${name}' to offer. Known: ${[...tasks.keys()].join(', ') || 'none'}.`,
     )
   }
+  if (webhooks !== undefined && tasks?.has(HTTP_REQUEST) === false) {
+    throw new DeferqError(
+      'UNKNOWN_TASK',
+      'createHandler(): webhooks are sent by httpRequest() of deferq/requests, which is not among the tasks: new DeferQ({ tasks: [httpRequest(), …] }).',
+    )
+  }
   const log = unfailing(deferq.logger)
   const engine = () => deferq.open()
-  const gate = new Gate({ engine, listen: (hear) => deferq.listen(hear), allow, aliases })
+  const gate = new Gate({ engine, listen: (hear) => deferq.listen(hear), allow, aliases, webhooks })
   const { defaults, limits, logger } = deferq
   const inside: Inside = {
     deferq: new DeferQ({

@@ -272,7 +272,8 @@ const DOCUMENT = {
           failureTtl: duration,
           retention: duration,
           callback: {
-            description: 'Names of tasks that follow, or { name, params, on }; several are a chain.',
+            description:
+              'Names of tasks that follow, or { name, params, on }; several are a chain. Or URLs to post the outcome to, or { url, on }, where the server allows them.',
           },
         },
       },

@@ -16,6 +16,8 @@ export interface HandlerOptions {
   allow?: readonly string[]
   /** Further names, and the tasks they stand for: { report: 'report.generate' }. The outside never learns of the latter. */
   aliases?: Readonly<Record<string, string>>
+  /** Where outcomes may be posted to by callbacks that are URLs: these origins ('https://app.example'), or true for any. Nowhere, by default. */
+  webhooks?: true | readonly string[]
   /** How long a request may wait for a result at most (30 s). */
   maxWait?: Duration
   /** How many bytes a body may have (4 MiB). */
@@ -27,16 +29,26 @@ export interface Settings {
   keys: Keys | undefined
   allow: readonly string[]
   aliases: Readonly<Record<string, string>>
+  /** Undefined: none are taken. */
+  webhooks: true | ReadonlySet<string> | undefined
   maxWaitMs: number
   maxBody: number
 }
 
-const KNOWN = ['secrets', 'auth', 'allow', 'aliases', 'maxWait', 'maxBody']
+const KNOWN = ['secrets', 'auth', 'allow', 'aliases', 'webhooks', 'maxWait', 'maxBody']
 
 export function settingsOf(options: HandlerOptions): Settings {
   const at = 'createHandler()'
   checkKnown(options, KNOWN, at)
-  const { secrets, auth, allow = [], aliases = {}, maxWait = '30s', maxBody = 4 * 1_048_576 } = options
+  const {
+    secrets,
+    auth,
+    allow = [],
+    aliases = {},
+    webhooks,
+    maxWait = '30s',
+    maxBody = 4 * 1_048_576,
+  } = options
   if (auth !== undefined && auth !== 'local-only')
     throw new DeferqError(
       'INVALID_OPTION',
@@ -60,5 +72,17 @@ export function settingsOf(options: HandlerOptions): Settings {
       `${at}: allow names the tasks that can be asked for, and names none: { allow: ['report.generate'] }.`,
     )
   checkWhole(maxBody, 1, 1_073_741_824, `${at}: maxBody`)
-  return { keys, allow, aliases, maxWaitMs: durationMs(maxWait, `${at}: maxWait`), maxBody }
+  const maxWaitMs = durationMs(maxWait, `${at}: maxWait`)
+  return { keys, allow, aliases, webhooks: originsOf(webhooks, `${at}: webhooks`), maxWaitMs, maxBody }
+}
+
+function originsOf(webhooks: HandlerOptions['webhooks'], at: string): Settings['webhooks'] {
+  if (webhooks === undefined || webhooks === true) return webhooks
+  const isOrigin = (each: unknown): boolean =>
+    typeof each === 'string' && /^https?:/.test(each) && URL.canParse(each) && new URL(each).origin === each
+  if (Array.isArray(webhooks) && webhooks.every(isOrigin)) return new Set(webhooks)
+  throw new DeferqError(
+    'INVALID_OPTION',
+    `${at} must be true or a list of origins such as 'https://app.example', without a path.`,
+  )
 }

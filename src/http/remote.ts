@@ -108,7 +108,7 @@ async function redrafted(
 ): Promise<Draft> {
   const run = idOf(id, 'a draft: id').slice(keyOf(id as string).length)
   const value = decode(textOf(params, deferq.limits))
-  const draft = await drafter.draft(gate.named(name), value, optionsOf(asked, gate), false)
+  const draft = await drafter.draft(gate.named(name), value, optionsOf(asked, gate, name as string), false)
   return { ...draft, id: keyOf(draft.id) + run }
 }
 
@@ -138,7 +138,7 @@ async function invalidate({ deferq, gate }: Inside, { keys, name, asked }: Membe
   }
   const { name: task, params, options } = recordOf(asked, ['name', 'params', 'options'], 'asked')
   const value = decode(textOf(params, deferq.limits))
-  const narrowed = optionsOf(options, gate, ['scope', 'idempotencyKey'])
+  const narrowed = optionsOf(options, gate, undefined, ['scope', 'idempotencyKey'])
   return { count: await deferq.invalidate(gate.named(task), value, narrowed) }
 }
 

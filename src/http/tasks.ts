@@ -34,7 +34,7 @@ export async function postTask(inside: Inside, { call, body, base }: Visit): Pro
   const { deferq, gate, maxWaitMs } = inside
   const members = membersOf(call, body, ['name', 'params', 'options'])
   const name = gate.named(members.name)
-  const options = optionsOf(members.options, gate)
+  const options = optionsOf(members.options, gate, members.name as string)
   const idempotencyKey = idempotencyKeyOf(call)
   if (idempotencyKey !== undefined) {
     // Its second use with other params is a mistake of the caller's, and no question of sharing.

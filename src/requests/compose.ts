@@ -106,7 +106,7 @@ interface ComposedBody {
 }
 
 function bodyOf(
-  { method, body, json, outcome, announce }: Order,
+  { method, body, json, outcome, toldAs, announce }: Order,
   context: Context,
   __task: Announcement,
 ): ComposedBody {
@@ -119,13 +119,13 @@ function bodyOf(
     return { body: Buffer.from(body), type: 'text/plain; charset=utf-8', announces: false }
   if (body !== undefined)
     return { body: Buffer.from(body), type: 'application/octet-stream', announces: false }
-  if (outcome) return { body: Buffer.from(told(context)), type: 'application/json', announces: false }
+  if (outcome) return { body: Buffer.from(told(context, toldAs)), type: 'application/json', announces: false }
   const bare = method === 'GET' || method === 'HEAD' || method === 'DELETE'
   return { body: bare ? undefined : Buffer.alloc(0), announces: false }
 }
 
-function told({ parent, createdAt }: Context): string {
-  if (parent !== undefined) return outcomeText(parent, createdAt)
+function told({ parent, createdAt }: Context, as: string | undefined): string {
+  if (parent !== undefined) return outcomeText(parent, createdAt, as)
   throw withoutRetry(
     new DeferqError(
       'REQUEST_FAILED',

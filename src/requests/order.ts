@@ -1,6 +1,6 @@
 // What may be said of an outgoing request, checked where it is written; and how it is dispatched.
 import { hash } from 'node:crypto'
-import { checkWhole } from '../checks.ts'
+import { checkName, checkWhole } from '../checks.ts'
 import { DeferqError, isDeferqError } from '../errors.ts'
 import type { DispatchOptions } from '../options.ts'
 import { checkKnown } from '../options.ts'
@@ -43,6 +43,8 @@ export interface RequestParams {
   readonly json?: unknown
   /** As a callback: the body tells how the run that it follows has ended (false). */
   readonly outcome?: boolean
+  /** What the outcome calls the task of that run, in place of its name. */
+  readonly toldAs?: string
   /** Not sent from this moment on, by the store’s clock; as a Date, epoch milliseconds or ISO-8601 text. */
   readonly expiresAt?: Date | number | string
   /** The answers that end it well (200 to 299). */
@@ -90,6 +92,7 @@ export interface Order {
   readonly body: string | Uint8Array | undefined
   readonly json: unknown
   readonly outcome: boolean
+  readonly toldAs: string | undefined
   readonly expiresAt: number | undefined
   readonly successCodes: ReadonlySet<number> | undefined
   readonly stopCodes: ReadonlySet<number>
@@ -115,6 +118,7 @@ const OF_PARAMS = [
   'body',
   'json',
   'outcome',
+  'toldAs',
   'expiresAt',
   'successCodes',
   'stopCodes',
@@ -143,13 +147,14 @@ const OF_REQUEST: readonly string[] = [...OF_PARAMS, ...OF_DISPATCH, 'attemptLim
 /** Throws for what no worker could carry out; the same where it is dispatched and where it is run. */
 export function orderOf(params: RequestParams, where: string): Order {
   checkKnown(params, OF_PARAMS, where)
-  const { body, json, outcome = false, headers = {}, jwt, sign = false, announce = 'body' } = params
+  const { body, json, outcome = false, toldAs, headers = {}, jwt, sign = false, announce = 'body' } = params
   const bodies = [body, json, outcome || undefined].filter((each) => each !== undefined).length
   const method = params.method ?? (bodies === 0 ? 'GET' : 'POST')
   const url = urlOf(params.url, where)
   oneOf(METHODS, method, `${where}: method`)
   oneOf(ANNOUNCING, announce, `${where}: announce`)
   if (typeof outcome !== 'boolean') throw unfit(`${where}: outcome must be true or false`)
+  if (toldAs !== undefined) checkName(toldAs, `${where}: toldAs`)
   if (bodies > 1) throw unfit(`${where}: give one of body, json and outcome`)
   if ((method === 'GET' || method === 'HEAD') && bodies > 0) throw unfit(`${where}: a ${method} has no body`)
   if (body !== undefined && typeof body !== 'string' && !(body instanceof Uint8Array))
@@ -172,6 +177,7 @@ export function orderOf(params: RequestParams, where: string): Order {
     body,
     json,
     outcome,
+    toldAs,
     expiresAt: params.expiresAt === undefined ? undefined : momentMs(params.expiresAt, `${where}: expiresAt`),
     successCodes,
     stopCodes,

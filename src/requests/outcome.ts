@@ -2,10 +2,11 @@
 import { errorToJson } from '../errors.ts'
 import type { Ended } from '../task.ts'
 
-/** `at`: when the run ended, which is when its webhook was created, by the store's clock. */
-export function outcomeText(ended: Ended, at: Date): string {
-  const { id, name, status } = ended
-  const { name: type, code, message } = errorToJson(ended.error)
+/** `at`: when the run ended, which is when its webhook was created, by the store's clock. `name`: what the receiver knows the task as. */
+export function outcomeText(ended: Ended, at: Date, name = ended.name): string {
+  const { id, status } = ended
+  const { name: type, code, message: said } = errorToJson(ended.error)
+  const message = said?.replaceAll(`'${ended.name}'`, `'${name}'`)
   const told =
     status === 'completed'
       ? { result: ended.result ?? null }

@@ -22,6 +22,7 @@ export interface WebhookCallback
     | 'jwt'
     | 'sign'
     | 'announce'
+    | 'toldAs'
   > {
   /** ('both') */
   readonly on?: 'success' | 'failure' | 'both'
