@@ -5,6 +5,8 @@ import { callsPerSecond, inSlices, perSecond } from './load.mjs'
 export const unit = '/s'
 export const size = { full: 5_000, quick: 2_000 }
 export const engines = ['redis', 'memory', 'sqlite', 'postgres']
+/** Filled in minutes, and left out of a quick run. */
+export const slow = ['deferq, 1,000,000 waiting', 'deferq, 1,000,000 for later']
 /** Opened once for all rounds: filling takes far longer than measuring. */
 export const lasting = true
 

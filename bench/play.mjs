@@ -4,7 +4,7 @@ import { cpus } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 const CHILD = new URL('./child.mjs', import.meta.url)
-const ROUNDS = { full: 7, quick: 3 }
+const ROUNDS = { full: 7, quick: 2 }
 const WARM_UPS = { full: 2, quick: 1 }
 // With --calm: how much of the machine others may use, how often a round is played anew, and how long calm is waited for.
 const CALM = { others: 0.15, tries: 3, waitMs: 10_000 }
@@ -12,8 +12,10 @@ const CALM = { others: 0.15, tries: 3, waitMs: 10_000 }
 /** Answers per contender its figures, one a round, in the order in which they were played. */
 export async function play(played, { name, engine, url, pace, rounds, only, calm, profile }) {
   const all = { ...played.contenders, ...(url === undefined ? played.alone : {}) }
-  const names = Object.keys(all).filter((each) => wanted(each, played, engine, only))
-  const size = played.size[pace]
+  const names = Object.keys(all).filter(
+    (each) => wanted(each, played, engine, only) && !(pace === 'quick' && played.slow?.includes(each)),
+  )
+  const size = played.size[pace] ?? played.size.full
   const measured = rounds ?? played.rounds?.[pace] ?? ROUNDS[pace]
   const contenders = await Promise.all(
     names.map((each) => start({ name, contender: each, engine, url }, profile)),

@@ -1,5 +1,5 @@
 // What a dispatch costs beside more and more that waits.
-export { contenders, engines, lasting, size, unit } from '../backlog.mjs'
+export { contenders, engines, lasting, size, slow, unit } from '../backlog.mjs'
 
 export const title = 'backlog: dispatch, 100 callers, beside 1,000 that wait'
 // What a round has added is worked off before the next.

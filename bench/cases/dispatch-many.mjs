@@ -4,7 +4,7 @@ import { inSlices, perSecond } from '../load.mjs'
 
 export const title = 'dispatchMany: new tasks, 1,000 a call'
 export const unit = '/s'
-export const size = { full: 20_000, quick: 5_000 }
+export const size = { full: 20_000, quick: 4_000 }
 export const engines = ['redis', 'memory', 'sqlite', 'postgres']
 
 const ON_REDIS = { bullmq: openBullmq, 'bee-queue': openBee }

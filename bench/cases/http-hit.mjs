@@ -3,7 +3,8 @@ import { asked, byHand, listening, openInterface } from '../http.mjs'
 
 export const title = 'http-hit: POST /tasks of cached results, 50 callers in another process'
 export const unit = '/s'
-export const size = { full: 10_000, quick: 2_000 }
+export const size = { full: 10_000, quick: 400 }
+export const rounds = { full: 7, quick: 1 }
 export const engines = ['redis', 'memory', 'sqlite']
 
 const KEYS = 1_000

@@ -3,7 +3,8 @@ import { asked, byHand, fastifyBullmq, listening, openInterface } from '../http.
 
 export const title = 'http-new: POST /tasks of new tasks, 50 callers in another process'
 export const unit = '/s'
-export const size = { full: 10_000, quick: 2_000 }
+export const size = { full: 10_000, quick: 400 }
+export const rounds = { full: 7, quick: 1 }
 export const engines = ['redis', 'memory', 'sqlite']
 
 const served = (options) => async (at) => {

@@ -5,7 +5,8 @@ import { DIST } from '../contenders.mjs'
 
 export const title = 'import: cold, in a fresh process'
 export const unit = 'ms'
-export const size = { full: 5, quick: 3 }
+export const size = { full: 5, quick: 2 }
+export const rounds = { full: 7, quick: 1 }
 export const engines = ['redis']
 
 const run = promisify(execFile)

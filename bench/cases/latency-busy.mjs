@@ -5,7 +5,7 @@ import { latencies } from '../load.mjs'
 
 export const title = 'latency: dispatch to result beside 4,000 tasks a second'
 export const unit = 'ms'
-export const size = { full: 1_500, quick: 500 }
+export const size = { full: 1_500 }
 export const engines = ['redis', 'memory', 'sqlite']
 
 const EVERY_MS = 5

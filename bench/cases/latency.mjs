@@ -4,7 +4,7 @@ import { expect, latencies } from '../load.mjs'
 
 export const title = 'latency: dispatch to result, one at a time'
 export const unit = 'ms'
-export const size = { full: 3_000, quick: 1_000 }
+export const size = { full: 3_000, quick: 200 }
 export const engines = ['redis', 'memory', 'sqlite']
 
 export const contenders = {

@@ -5,7 +5,7 @@ import { bytesUsed } from '../redis-memory.mjs'
 
 export const title = 'memory: the store’s bytes for each cached result'
 export const unit = 'B'
-export const size = { full: 50_000, quick: 20_000 }
+export const size = { full: 50_000, quick: 5_000 }
 export const engines = ['redis']
 export const rounds = { full: 3, quick: 1 }
 /** What the measuring itself costs says nothing about them. */

@@ -5,7 +5,7 @@ import { bytesUsed } from '../redis-memory.mjs'
 
 export const title = 'memory: the store’s bytes for each waiting task'
 export const unit = 'B'
-export const size = { full: 50_000, quick: 20_000 }
+export const size = { full: 50_000, quick: 5_000 }
 export const engines = ['redis']
 // A figure of memory hardly moves.
 export const rounds = { full: 3, quick: 1 }

@@ -4,7 +4,7 @@ import { callsPerSecond } from '../load.mjs'
 
 export const title = 'shards: new tasks, 100 callers in flight, one shard and three'
 export const unit = '/s'
-export const size = { full: 20_000, quick: 5_000 }
+export const size = { full: 20_000, quick: 4_000 }
 export const engines = ['redis']
 
 const sharded = (shards) => async (at) => {

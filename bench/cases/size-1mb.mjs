@@ -4,5 +4,5 @@ import { sized } from '../sizes.mjs'
 export { engines, unit } from '../sizes.mjs'
 
 export const title = 'size: dispatch to result, params and result of 1 MB, 10 callers'
-export const size = { full: 120, quick: 40 }
+export const size = { full: 120, quick: 8 }
 export const { contenders, measure } = sized(1_000_000, 10)
