@@ -85,5 +85,10 @@ ${bars.join('\n')}
 `
 }
 
-const spell = (value) => value.toLocaleString('en', { maximumFractionDigits: value < 10 ? 3 : 0 })
-const escaped = (text) => text.replace(/[<>&]/g, (character) => `&#${character.charCodeAt(0)};`)
+function spell(value) {
+  return value.toLocaleString('en', { maximumFractionDigits: value < 10 ? 3 : 0 })
+}
+
+function escaped(text) {
+  return text.replace(/[<>&]/g, (character) => `&#${character.charCodeAt(0)};`)
+}
