@@ -1,9 +1,9 @@
 // The verb `admit`: its script, what goes in, and how the answer is read.
 import type { Draft, OutcomeOfAdmit, Standing, Verdict } from '../../engine.ts'
-import { REFRESH_PRIORITY } from '../../engine.ts'
+import { KEY_LENGTH, REFRESH_PRIORITY } from '../../engine.ts'
 import { DeferqError } from '../../errors.ts'
 import type { Row } from './ids.ts'
-import { followText, kindText, longId, readStanding, shortId } from './ids.ts'
+import { followText, kindText, longId, readStanding, SHORT_ID, shortId } from './ids.ts'
 import { INLINE } from './lua/entries.ts'
 import { MEETING } from './meet.ts'
 
@@ -13,8 +13,11 @@ import { MEETING } from './meet.ts'
  * or m reject on mismatch, w watch, d due, t then; of a duplicate R reject, P replace or S supersede a pending run, X reject, Y
  * supersede or Z follow a running one), and '' or the longest delay, a comma and how it is attended, as create() has it; then, for each row of drafts of one shape, the shape's number, how many
  * they are, and per draft id, params, with flag d its due time, with flag t the number of follow-ups and their texts.
- * Out: now; an answer for each draft that was not created (those need no reading back): its index, the outcome's number, the
- * row of the run that answers, 0 where the params differ, the refreshing run's id or ''; hints for the one who asks; what was malformed.
+ * Out: now; an answer for each draft that was not created (those need no reading back); hints for the one who asks; what was
+ * malformed. An answer is one text, because a list of lists takes the client far longer to read: the draft's index in four places,
+ * the outcome's number, a digit of which 1 is that the params are the same and 2 that the id of a refreshing run follows, the id of the
+ * run that answers, and its text; or, where something of that run lies beside its text, a list of the index, the number, the row, the
+ * digit's 1 and the refreshing run's id or ''.
  */
 export const ADMIT = `
 own = ARGV[2]
@@ -44,7 +47,9 @@ end
 
 -- Outcomes by number: 1 created, 2 joined, 3 hit, 4 stale, 5 negative, 6 rejected.
 local function answer(outcome, r, same, refresh, text)
-  return { 0, outcome, rowOf(r, text), same and 1 or 0, refresh or '' }
+  local row = rowOf(r, text)
+  if row[3] then return { 0, outcome, row, same and 1 or 0, refresh or '' } end
+  return outcome .. (refresh and (same and '3' or '2') .. refresh or (same and '1' or '0')) .. row[2] .. row[1]
 end
 
 local function paramsOf(r)
@@ -201,7 +206,9 @@ for index = 1, count do
       for then_ = 1, tonumber(ARGV[place]) do thens[then_] = readFollow(ARGV[place + then_]) end
     end
     local answer = admit(shape, k, aside, id, params, due, thens)
-    if answer then
+    if type(answer) == 'string' then
+      answers[#answers + 1] = place4(index) .. answer
+    elseif answer then
       answer[1] = index
       answers[#answers + 1] = answer
     end
@@ -303,25 +310,39 @@ const alike = (a: Draft, b: Draft): boolean =>
 
 type Answer = [index: number, outcome: number, row: Row, same: number, refresh: string]
 
+function answerOf(told: string | Answer): Answer {
+  if (typeof told !== 'string') return told
+  const digit = told.charCodeAt(5) - 48
+  const at = digit > 1 ? 6 + SHORT_ID : 6
+  return [
+    Number(told.slice(0, 4)),
+    told.charCodeAt(4) - 48,
+    [told.slice(at + SHORT_ID), told.slice(at, at + SHORT_ID)],
+    digit & 1,
+    told.slice(6, at),
+  ]
+}
+
 export function admitReply(reply: unknown, drafts: readonly Draft[]): Verdict[] {
-  const [now, answers] = reply as [number, Answer[]]
-  let next = 0
-  return drafts.map((draft, at) => {
-    const answer = answers[next]
-    if (answer === undefined || answer[0] !== at + 1) {
-      return { outcome: 'created', entry: created(draft, now), sameParams: true }
-    }
-    next++
-    const [, number, row, same, refresh] = answer
+  const [now, answers] = reply as [number, (string | Answer)[]]
+  const verdicts: Verdict[] = new Array(drafts.length)
+  for (const told of answers) {
+    const [index, number, row, same, refresh] = answerOf(told)
+    const draft = drafts[index - 1] as Draft
     const verdict: Verdict = {
       outcome: OUTCOMES[number - 1] as OutcomeOfAdmit,
-      entry: readStanding(row),
+      // Whatever answers stands under the draft's key.
+      entry: readStanding(row, draft.id.slice(0, KEY_LENGTH)),
       sameParams: same === 1,
     }
     if (refresh !== '') verdict.refreshId = longId(refresh)
     if (verdict.outcome === 'hit') verdict.freshMs = (verdict.entry.freshUntil as number) - now
-    return verdict
-  })
+    verdicts[index - 1] = verdict
+  }
+  for (let index = 0; index < drafts.length; index++) {
+    verdicts[index] ??= { outcome: 'created', entry: created(drafts[index] as Draft, now), sameParams: true }
+  }
+  return verdicts
 }
 
 function created(draft: Draft, now: number): Standing {

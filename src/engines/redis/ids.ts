@@ -4,6 +4,7 @@ import { PLACE } from './lua/entries.ts'
 
 const scratch = Buffer.allocUnsafe(64)
 
+export const SHORT_ID = 59
 /** 88 hex characters as 59 of base64url: the key's 43, the run's 16. */
 export function shortId(id: string): string {
   scratch.write(id, 'hex')
@@ -16,12 +17,15 @@ export function shortKey(key: string): string {
 }
 
 /** The inverse of both; of a ticket it gives the key. */
-export function longId(short: string): string {
-  scratch.write(short.slice(0, 43), 'base64url')
-  const key = scratch.toString('hex', 0, 32)
-  if (short.length < 59) return key
+export function longId(short: string, key = longKey(short)): string {
+  if (short.length < SHORT_ID) return key
   scratch.write(short.slice(43), 'base64url')
   return key + scratch.toString('hex', 0, 12)
+}
+
+function longKey(short: string): string {
+  scratch.write(short.slice(0, 43), 'base64url')
+  return scratch.toString('hex', 0, 32)
 }
 
 /**
@@ -170,12 +174,12 @@ function cut(text: string): Parts {
 }
 
 /** The places are those told in lua/entries.ts. */
-function standing([, id, beside]: Row, { head, kind, result }: Parts): Standing {
+function standing([, id, beside]: Row, { head, kind, result }: Parts, key?: string): Standing {
   const letter = head.charAt(PLACE.status - 1)
   const moment = (at: number): number => Number(head.slice(at - 1, at + 12))
   const createdAt = moment(PLACE.created)
   const run: Standing = {
-    id: longId(id),
+    id: longId(id, key),
     name: kind.name,
     queue: kind.queue,
     status: STATUS[letter] as Status,
@@ -203,7 +207,8 @@ function standing([, id, beside]: Row, { head, kind, result }: Parts): Standing 
   return run
 }
 
-export const readStanding = (row: Row): Standing => standing(row, cut(row[0]))
+/** `key`: the run's, where it is known. */
+export const readStanding = (row: Row, key?: string): Standing => standing(row, cut(row[0]), key)
 
 export function readEntry(row: Row): Entry {
   const parts = cut(row[0])

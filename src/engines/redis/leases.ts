@@ -175,9 +175,9 @@ export const sweepArgs = (limit: number): string[] => [String(limit), TEMPLATE]
 export function sweepReply(reply: unknown): Omit<Swept, 'expired'> & { more: boolean } {
   const [requeued, failed, abandoned, more] = reply as [string[], string[], string[], number]
   return {
-    requeued: requeued.map(longId),
-    failed: failed.map(longId),
-    abandoned: abandoned.map(longId),
+    requeued: requeued.map((id) => longId(id)),
+    failed: failed.map((id) => longId(id)),
+    abandoned: abandoned.map((id) => longId(id)),
     more: more === 1,
   }
 }
