@@ -3,14 +3,14 @@ import type { CancelAnswer, Counts, Entry, Filter, HastenAnswer, Lanes, Total } 
 import { KEY_LENGTH } from '../../engine.ts'
 import { DeferqError } from '../../errors.ts'
 import type { Row } from './ids.ts'
-import { readEntry, shortId, shortKey } from './ids.ts'
+import { readEntry, SHORT_ID, shortId, shortKey } from './ids.ts'
 
 /** How many keys one step of a list looks at: a fraction of a millisecond where few match. */
 const SCAN_COUNT = 500
 
 /**
  * In: ARGV 2 the address of the instance that watches, or ''; then ids, or keys for what stands there.
- * Out: a row per id, or 0; what was malformed.
+ * Out: per id the run's own and its text as one text, or a row where something lies beside that text, or 0; what was malformed.
  */
 export const READ = `
 local rows, keys, watcher = {}, {}, ARGV[2]
@@ -28,7 +28,8 @@ for at = 3, #ARGV do
     r@watchers = (r@watchers == '' and '' or r@watchers .. ' ') .. watcher
     text = save(r)
   end
-  rows[#rows + 1] = r and rowOf(r, text) or 0
+  local row = r and rowOf(r, text)
+  rows[#rows + 1] = not row and 0 or row[3] and row or row[2] .. row[1]
 end
 write()
 return { rows, malformed }
@@ -40,8 +41,11 @@ export const readArgs = (ids: readonly string[], watcher: string): string[] => [
 ]
 
 export function readReply(reply: unknown): (Entry | undefined)[] {
-  const [rows] = reply as [(Row | 0)[]]
-  return rows.map((row) => (row === 0 ? undefined : readEntry(row)))
+  const [rows] = reply as [(string | Row | 0)[]]
+  return rows.map((row) => {
+    if (row === 0) return undefined
+    return readEntry(typeof row === 'string' ? [row.slice(SHORT_ID), row.slice(0, SHORT_ID)] : row)
+  })
 }
 
 /**
