@@ -28,7 +28,7 @@ const GROUPS = 500
 
 /**
  * Defines claim(want, limit, lease in ms, prefix of the tokens), look(want) and findNextDue(want), which
- * leave in `rows` of each claimed run its text, its key and what lies beside it (or false), in `more` 1 where
+ * leave in `rows` of each claimed run its key and its text as one text, or text, key and what lies beside, in `more` 1 where
  * something wanted may be ready still, in `nextDue` in how many ms something wanted is due, or -1.
  */
 export const CLAIMING = `
@@ -102,9 +102,9 @@ local function take(c, expiry, tokens)
       .. sub(text, ${PLACE.head})
     put(c.k, text)
   end
-  local at = 3 * claimed
-  rows[at + 1], rows[at + 2], rows[at + 3] = text, sub(ticket, 1, 43), beside
-  at = 2 * claimed
+  local key = sub(ticket, 1, 43)
+  rows[claimed + 1] = beside and { text, key, beside } or key .. text
+  local at = 2 * claimed
   leases[at + 1], leases[at + 2] = ticket, expiry
   claimed, c.count, c.at, c.taken = claimed + 1, c.count + 1, c.at + 1, c.taken + 1
 end
@@ -365,14 +365,13 @@ export interface SettleReply {
 }
 
 export function settleReply(reply: unknown, prefix: string): SettleReply {
-  type Reply = [number, string, unknown[], number, number, string[], string[]]
+  type Told = string | [text: string, key: string, beside: Row[2]]
+  type Reply = [number, string, Told[], number, number, string[], string[]]
   const [, letters, rows, nextDue, more, , malformed] = reply as Reply
-  const claimed: Claimed[] = []
-  for (let at = 0; at < rows.length; at += 3) {
-    const [text, key, beside] = rows.slice(at, at + 3) as [string, string, Row[2] | null]
-    const entry = readEntry([text, key + text.slice(0, 16), beside ?? undefined])
-    claimed.push({ entry, token: `${prefix}.${at / 3}` })
-  }
+  const claimed = rows.map((row, index): Claimed => {
+    const [text, key, beside] = typeof row === 'string' ? [row.slice(43), row.slice(0, 43)] : row
+    return { entry: readEntry([text, key + text.slice(0, 16), beside]), token: `${prefix}.${index}` }
+  })
   return {
     answers: Array.from(letters, (letter) => (letter === 's' ? 'settled' : 'lost')),
     claimed,
