@@ -21,7 +21,8 @@ const request = command({
   more:
     'Without an id it takes those that are due, oldest first, up to the limit, and ends: for a cron job, in place of a\n' +
     'worker that is always there. With one it sends that request now, be it that it is due later, waits for its next\n' +
-    'attempt, or failed (a new run then), but never one that has succeeded. The bootstrap file says what it may reach and which keys it has.',
+    'attempt, or failed (a new run then), but never one that has succeeded. The bootstrap file says what it may reach\n' +
+    'and which keys it has.',
   tasks: async () => [(await import('../requests/index.ts')).httpRequest()],
   flags: {
     limit: { kind: 'whole', value: 'count', least: 1, about: `attempts at most (${LIMIT})` },

@@ -54,14 +54,6 @@ export class Gate implements Engine {
 
   /** The task's own name, for what the outside says; UNKNOWN_TASK for one that is not allowed, whether or not there is such a task. */
   named(name: unknown): string {
-    const unknown = (name: unknown): DeferqError =>
-      new DeferqError(
-        'UNKNOWN_TASK',
-        typeof name === 'string'
-          ? `There is no task '${name.slice(0, 200)}' here.`
-          : 'The name of a task is needed: { "name": "…" }.',
-      )
-
     const inside = typeof name === 'string' ? this.#inward.get(name) : undefined
     if (inside !== undefined) return inside
     throw unknown(name)
