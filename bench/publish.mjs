@@ -76,6 +76,7 @@ function chart(all, { date }) {
     ].join('')
   })
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${left + width + 70} ${height}" font-family="system-ui, sans-serif" font-size="12" fill="#4a5568">
+<title>deferq beside its peers: ratios by case</title>
 <rect width="100%" height="100%" fill="#ffffff"/>
 <text x="12" y="22" font-size="15" font-weight="600">deferq beside its peers, ${date.slice(0, 10)}</text>
 <text x="${middle}" y="38" text-anchor="middle" font-size="11">behind ← as fast → ahead (logarithmic; grey: bare clients)</text>

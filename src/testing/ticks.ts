@@ -45,17 +45,17 @@ export const TICKS: Cases = {
   async 'each tick is due in its time, and counts as no attempt'(s) {
     const draft = clockwork(s)
     await s.admit(draft)
-    for (let count = 0; count < 4; count++) {
+    for (let count = 0; count < 3; count++) {
       const [claimed] = await begin(s)
       assert.ok(claimed, 'it should be due')
       assert.equal(claimed.entry.params, String(count))
       assert.equal(claimed.entry.attempt, 1)
-      assert.equal(await tick(s, claimed), 'settled')
+      assert.equal(await tick(s, claimed, s.engine, 2), 'settled')
       assert.deepEqual(await begin(s), [], 'not before its time')
       assert.equal((await s.read(draft.id)).status, 'pending')
-      await s.advance(1)
+      await s.advance(2)
     }
-    assert.deepEqual(await admitted(s), ['0', '1', '2', '3'])
+    assert.deepEqual(await admitted(s), ['0', '1', '2'])
   },
 
   async 'of many who look at the same moment one ticks'(s) {
