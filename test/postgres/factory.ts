@@ -17,13 +17,14 @@ export async function dropSchema(url: string, schema: string): Promise<void> {
 export function postgresFactory(
   name: string,
   options: () => PostgresEngineOptions & { url: string },
+  unitMs = 350,
 ): Factory {
   return {
     name,
     async create() {
       const schema = newSchema()
       return {
-        unitMs: 350,
+        unitMs,
         async connect() {
           const engine = new PostgresEngine({ connections: 2, ...options(), schema })
           engine.listen(() => undefined)
