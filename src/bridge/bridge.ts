@@ -227,8 +227,9 @@ export class Bridge extends EventEmitter<BridgeEvents> implements AsyncDisposabl
       for (let pauseMs = PAUSE_MS.first; ; pauseMs = Math.min(PAUSE_MS.most, pauseMs * 2)) {
         try {
           let run: Dispatched = await deferq.dispatch(name, params, options)
-          // A failed message that comes anew, and not because its consumer was gone, was sent back by somebody: it runs again.
-          if (run.outcome === 'negative' && deliveries === 0)
+          // A failed message was sent back by somebody, and runs again, when it says so, or comes anew and not because its consumer
+          // was gone. The count alone would not do: a broker also raises it when a wait ends just as the message comes.
+          if (run.outcome === 'negative' && (each.redriven || deliveries === 0))
             run = await deferq.dispatch(name, params, { ...options, refresh: true })
           if (!run.sameParams && deliveries === 0 && this.#settings.params === undefined)
             return each.aside('poison', 'A message with the same meta.id and other data came before it.')

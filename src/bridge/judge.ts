@@ -50,6 +50,11 @@ export class Case {
     this.about = { queue: delivery.queue }
   }
 
+  /** Whether it was set aside before, and sent back. */
+  get redriven(): boolean {
+    return typeof this.#envelope?.redriven_at === 'number'
+  }
+
   /** `notice` names the task that follows a failure. Nothing that a message holds makes this throw. */
   async judge(deferq: AnyDeferQ, notice: string): Promise<Admission | Ending> {
     const { body, deliveries } = this.delivery

@@ -3,7 +3,7 @@
 import { checkName, checkWhole } from '../checks.ts'
 import { DeferqError } from '../errors.ts'
 import { checkKnown } from '../options.ts'
-import { decodeEnvelope, restored } from '../transports/envelope.ts'
+import { decodeEnvelope, redriven } from '../transports/envelope.ts'
 import { isObject } from '../transports/envelope-text.ts'
 import type { Message, Properties, Release, Transport } from '../transports/transport.ts'
 import { deadLettersOf } from '../transports/transport.ts'
@@ -89,7 +89,7 @@ export function describe({ body, properties }: Message): Described {
 
 /**
  * From `<queue>.dlq` back, each in one step of the broker's that leaves no moment in which it is nowhere. The annotation goes,
- * and the attempts start again at 0; every other byte stays. What is not selected goes to the end of its queue.
+ * the attempts start again at 0, and `redriven_at` says when; every other byte stays. What is not selected goes to the end of its queue.
  */
 export async function redrive(
   transport: Transport,
@@ -142,7 +142,7 @@ export async function redrive(
       chosen.push({ message, target })
       if (target === undefined) return { delivery }
       const { body, properties } = delivery
-      const release = { delivery, queue: target, body: restored(body) }
+      const release = { delivery, queue: target, body: redriven(body, Date.now()) }
       return properties === undefined ? release : { ...release, properties: unmarked(properties) }
     })
     result.looked += deliveries.length

@@ -45,6 +45,8 @@ export interface Envelope {
   /** Failed attempts so far. */
   attempts: number
   dead_letter?: DeadLetter
+  /** When it was last sent back from where it was set aside, in epoch milliseconds. */
+  redriven_at?: number
   [other: string]: unknown
 }
 
@@ -320,4 +322,10 @@ export function restored(body: Uint8Array): Uint8Array {
   const { dead_letter, attempts } = parsed.value
   const bare = dead_letter === undefined ? body : withoutMember(body, 'dead_letter')
   return typeof attempts === 'number' && attempts > 0 ? withAttempts(bare, 0) : bare
+}
+
+/** Restored, and marked: who remembers its failure knows by it to run it again. What is no envelope is restored alone. */
+export function redriven(body: Uint8Array, at: number): Uint8Array {
+  const bare = restored(body)
+  return decodeEnvelope(bare).envelope === undefined ? bare : withMember(bare, 'redriven_at', at)
 }

@@ -38,7 +38,7 @@ const PLACES: Record<string, () => Promise<Transport>> = {
 }
 
 for (const [name, open] of Object.entries(PLACES)) {
-  test(`every kind of message comes back byte by byte [${name}]`, async () => {
+  test(`every kind of message comes back byte by byte, an envelope with the time of that [${name}]`, async () => {
     const transport = await open()
     onTestFinished(() => transport.close())
     await transport.open()
@@ -59,8 +59,16 @@ for (const [name, open] of Object.entries(PLACES)) {
     expect(done).toMatchObject({ count: 4, looked: 4, sent: { [queue]: 3, elsewhere: 1 } })
     const texts = async (from: string) =>
       (await transport.peek(from, 10)).map(({ body }) => Buffer.from(body))
-    expect(await texts(queue)).toEqual([Buffer.from(one), RAW, Buffer.from('{"x":1}')])
-    expect(await texts('elsewhere')).toEqual([Buffer.from(spent.replace('"attempts":3', '"attempts":0'))])
+    const home = await texts(queue)
+    const [{ redriven_at: at }] = home.slice(0, 1).map((body) => JSON.parse(`${body}`))
+    expect(Math.abs(at - Date.now())).toBeLessThan(10_000)
+    const marked = (text: string) => `${text.slice(0, -1)},"redriven_at":${at}}`
+    expect(home).toEqual([Buffer.from(marked(one)), RAW, Buffer.from('{"x":1}')])
+    const [other] = await texts('elsewhere')
+    const again = spent.replace('"attempts":3', '"attempts":0')
+    expect(`${other}`.replace(/"redriven_at":\d+/, '"redriven_at":0')).toBe(
+      `${again.slice(0, -1)},"redriven_at":0}`,
+    )
     expect(await transport.depth([`${queue}.dlq`])).toMatchObject([{ ready: 0 }])
     const held = await transport.reserve({ queues: [queue, 'elsewhere'], limit: 10, visibilityMs: 1_000 })
     await transport.ack(held)
@@ -122,6 +130,36 @@ test('a message that failed, was set aside and redriven, runs again', async () =
   await emptied('orders')
   expect(await texts('orders.dlq')).toEqual(['garbage'])
   expect(runs).toBe(2)
+})
+
+test('a redriven message whose first bridge dies before it is admitted runs again all the same', async () => {
+  let broken = true
+  let runs = 0
+  const deferq = memory().deferq({
+    tasks: [
+      task('urn:a', {
+        run: () => {
+          runs++
+          if (broken) throw new NoRetryError('broken')
+        },
+      }),
+    ],
+  })
+  const { put, transport, texts, emptied } = post()
+  const first = bridging(deferq, { transport: transport(), queues: ['orders'] })
+  working(deferq)
+  await put('orders', letter('urn:a'))
+  await eventually('it is set aside', async () => (await texts('orders.dlq')).length === 1)
+  await first.close()
+  broken = false
+  await redrive(transport(), 'orders')
+  // Who takes it never comes back, so that the next one sees it as handed out before.
+  const [held] = await transport().reserve({ queues: ['orders'], limit: 1, visibilityMs: 1 })
+  expect(held?.deliveries).toBe(0)
+  bridging(deferq, { transport: transport(), queues: ['orders'] })
+  await eventually('it has run again', () => runs === 2)
+  await emptied('orders')
+  expect(await texts('orders.dlq')).toEqual([])
 })
 
 test('headers that say why it was set aside go, and the attempts start again', async () => {
