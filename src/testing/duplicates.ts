@@ -42,16 +42,16 @@ export const DUPLICATES: Cases = {
   },
 
   async 'replace: the run stays, with the params, the extra and the due time of the last'(s) {
-    const first = s.draft({ params: '1', extra: '{"a":1}', delayMs: s.units(10), then: [] })
+    const first = s.draft({ params: '1', extra: '{"a":1}', delayMs: s.units(5), then: [] })
     first.then = [s.followUp(keyOf(first), 'success')]
     await s.admit(first)
     const last = again(s, first, { params: '2', priority: 3, onDuplicate: { pending: 'replace' } })
-    const verdict = await s.admit({ ...last, delayMs: s.units(20), onMismatch: 'join' })
+    const verdict = await s.admit({ ...last, delayMs: s.units(10), onMismatch: 'join' })
     assert.equal(verdict.outcome, 'joined')
     assert.equal(verdict.sameParams, true)
     assert.equal(verdict.entry.id, first.id)
-    assert.ok(verdict.entry.dueAt >= verdict.entry.createdAt + s.units(20), 'it may be put off')
-    await s.advance(11)
+    assert.ok(verdict.entry.dueAt >= verdict.entry.createdAt + s.units(10), 'it may be put off')
+    await s.advance(5.5)
     assert.equal((await s.claim()).length, 0)
     await s.admit({ ...again(s, first, { params: '3' }), onDuplicate: { pending: 'replace' } })
     const claimed = await s.claimOne()
@@ -310,24 +310,24 @@ export const DUPLICATES: Cases = {
   },
 
   async 'throttled: until its time since the beginning is over, each gets the one run'(s) {
-    const policy = { resultTtlMs: 0, everyMs: s.units(10) }
+    const policy = { resultTtlMs: 0, everyMs: s.units(5) }
     const first = s.draft({ policy })
     const key = keyOf(first)
     await s.admit(first)
     const claimed = await s.claimOne()
-    assert.equal(claimed.entry.policy.everyMs, s.units(10))
-    await s.advance(3)
+    assert.equal(claimed.entry.policy.everyMs, s.units(5))
+    await s.advance(1.5)
     await s.complete(claimed)
     const hit = await s.admit(s.draft({ key, policy }))
     assert.deepEqual([hit.outcome, hit.entry.id], ['hit', first.id])
-    await s.advance(5)
+    await s.advance(2)
     assert.equal((await s.admit(s.draft({ key, policy }))).outcome, 'hit')
-    await s.advance(2.2)
+    await s.advance(1.7)
     const next = s.draft({ key, policy })
     assert.equal((await s.admit(next)).outcome, 'created')
     await s.fail(await s.claimOne())
     assert.equal((await s.admit(s.draft({ key, policy }))).outcome, 'negative')
-    await s.advance(10.2)
+    await s.advance(5.2)
     assert.equal((await s.admit(s.draft({ key, policy }))).outcome, 'created')
   },
 

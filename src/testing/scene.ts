@@ -36,21 +36,44 @@ export interface Factory {
   create(): Promise<Harness>
 }
 
+/** In units: how long everything lives that is given no other time. */
+const LONG = 40
 const NO_TIME: Policy = { maxAttempts: 3, resultTtlMs: 0, staleTtlMs: 0, failureTtlMs: 0, retentionMs: 0 }
 
 export class Scene {
   readonly #harness: Harness
   readonly #opened: Engine[] = []
+  readonly #unitMs: number
+  #hasWaited = false
+  #longestMs = 0
+  readonly #beganAt = performance.now()
+  #at = this.#beganAt
   engine!: Engine
 
-  private constructor(harness: Harness) {
+  private constructor(harness: Harness, slower: number) {
     this.#harness = harness
+    this.#unitMs = harness.unitMs * slower
   }
 
-  static async set(factory: Factory): Promise<Scene> {
-    const scene = new Scene(await factory.create())
+  /** `slower`: in units so many times as long. */
+  static async set(factory: Factory, slower = 1): Promise<Scene> {
+    const scene = new Scene(await factory.create(), slower)
     scene.engine = await scene.connect()
     return scene
+  }
+
+  /** Whether the calls between two waits, or all, took so long that what was to come before a moment may have come after it. */
+  get missedItsMoment(): boolean {
+    this.#passed(0)
+    const lasted = performance.now() - this.#beganAt
+    return (this.#hasWaited && this.#longestMs > this.#unitMs) || lasted > this.units(LONG)
+  }
+
+  /** Since the last wait, beyond what was asked for. */
+  #passed(expectedMs: number): void {
+    const now = performance.now()
+    this.#longestMs = Math.max(this.#longestMs, now - this.#at - expectedMs)
+    this.#at = now
   }
 
   async strike(): Promise<void> {
@@ -77,12 +100,16 @@ export class Scene {
 
   /** `count` units of time, in milliseconds. */
   units(count: number): number {
-    return Math.round(this.#harness.unitMs * count)
+    return Math.round(this.#unitMs * count)
   }
 
-  advance(units: number): Promise<void> {
+  async advance(units: number): Promise<void> {
     // A little more than asked for, so that a store which rounds to milliseconds is past the moment.
-    return this.#harness.advance(this.units(units) + 5)
+    const ms = this.units(units) + 5
+    this.#passed(0)
+    await this.#harness.advance(ms)
+    this.#hasWaited = true
+    this.#passed(ms)
   }
 
   get canCorrupt(): boolean {
@@ -94,7 +121,7 @@ export class Scene {
   }
 
   policy(policy: Partial<Policy> = {}): Policy {
-    return { ...NO_TIME, resultTtlMs: this.units(40), retentionMs: this.units(40), ...policy }
+    return { ...NO_TIME, resultTtlMs: this.units(LONG), retentionMs: this.units(LONG), ...policy }
   }
 
   draft(draft: Omit<Partial<Draft>, 'policy'> & { key?: string; policy?: Partial<Policy> } = {}): Draft {
@@ -126,7 +153,7 @@ export class Scene {
   }
 
   want(want: Partial<Want> = {}): Want {
-    return { names: ['job'], limit: 1, leaseMs: this.units(40), ...want }
+    return { names: ['job'], limit: 1, leaseMs: this.units(LONG), ...want }
   }
 
   async claim(want: Partial<Want> = {}, engine = this.engine): Promise<Claimed[]> {

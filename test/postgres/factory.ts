@@ -17,14 +17,13 @@ export async function dropSchema(url: string, schema: string): Promise<void> {
 export function postgresFactory(
   name: string,
   options: () => PostgresEngineOptions & { url: string },
-  unitMs = 350,
 ): Factory {
   return {
     name,
     async create() {
       const schema = newSchema()
       return {
-        unitMs,
+        unitMs: 350,
         async connect() {
           const engine = new PostgresEngine({ connections: 2, ...options(), schema })
           engine.listen(() => undefined)
