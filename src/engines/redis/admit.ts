@@ -3,7 +3,7 @@ import type { Draft, OutcomeOfAdmit, Standing, Verdict } from '../../engine.ts'
 import { KEY_LENGTH, REFRESH_PRIORITY } from '../../engine.ts'
 import { DeferqError } from '../../errors.ts'
 import type { Row } from './ids.ts'
-import { followText, kindText, longId, readStanding, SHORT_ID, shortId } from './ids.ts'
+import { followText, kindText, longId, packIds, readStanding, SHORT_ID, spread60 } from './ids.ts'
 import { INLINE } from './lua/entries.ts'
 import { MEETING } from './meet.ts'
 
@@ -11,8 +11,9 @@ import { MEETING } from './meet.ts'
  * In: ARGV 2 the asking instance's address, 3 the want for which it waits itself, if that covers the drafts, or '', 4 and 5 the
  * want's name and as whom it waits, 6 the number of shapes; per shape kind, priority, delay, flags (r refresh, j join
  * or m reject on mismatch, w watch, d due, t then; of a duplicate R reject, P replace or S supersede a pending run, X reject, Y
- * supersede or Z follow a running one), and '' or the longest delay, a comma and how it is attended, as create() has it; then, for each row of drafts of one shape, the shape's number, how many
- * they are, and per draft id, params, with flag d its due time, with flag t the number of follow-ups and their texts.
+ * supersede or Z follow a running one), and '' or the longest delay, a comma and how it is attended, as create() has it; then, for each row of drafts of one shape, the shape's number, and of all
+ * in one text each their ids as packIds() spells them, the lengths of their params in bytes, and the params, each with a line's end behind it; and per draft, with flag d
+ * its due time, with flag t the number of follow-ups and their texts.
  * Out: now; an answer for each draft that was not created (those need no reading back); hints for the one who asks; what was
  * malformed. An answer is one text, because a list of lists takes the client far longer to read: the draft's index in four places,
  * the outcome's number, a digit of which 1 is that the params are the same and 2 that the id of a refreshing run follows, the id of the
@@ -167,27 +168,31 @@ local function admit(shape, k, aside, id, params, dueAt, thens)
   return answer(5, r, same)
 end
 
-local keys, shapeOf, starts = {}, {}, {}
+local keys, shapeOf, ids, texts, more = {}, {}, {}, {}, {}
 local count, last = 0, #ARGV
 while at <= last do
-  local shape = shapes[tonumber(ARGV[at])]
-  local first = at + 2
-  at = first
-  for _ = 1, tonumber(ARGV[first - 1]) do
+  local shape, spelled, params = shapes[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 3]
+  local from = 1
+  local lengths = string.gmatch(ARGV[at + 2], '%d+')
+  at = at + 4
+  for place = 1, #spelled, 60 do
+    local key = sub(spelled, place, place + 42)
+    local id, length = key .. sub(spelled, place + 44, place + 59), lengths()
     count = count + 1
-    local id = ARGV[at]
-    keys[2 * count - 1], keys[2 * count] = E .. sub(id, 1, 43), A .. id
-    shapeOf[count], starts[count] = shape, at
-    at = at + 2
-    if shape.hasDue then at = at + 1 end
-    if shape.hasThen then at = at + 1 + tonumber(ARGV[at]) end
+    keys[2 * count - 1], keys[2 * count] = E .. key, A .. id
+    shapeOf[count], ids[count], texts[count] = shape, id, sub(params, from, from + length - 1)
+    from = from + length + 1
+    if shape.hasDue or shape.hasThen then
+      more[count] = at
+      if shape.hasDue then at = at + 1 end
+      if shape.hasThen then at = at + 1 + tonumber(ARGV[at]) end
+    end
   end
 end
 fetch(keys)
 moveDue()
 for index = 1, count do
-  local shape, place = shapeOf[index], starts[index]
-  local id, params = ARGV[place], ARGV[place + 1]
+  local shape, id, params = shapeOf[index], ids[index], texts[index]
   local k, aside = keys[2 * index - 1], keys[2 * index]
   if shape.birth and cache[k] == false and cache[aside] == false and #params <= ${INLINE} then
     -- What create() does, for nearly all drafts: a third of its cost.
@@ -195,8 +200,7 @@ for index = 1, count do
     push(shape.lane, sub(id, 1, 45))
     bump(shape.kind.pending, 1)
   else
-    local due, thens
-    place = place + 2
+    local place, due, thens = more[index]
     if shape.hasDue then
       due = tonumber(ARGV[place])
       place = place + 1
@@ -232,39 +236,44 @@ export interface Wait {
 
 const NO_WAIT: Wait = { want: '', name: '', member: '' }
 
-/** What drafts of one batch have in common is sent once: two arguments a draft instead of ten. */
+/**
+ * What drafts of one batch have in common is sent once, and of a row of them each thing in one argument: three arguments for each
+ * draft took client and server longer than all else.
+ */
 export function admitArgs(drafts: readonly Draft[], address: string, wait: Wait = NO_WAIT): string[] {
   const shapes: string[] = []
   const args: string[] = []
   const known = new Map<string, number>()
-  let first: Draft | undefined
-  let countAt = 0
-  let count = 0
-  for (const draft of drafts) {
-    if (first === undefined || !alike(first, draft)) {
-      const shape = shapeOf(draft)
-      const text = shape.join('\u0000')
-      let number = known.get(text)
-      if (number === undefined) {
-        checkShape(draft, text)
-        known.set(text, (number = known.size + 1))
-        shapes.push(...shape)
+  for (let from = 0, to = 0; from < drafts.length; from = to) {
+    const first = drafts[from] as Draft
+    const shape = shapeOf(first)
+    const text = shape.join('\u0000')
+    let number = known.get(text)
+    if (number === undefined) {
+      checkShape(first, text)
+      known.set(text, (number = known.size + 1))
+      shapes.push(...shape)
+    }
+    let ids = ''
+    let lengths = ''
+    let params = ''
+    const more: string[] = []
+    for (to = from; to < drafts.length; to++) {
+      const draft = drafts[to] as Draft
+      if (draft !== first && !alike(first, draft)) break
+      ids += spread60(draft.id)
+      lengths += `${Buffer.byteLength(draft.params)},`
+      params += `${draft.params}\n`
+      if (draft.dueAt !== undefined) more.push(String(draft.dueAt))
+      if (draft.then !== undefined && draft.then.length > 0) {
+        more.push(String(draft.then.length))
+        for (const follow of draft.then) more.push(followText(follow))
       }
-      if (first !== undefined) args[countAt] = String(count)
-      countAt = args.push(String(number), '') - 1
-      count = 0
-      first = draft
     }
-    count++
-    args.push(shortId(draft.id), draft.params)
-    if (draft.dueAt !== undefined) args.push(String(draft.dueAt))
-    if (draft.then !== undefined && draft.then.length > 0) {
-      args.push(String(draft.then.length))
-      for (const follow of draft.then) args.push(followText(follow))
-    }
+    args.push(String(number), packIds(ids), lengths, params)
+    for (const each of more) args.push(each)
   }
-  if (first !== undefined) args[countAt] = String(count)
-  return [address, wait.want, wait.name, wait.member, String(known.size), ...shapes].concat(args)
+  return [address, wait.want, wait.name, wait.member, String(known.size), ...shapes, ...args]
 }
 
 function shapeOf(draft: Draft): string[] {

@@ -1,5 +1,6 @@
 // How ids, policies and runs are spelled in Redis, and read back.
 import type { Draft, Entry, FollowUp, Policy, Standing, Status } from '../../engine.ts'
+import { KEY_LENGTH } from '../../engine.ts'
 import { PLACE } from './lua/entries.ts'
 
 const scratch = Buffer.allocUnsafe(64)
@@ -15,6 +16,12 @@ export function shortKey(key: string): string {
   scratch.write(key, 'hex')
   return scratch.toString('base64url', 0, 32)
 }
+
+/** An id as packIds() takes it: with a byte more, so that the key and the run both begin a character of base64url. */
+export const spread60 = (id: string): string => `${id.slice(0, KEY_LENGTH)}00${id.slice(KEY_LENGTH)}`
+
+/** Ids of a batch in one text, 60 characters each: the key's 43, one that means nothing, and the run's 16. At once, for each call of a Buffer's takes longer than the work. */
+export const packIds = (spread: string): string => Buffer.from(spread, 'hex').toString('base64url')
 
 /** The inverse of both; of a ticket it gives the key. */
 export function longId(short: string, key = longKey(short)): string {
