@@ -111,12 +111,16 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
   }
 
   /** Asks for the work: it is run unless its result is there or on its way, and the receipt tells which. */
-  async dispatch<Name extends NameOf<Tasks>>(
+  dispatch<Name extends NameOf<Tasks>>(
     name: Name,
     params: InputOf<TaskNamed<Tasks, Name>>,
     ...[options]: OptionsOf<TaskNamed<Tasks, Name>, DispatchOptions<ResultOf<TaskNamed<Tasks, Name>>>>
   ): Promise<Dispatched<ResultOf<TaskNamed<Tasks, Name>>>> {
-    return (await this.#dispatch(name, params, options as DispatchOptions | undefined)) as Dispatched<never>
+    try {
+      return this.#dispatch(name, params, options as DispatchOptions | undefined) as Promise<Dispatched<never>>
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   /** Many at once, in as few round trips as the store allows; answers line up. Nothing is dispatched when one is malformed. */

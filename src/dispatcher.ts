@@ -1,13 +1,13 @@
 // In front of `admit`: dispatches of the same tick travel as one batch, identical ones among them as one draft.
 import { Batcher } from './batcher.ts'
 import type { Draft, Engine, Verdict } from './engine.ts'
-import { KEY_LENGTH } from './engine.ts'
 import { DeferqError } from './errors.ts'
+import { keyOf } from './fingerprint.ts'
 
 export class Dispatcher {
   readonly #engine: () => Promise<Engine>
   readonly #batcher: Batcher<Draft, Verdict>
-  /** The plain drafts that are gathered and have not left yet, by key. */
+  /** The plain drafts that are gathered and have not left yet. By their params, which twins share, for a text that is there is found faster than one cut from an id. */
   #gathered = new Map<string, { draft: Draft; verdict: Promise<Verdict> }>()
 
   constructor(engine: () => Promise<Engine>) {
@@ -15,20 +15,19 @@ export class Dispatcher {
     this.#batcher = new Batcher(async (drafts) => {
       // Usually all of them leave. Should some stay behind, they are no longer found by their twins: a draft more to send.
       if (drafts.length >= this.#gathered.size) this.#gathered.clear()
-      else for (const draft of drafts) this.#gathered.delete(draft.id.slice(0, KEY_LENGTH))
+      else for (const draft of drafts) this.#gathered.delete(draft.params)
       return (await engine()).admit(drafts)
     })
   }
 
   admit(draft: Draft): Promise<Verdict> {
-    const key = draft.id.slice(0, KEY_LENGTH)
-    const twin = this.#gathered.get(key)
+    const twin = this.#gathered.get(draft.params)
     if (twin !== undefined && sameAsk(twin.draft, draft)) {
       if (draft.watch) twin.draft.watch = true
       return twin.verdict.then(asSecond)
     }
     const verdict = this.#batcher.add(draft)
-    if (twin === undefined && draft.then === undefined) this.#gathered.set(key, { draft, verdict })
+    if (twin === undefined && draft.then === undefined) this.#gathered.set(draft.params, { draft, verdict })
     return verdict
   }
 
@@ -51,7 +50,6 @@ function sameAsk(first: Draft, second: Draft): boolean {
   return (
     second.then === undefined &&
     first.policy === second.policy &&
-    first.params === second.params &&
     first.name === second.name &&
     first.queue === second.queue &&
     first.priority === second.priority &&
@@ -62,7 +60,9 @@ function sameAsk(first: Draft, second: Draft): boolean {
     first.onMismatch === second.onMismatch &&
     first.attended === second.attended &&
     first.onDuplicate === undefined &&
-    second.onDuplicate === undefined
+    second.onDuplicate === undefined &&
+    first.params === second.params &&
+    keyOf(first.id) === keyOf(second.id)
   )
 }
 

@@ -44,7 +44,7 @@ export function fingerprint<Params>(input: FingerprintInput<Params>): Fingerprin
   const text = walk.text(tree)
   const narrowed = idempotencyKey !== undefined || key !== undefined || (ignore?.length ?? 0) > 0
 
-  let hashed = `"name":${textOf(input.name, 'name')}`
+  let hashed = nameText(input.name)
   if (idempotencyKey !== undefined) {
     checkIdempotencyKey(idempotencyKey)
     hashed = `"idempotencyKey":${textOf(idempotencyKey, 'idempotencyKey')},${hashed}`
@@ -101,6 +101,20 @@ export function isId(text: unknown): text is string {
 /** The one-shot `hash` takes a third of the time of `createHash`. */
 function sha256(text: string): string {
   return hash('sha256', text, 'hex')
+}
+
+const MOST_NAMES = 1_000
+const nameTexts = new Map<string, string>()
+
+/** Of which there are few: each is spelled once. */
+function nameText(name: string): string {
+  let text = nameTexts.get(name)
+  if (text === undefined) {
+    text = `"name":${textOf(name, 'name')}`
+    if (nameTexts.size >= MOST_NAMES) nameTexts.clear()
+    nameTexts.set(name, text)
+  }
+  return text
 }
 
 function textOf(value: string | number, root: string): string {
