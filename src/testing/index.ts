@@ -12,7 +12,7 @@ import { LEASES } from './leases.ts'
 import { OVERVIEW } from './overview.ts'
 import { RACES } from './races.ts'
 import type { Factory } from './scene.ts'
-import { Scene } from './scene.ts'
+import { NotSo, Scene } from './scene.ts'
 import { TICKS } from './ticks.ts'
 
 export type { Factory, Harness } from './scene.ts'
@@ -67,7 +67,7 @@ async function run(factory: Factory, play: (scene: Scene) => Promise<void>): Pro
       await play(scene)
       return
     } catch (error) {
-      if (slower === 4 || !scene.missedItsMoment) throw error
+      if (slower === 4 || error instanceof NotSo || !scene.missedItsMoment) throw error
     } finally {
       await scene.strike()
     }

@@ -224,6 +224,9 @@ export const newKey = (): string => createHash('sha256').update(randomBytes(16))
 export const newRun = (): string => randomBytes(12).toString('hex')
 export const keyOf = (draft: { id: string }): string => draft.id.slice(0, 64)
 
+/** What did not come about in a time that is enough on any machine. */
+export class NotSo extends Error {}
+
 /** Waits for something that hints or other connections bring about; fails with what was expected. */
 export async function eventually(
   what: string,
@@ -232,7 +235,7 @@ export async function eventually(
 ): Promise<void> {
   const end = performance.now() + timeoutMs
   while (!(await holds())) {
-    if (performance.now() > end) assert.fail(`${what}: not so within ${timeoutMs} ms`)
+    if (performance.now() > end) throw new NotSo(`${what}: not so within ${timeoutMs} ms`)
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
 }

@@ -4,7 +4,7 @@ import { KEY_LENGTH, REFRESH_PRIORITY } from '../../engine.ts'
 import { DeferqError } from '../../errors.ts'
 import type { Row } from './ids.ts'
 import { followText, kindText, longId, packIds, readStanding, SHORT_ID, spread60 } from './ids.ts'
-import { INLINE } from './lua/entries.ts'
+import { INLINE, PLACE } from './lua/entries.ts'
 import { MEETING } from './meet.ts'
 
 /**
@@ -16,8 +16,8 @@ import { MEETING } from './meet.ts'
  * its due time, with flag t the number of follow-ups and their texts.
  * Out: now; an answer for each draft that was not created (those need no reading back); hints for the one who asks; what was
  * malformed. An answer is one text, because a list of lists takes the client far longer to read: the draft's index in four places,
- * the outcome's number, a digit of which 1 is that the params are the same and 2 that the id of a refreshing run follows, the id of the
- * run that answers, and its text; or, where something of that run lies beside its text, a list of the index, the number, the row, the
+ * the outcome's number, a digit of which 1 is that the params are the same, 2 that the id of a refreshing run follows and 4 that the next is
+ * left out, the id of the run that answers, and its text, which begins with the end of that id; or, where something of that run lies beside its text, a list of the index, the number, the row, the
  * digit's 1 and the refreshing run's id or ''.
  */
 export const ADMIT = `
@@ -42,6 +42,8 @@ for index = 1, tonumber(ARGV[6]) do
     shape.birth = birth(shape.kind, shape.priority, now, shape.watcher, nil, '')
     shape.lane = laneAt(shape.kind, shape.priority)
   end
+  shape.asksOnly = not shape.refresh and not shape.compare and not shape.hasThen
+  shape.changesNothing = shape.birth and not shape.watcher and not shape.duplicates and not shape.most and shape.priority <= 0
   shapes[index] = shape
   at = at + 5
 end
@@ -168,6 +170,23 @@ local function admit(shape, k, aside, id, params, dueAt, thens)
   return answer(5, r, same)
 end
 
+-- What admit() answers for nearly all drafts that find something, without taking its text apart: a fresh result, or a run that waits
+-- and would not change. Half of their cost.
+local function atOnce(index, shape, id, text)
+  local run, letter = sub(text, 1, 16), sub(text, ${PLACE.status}, ${PLACE.status})
+  if run == sub(id, 44) then return end
+  if letter == 'c' then
+    local fresh, stop = tonumber(sub(text, ${PLACE.fresh}, ${PLACE.fresh + 12})), string.find(text, ';', ${PLACE.token}, true)
+    if not fresh or fresh <= now or not stop or string.find(text, ',', ${PLACE.token}, true) < stop then return end
+    if not kinds[sub(text, stop + 1, stop + tonumber(sub(text, ${PLACE.length}, ${PLACE.length + 3}), 16))] then return end
+    bump('thit', 1)
+    return place4(index) .. '35' .. text
+  elseif letter == 'n' and shape.changesNothing and sub(text, ${PLACE.length}, ${PLACE.head - 1} + #shape.kind.text) == shape.kind.length .. shape.kind.text then
+    bump('tjoined', 1)
+    return place4(index) .. '25' .. text
+  end
+end
+
 local keys, shapeOf, ids, texts, more = {}, {}, {}, {}, {}
 local count, last = 0, #ARGV
 while at <= last do
@@ -209,13 +228,16 @@ for index = 1, count do
       thens = {}
       for then_ = 1, tonumber(ARGV[place]) do thens[then_] = readFollow(ARGV[place + then_]) end
     end
-    local answer = admit(shape, k, aside, id, params, due, thens)
-    if type(answer) == 'string' then
-      answers[#answers + 1] = place4(index) .. answer
-    elseif answer then
-      answer[1] = index
-      answers[#answers + 1] = answer
+    local answer = shape.asksOnly and cache[k] and cache[aside] == false and atOnce(index, shape, id, cache[k])
+    if not answer then
+      answer = admit(shape, k, aside, id, params, due, thens)
+      if type(answer) == 'string' then
+        answer = place4(index) .. answer
+      elseif answer then
+        answer[1] = index
+      end
     end
+    if answer then answers[#answers + 1] = answer end
   end
 end
 finish()
@@ -322,6 +344,10 @@ type Answer = [index: number, outcome: number, row: Row, same: number, refresh: 
 function answerOf(told: string | Answer): Answer {
   if (typeof told !== 'string') return told
   const digit = told.charCodeAt(5) - 48
+  if (digit >= 4) {
+    const text = told.slice(6)
+    return [Number(told.slice(0, 4)), told.charCodeAt(4) - 48, [text, text.slice(0, 16)], 1, '']
+  }
   const at = digit > 1 ? 6 + SHORT_ID : 6
   return [
     Number(told.slice(0, 4)),

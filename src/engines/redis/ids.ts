@@ -24,10 +24,15 @@ export const spread60 = (id: string): string => `${id.slice(0, KEY_LENGTH)}00${i
 export const packIds = (spread: string): string => Buffer.from(spread, 'hex').toString('base64url')
 
 /** The inverse of both; of a ticket it gives the key. */
-export function longId(short: string, key = longKey(short)): string {
-  if (short.length < SHORT_ID) return key
-  scratch.write(short.slice(43), 'base64url')
-  return key + scratch.toString('hex', 0, 12)
+export function longId(short: string): string {
+  const key = longKey(short)
+  return short.length < SHORT_ID ? key : key + longRun(short)
+}
+
+/** The run's part, of its last 16 characters. */
+function longRun(short: string): string {
+  scratch.write(short.slice(-16), 'base64url')
+  return scratch.toString('hex', 0, 12)
 }
 
 function longKey(short: string): string {
@@ -186,7 +191,7 @@ function standing([, id, beside]: Row, { head, kind, result }: Parts, key?: stri
   const moment = (at: number): number => Number(head.slice(at - 1, at + 12))
   const createdAt = moment(PLACE.created)
   const run: Standing = {
-    id: longId(id, key),
+    id: key === undefined ? longId(id) : key + longRun(id),
     name: kind.name,
     queue: kind.queue,
     status: STATUS[letter] as Status,
@@ -214,7 +219,7 @@ function standing([, id, beside]: Row, { head, kind, result }: Parts, key?: stri
   return run
 }
 
-/** `key`: the run's, where it is known. */
+/** `key`: the run's, where it is known; the row's id may then be its end alone. */
 export const readStanding = (row: Row, key?: string): Standing => standing(row, cut(row[0]), key)
 
 export function readEntry(row: Row): Entry {

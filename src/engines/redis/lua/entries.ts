@@ -52,6 +52,7 @@ export const PLACE = {
   length: 31,
   head: 35,
   finished: 61,
+  fresh: 74,
   attempt: 100,
   answer: 108,
   token: 112,
