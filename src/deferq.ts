@@ -22,7 +22,6 @@ import type {
 } from './engine.ts'
 import { MAX_BATCH } from './engine.ts'
 import { isInterface, openEngine } from './engines/open.ts'
-import { DeferqError } from './errors.ts'
 import { isId, keyOf } from './fingerprint.ts'
 import { unfailing } from './log.ts'
 import { draftMany } from './many.ts'
@@ -51,6 +50,8 @@ import {
   checkId,
   checkLanes,
   rejected,
+  runWithinTx,
+  scopeAlone,
   unlessAborted,
 } from './refusals.ts'
 import type { RequestOptions, RequestResult } from './requests/order.ts'
@@ -117,7 +118,9 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     ...[options]: OptionsOf<TaskNamed<Tasks, Name>, DispatchOptions<ResultOf<TaskNamed<Tasks, Name>>>>
   ): Promise<Dispatched<ResultOf<TaskNamed<Tasks, Name>>>> {
     try {
-      return this.#dispatch(name, params, options as DispatchOptions | undefined) as Promise<Dispatched<never>>
+      return this.#dispatch(name, params, options as DispatchOptions | undefined) as Promise<
+        Dispatched<never>
+      >
     } catch (error) {
       return Promise.reject(error)
     }
@@ -216,10 +219,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     if (isId(nameOrTaskId)) return this.#forget({ keys: [keyOf(nameOrTaskId)] })
     if (params === undefined && options?.idempotencyKey === undefined) {
       if (options === undefined) return this.#forget({ name: nameOrTaskId })
-      throw new DeferqError(
-        'INVALID_OPTION',
-        `invalidate('${nameOrTaskId}'): a scope needs the params too; without both, all results of the name are forgotten.`,
-      )
+      throw scopeAlone(nameOrTaskId)
     }
     return this.#forget(await this.#drafter.selector(nameOrTaskId, params, options))
   }
@@ -348,12 +348,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     watch = false,
   ): Promise<Dispatched> {
     if (options?.signal?.aborted) throw abortedDispatch(name, options.signal)
-    if (watch && options?.tx !== undefined) {
-      throw new DeferqError(
-        'INVALID_OPTION',
-        `run('${name}') can't go with tx: it would wait for what nobody sees before the commit. dispatch() in the transaction, and wait with result() after it.`,
-      )
-    }
+    if (watch && options?.tx !== undefined) throw runWithinTx(name)
     const near = options === undefined ? this.#near : undefined
     const spot = near?.spot(name, params)
     const found = spot === undefined ? undefined : near?.find(spot)

@@ -118,3 +118,15 @@ export function unlessAborted<T>(
     answer.finally(settled).then(resolve, reject)
   })
 }
+
+export const runWithinTx = (name: string): DeferqError =>
+  new DeferqError(
+    'INVALID_OPTION',
+    `run('${name}') can't go with tx: it would wait for what nobody sees before the commit. dispatch() in the transaction, and wait with result() after it.`,
+  )
+
+export const scopeAlone = (name: string): DeferqError =>
+  new DeferqError(
+    'INVALID_OPTION',
+    `invalidate('${name}'): a scope needs the params too; without both, all results of the name are forgotten.`,
+  )

@@ -4,8 +4,8 @@ import { KEY_LENGTH, REFRESH_PRIORITY } from '../../engine.ts'
 import { DeferqError } from '../../errors.ts'
 import type { Row } from './ids.ts'
 import { followText, kindText, longId, packIds, readStanding, SHORT_ID, spread60 } from './ids.ts'
-import { INLINE, PLACE } from './lua/entries.ts'
-import { MEETING } from './meet.ts'
+import { INLINE } from './lua/entries.ts'
+import { AT_ONCE, MEETING } from './meet.ts'
 
 /**
  * In: ARGV 2 the asking instance's address, 3 the want for which it waits itself, if that covers the drafts, or '', 4 and 5 the
@@ -170,23 +170,7 @@ local function admit(shape, k, aside, id, params, dueAt, thens)
   return answer(5, r, same)
 end
 
--- What admit() answers for nearly all drafts that find something, without taking its text apart: a fresh result, or a run that waits
--- and would not change. Half of their cost.
-local function atOnce(index, shape, id, text)
-  local run, letter = sub(text, 1, 16), sub(text, ${PLACE.status}, ${PLACE.status})
-  if run == sub(id, 44) then return end
-  if letter == 'c' then
-    local fresh, stop = tonumber(sub(text, ${PLACE.fresh}, ${PLACE.fresh + 12})), string.find(text, ';', ${PLACE.token}, true)
-    if not fresh or fresh <= now or not stop or string.find(text, ',', ${PLACE.token}, true) < stop then return end
-    if not kinds[sub(text, stop + 1, stop + tonumber(sub(text, ${PLACE.length}, ${PLACE.length + 3}), 16))] then return end
-    bump('thit', 1)
-    return place4(index) .. '35' .. text
-  elseif letter == 'n' and shape.changesNothing and sub(text, ${PLACE.length}, ${PLACE.head - 1} + #shape.kind.text) == shape.kind.length .. shape.kind.text then
-    bump('tjoined', 1)
-    return place4(index) .. '25' .. text
-  end
-end
-
+${AT_ONCE}
 local keys, shapeOf, ids, texts, more = {}, {}, {}, {}, {}
 local count, last = 0, #ARGV
 while at <= last do
