@@ -1,7 +1,7 @@
 // Conformance: runs that end when nobody asks for them any more.
 import assert from 'node:assert/strict'
 import type { Cases } from './index.ts'
-import { eventually, hearing, keyOf } from './scene.ts'
+import { eventually, hearing, keyOf, newKey } from './scene.ts'
 
 export const ATTENDED: Cases = {
   async 'a pending run that nobody asks for any more is cancelled, and says why'(s) {
@@ -68,6 +68,21 @@ export const ATTENDED: Cases = {
     await eventually('its worker hears of it', () => ear.heard('cancelled', cut.id))
     for (const claim of claimed)
       assert.equal(await s.complete(claim, '1', worker), claim.entry.id === cut.id ? 'lost' : 'settled')
+  },
+
+  async 'those that run on do not stand in the way of one that is cut short, however few a sweep may take'(
+    s,
+  ) {
+    const through = { ms: s.units(1), running: false }
+    const cut = s.draft({ attended: { ms: s.units(1.5), running: true } })
+    // Of one shard, where a store has several.
+    const others = Array.from({ length: 5 }, () =>
+      s.draft({ key: keyOf(cut).slice(0, 8) + newKey().slice(8), attended: through }),
+    )
+    await s.engine.admit([...others, cut])
+    assert.equal((await s.claim({ limit: 6 })).length, 6)
+    await s.advance(1.5)
+    assert.deepEqual((await s.engine.sweep(1)).abandoned, [cut.id])
   },
 
   async 'of two that depend on being asked for, one behind the other, both are cancelled, and counted once each'(

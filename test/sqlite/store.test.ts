@@ -5,6 +5,7 @@ import { expect, test, vi } from 'vitest'
 import type { Hint } from '../../src/engine.ts'
 import { Connection } from '../../src/engines/sqlite/connection.ts'
 import { SqliteEngine } from '../../src/engines/sqlite/index.ts'
+import { migrate, needsMigration } from '../../src/engines/sqlite/schema.ts'
 import { draft, engineOn, folder, keyFor, newFile, newId, raw, violations } from './store.ts'
 
 const WANT = { names: ['job'], limit: 100, leaseMs: 60_000 }
@@ -310,3 +311,22 @@ test('URLs name a file, and nothing else', async () => {
   expect((await memory.admit([draft()]))[0]?.outcome).toBe('created')
   await memory.close()
 })
+
+test.each([1, 2, 3])(
+  'a file that another process makes one of ours after look %i is none of another program',
+  async (at) => {
+    const file = newFile()
+    const [mine, theirs] = [await raw(file), await raw(file)]
+    let looks = 0
+    const looking = {
+      prepare(sql: string) {
+        // As it stood at this look.
+        const row = mine.prepare(sql).get()
+        if (++looks === at) migrate(theirs, file)
+        return { get: () => row }
+      },
+    } as unknown as typeof mine
+    // Where it still looks fresh, it is looked at again in the step that would migrate it.
+    expect(needsMigration(looking, file)).toBe(at > 1)
+  },
+)

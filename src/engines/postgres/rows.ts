@@ -117,13 +117,10 @@ export function named(id: string, ord: number): Named | undefined {
 }
 
 /** In order of their keys, so that two batches never wait for each other; of one key, in the order given. */
-function inOrder<T extends { id: string }>(items: readonly T[]): [item: T, ord: number][] {
-  return items.map((item, ord) => [item, ord] as [T, number]).sort(byKey)
-}
-
-const byKey = ([a]: [{ id: string }, number], [b]: [{ id: string }, number]): number => {
-  const [one, two] = [a.id.slice(0, KEY_LENGTH), b.id.slice(0, KEY_LENGTH)]
-  return one < two ? -1 : one > two ? 1 : 0
+function inOrder<T extends { id: string }>(items: readonly T[]): [item: T, ord: number, key: string][] {
+  return items
+    .map((item, ord): [T, number, string] => [item, ord, item.id.slice(0, KEY_LENGTH)])
+    .sort(([, , one], [, , two]) => (one < two ? -1 : one > two ? 1 : 0))
 }
 
 /** A batch as the server takes it, and where each draft of it was before it was put in order. */

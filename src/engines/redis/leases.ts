@@ -111,7 +111,9 @@ for _, ticket in ipairs(expired) do
 end
 flush()
 
-for _, id in ipairs(call('ZRANGEBYSCORE', T .. 'attended', '-inf', now, 'LIMIT', 0, limit)) do
+-- Those that run on count for nothing: they must not stand in the way of the rest.
+for _, id in ipairs(call('ZRANGEBYSCORE', T .. 'attended', '-inf', now, 'LIMIT', 0, ${LOOKED_AT})) do
+  if #abandoned == limit then break end
   local r = find(id)
   local how, ms = string.match(r and r@attend or '', '^.............(%a)(%d+)$')
   if not how or (r@status ~= 'p' and r@status ~= 'r') then

@@ -116,8 +116,10 @@ const numberOf = (db: Database, pragma: string): number =>
 
 /** False: the file is ours and up to date. True: it needs `migrate`. Throws where it is none of ours. */
 export function needsMigration(db: Database, file: string): boolean {
-  const version = numberOf(db, 'user_version')
+  // In this order: another process may make it one of ours between two looks, and all of that at once.
+  const { tables } = db.prepare('SELECT count(*) AS tables FROM sqlite_schema').get() as { tables: number }
   const application = numberOf(db, 'application_id')
+  const version = numberOf(db, 'user_version')
   if (application === APPLICATION_ID) {
     if (version > SCHEMA_VERSION) {
       throw new DeferqError(
@@ -129,7 +131,6 @@ export function needsMigration(db: Database, file: string): boolean {
     }
     return version < SCHEMA_VERSION
   }
-  const { tables } = db.prepare('SELECT count(*) AS tables FROM sqlite_schema').get() as { tables: number }
   if (tables > 0 || application !== 0) {
     throw new DeferqError(
       'STORE_MISMATCH',
