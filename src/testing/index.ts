@@ -33,7 +33,8 @@ export type Cases = Record<string, (scene: Scene) => Promise<void>>
  * ```ts
  * for (const { name, run } of conformance(factory)) test(name, run)
  * ```
- * The cases are independent of each other and may run side by side.
+ * The cases are independent of each other and may run side by side. Give them a minute each where the clock is a real one: what
+ * fails while the machine stands still is played again.
  */
 export function conformance(factory: Factory): Case[] {
   const groups: Record<string, Cases> = {

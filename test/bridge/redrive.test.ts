@@ -105,59 +105,51 @@ for (const [name, open] of Object.entries(PLACES)) {
   })
 }
 
-test('a message that failed, was set aside and redriven, runs again', async () => {
+/** A deferq whose task fails for good, until it is mended. */
+function breaking() {
   let broken = true
   let runs = 0
-  const deferq = memory().deferq({
-    tasks: [
-      task('urn:a', {
-        run: () => {
-          runs++
-          if (broken) throw new NoRetryError('broken')
-        },
-      }),
-    ],
-  })
+  const run = (): void => {
+    runs++
+    if (broken) throw new NoRetryError('broken')
+  }
+  const mend = (): void => {
+    broken = false
+  }
+  return { deferq: memory().deferq({ tasks: [task('urn:a', { run })] }), runs: () => runs, mend }
+}
+
+test('a message that failed, was set aside and redriven, runs again', async () => {
+  const { deferq, runs, mend } = breaking()
   const { put, transport, texts, emptied } = post()
   await put('orders', letter('urn:a'), 'garbage')
   bridging(deferq, { transport: transport(), queues: ['orders'] })
   working(deferq)
   await eventually('both are set aside', async () => (await texts('orders.dlq')).length === 2)
-  broken = false
+  mend()
   expect(await redrive(transport(), 'orders')).toMatchObject({ count: 2 })
-  await eventually('it has run again', () => runs === 2)
+  await eventually('it has run again', () => runs() === 2)
   await eventually('the garbage is back', async () => (await texts('orders.dlq')).length === 1)
   await emptied('orders')
   expect(await texts('orders.dlq')).toEqual(['garbage'])
-  expect(runs).toBe(2)
+  expect(runs()).toBe(2)
 })
 
 test('a redriven message whose first bridge dies before it is admitted runs again all the same', async () => {
-  let broken = true
-  let runs = 0
-  const deferq = memory().deferq({
-    tasks: [
-      task('urn:a', {
-        run: () => {
-          runs++
-          if (broken) throw new NoRetryError('broken')
-        },
-      }),
-    ],
-  })
+  const { deferq, runs, mend } = breaking()
   const { put, transport, texts, emptied } = post()
   const first = bridging(deferq, { transport: transport(), queues: ['orders'] })
   working(deferq)
   await put('orders', letter('urn:a'))
   await eventually('it is set aside', async () => (await texts('orders.dlq')).length === 1)
   await first.close()
-  broken = false
+  mend()
   await redrive(transport(), 'orders')
   // Who takes it never comes back, so that the next one sees it as handed out before.
   const [held] = await transport().reserve({ queues: ['orders'], limit: 1, visibilityMs: 1 })
   expect(held?.deliveries).toBe(0)
   bridging(deferq, { transport: transport(), queues: ['orders'] })
-  await eventually('it has run again', () => runs === 2)
+  await eventually('it has run again', () => runs() === 2)
   await emptied('orders')
   expect(await texts('orders.dlq')).toEqual([])
 })
