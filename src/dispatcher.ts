@@ -7,7 +7,10 @@ import { keyOf } from './fingerprint.ts'
 export class Dispatcher {
   readonly #engine: () => Promise<Engine>
   readonly #batcher: Batcher<Draft, Verdict>
-  /** The plain drafts that are gathered and have not left yet. By their params, which twins share, for a text that is there is found faster than one cut from an id. */
+  /**
+   * The plain drafts that are gathered and have not left yet. By their params, which twins share: a text that is there is found faster
+   * than one cut from an id.
+   */
   #gathered = new Map<string, { draft: Draft; verdict: Promise<Verdict> }>()
 
   constructor(engine: () => Promise<Engine>) {
@@ -45,7 +48,7 @@ export class Dispatcher {
   }
 }
 
-/** Whether the store would have nothing to add to the first draft from the second. */
+/** Of two with the same params, whether the store would have nothing to add to the first from the second. */
 function sameAsk(first: Draft, second: Draft): boolean {
   return (
     second.then === undefined &&
@@ -61,7 +64,6 @@ function sameAsk(first: Draft, second: Draft): boolean {
     first.attended === second.attended &&
     first.onDuplicate === undefined &&
     second.onDuplicate === undefined &&
-    first.params === second.params &&
     keyOf(first.id) === keyOf(second.id)
   )
 }

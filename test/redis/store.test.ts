@@ -203,6 +203,22 @@ test('keys of another type harm no other, and are reported', async () => {
   expect((await engine.count()).lanes).toEqual([{ queue: 'default', name: 'job', pending: 1, running: 1 }])
 })
 
+test('a text that looks like a fresh result and is none harms no other draft of its batch', async () => {
+  const { engine, raw, tag } = await store()
+  const [bad, good] = [draft(), draft()]
+  const fresh = `${'A'.repeat(16)}c${'1'.repeat(13)}`
+  for (const rest of [
+    `zzzz${'9'.repeat(13 * 5 + 12)};`,
+    `0003${'9'.repeat(13 * 5 + 12)}`,
+    `0003${'9'.repeat(13 * 5 + 12)};abc`,
+  ]) {
+    await raw.set(`${tag}e:${shortKey(bad.id.slice(0, 64))}`, fresh + rest)
+    const verdicts = await engine.admit([again(bad), again(good)])
+    expect(verdicts[0]?.outcome).toBe('created')
+    expect(verdicts[1]?.entry.status).toBe('pending')
+  }
+})
+
 test('one run wakes one of those who wait, and whoever has gone is passed over', async () => {
   const { engine, open, raw, tag } = await store()
   const waiting = await Promise.all(Array.from({ length: 4 }, open))

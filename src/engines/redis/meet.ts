@@ -70,8 +70,8 @@ local function atOnce(index, shape, id, text)
   if run == sub(id, 44) then return end
   if letter == 'c' then
     local fresh, stop = tonumber(sub(text, ${PLACE.fresh}, ${PLACE.fresh + 12})), string.find(text, ';', ${PLACE.token}, true)
-    if not fresh or fresh <= now or not stop or string.find(text, ',', ${PLACE.token}, true) < stop then return end
-    if not kinds[sub(text, stop + 1, stop + tonumber(sub(text, ${PLACE.length}, ${PLACE.length + 3}), 16))] then return end
+    if not fresh or fresh <= now or not stop or (string.find(text, ',', ${PLACE.token}, true) or 0) < stop then return end
+    if not kinds[sub(text, stop + 1, stop + (tonumber(sub(text, ${PLACE.length}, ${PLACE.length + 3}), 16) or 0))] then return end
     bump('thit', 1)
     return place4(index) .. '35' .. text
   elseif letter == 'n' and shape.changesNothing and sub(text, ${PLACE.length}, ${PLACE.head - 1} + #shape.kind.text) == shape.kind.length .. shape.kind.text then
