@@ -1,23 +1,39 @@
-// Patterns that can't run away: a small regular language, matched in one pass over the text, all possibilities side by side.
+// Patterns that can't run away: a small regular language, matched in one pass over the text, all possibilities side by side. One that
+// would run away elsewhere is refused (see runaway.ts): rules travel, and may be read by what matches in another way.
 //
 // Literals, `.` (any character), classes ([a-z0-9_], [^…]), \d \w \s and their opposites, escapes, groups, `|`, `* + ?`, {n}, {n,},
 // {n,m}, and the anchors ^ and $ at the beginning and the end. Unanchored, a pattern may match anywhere. What needs backtracking
 // (backreferences, look-around) is not part of it. The time is that of the text's length times the pattern's, whatever they hold.
+
+import { checkRunaway } from './runaway.ts'
 
 /** At most so many steps does a pattern have, repetitions written out. */
 const MAX_STEPS = 500
 export const MAX_PATTERN = 200
 export const MAX_TEXT = 10_000
 
-type Test = (character: string) => boolean
+export type Test = (character: string) => boolean
 type Node =
   | { kind: 'one'; test: Test }
   | { kind: 'all'; of: Node[] }
   | { kind: 'any'; of: Node[] }
-  | { kind: 'repeat'; node: Node; least: number; most: number }
+  | { kind: 'repeat'; node: Node; least: number; most: number; at: number }
+
+/** A place in the pattern, from 1, at which something begins that is repeated without end. */
+export type Loop = { at: number }
 
 /** A step looks at one character and goes on, or goes on at once in one or two ways; the last one has found it. */
-type Step = { test: Test; next: number } | { either: number[] } | { found: true }
+export type Step =
+  | { test: Test; next: number; loop: Loop | undefined }
+  | { either: number[] }
+  | { found: true }
+
+interface Program {
+  steps: Step[]
+  work: number
+  /** The outermost one that is being written. */
+  loop: Loop | undefined
+}
 
 export class Pattern {
   readonly #steps: readonly Step[]
@@ -31,11 +47,13 @@ export class Pattern {
     if (source.length > MAX_PATTERN) throw new Error(`it is longer than ${MAX_PATTERN} characters`)
     this.#atStart = source.startsWith('^')
     this.#atEnd = /(^|[^\\])(\\\\)*\$$/.test(source)
-    const node = new Reader(source.slice(this.#atStart ? 1 : 0, this.#atEnd ? -1 : undefined)).read()
+    const reader = new Reader(source, this.#atStart ? 1 : 0, this.#atEnd ? 1 : 0)
+    const node = reader.read()
     if (node.kind === 'any' && (this.#atStart || this.#atEnd))
       throw new Error('it is not clear what ^ or $ belongs to: put what | parts in a group, as in ^(a|b)$')
     const steps: Step[] = [{ found: true }]
-    this.#first = write(node, 0, { steps, work: MAX_STEPS * 10 })
+    this.#first = write(node, 0, { steps, work: MAX_STEPS * 10, loop: undefined })
+    checkRunaway(steps, reader.edges)
     this.#steps = steps
     this.#seen = new Uint32Array(steps.length)
   }
@@ -80,7 +98,7 @@ export class Pattern {
 }
 
 /** Backwards: what a node goes on to is written already. Answers where the node begins. */
-function write(node: Node, next: number, program: { steps: Step[]; work: number }): number {
+function write(node: Node, next: number, program: Program): number {
   const { steps } = program
   // What is empty takes no step, and can be repeated a thousand times a thousand times.
   if (--program.work < 0) throw new Error('it repeats repetitions too often')
@@ -91,7 +109,7 @@ function write(node: Node, next: number, program: { steps: Step[]; work: number 
   }
   switch (node.kind) {
     case 'one':
-      return add({ test: node.test, next })
+      return add({ test: node.test, next, loop: program.loop })
     case 'all':
       return node.of.reduceRight((after, each) => write(each, after, program), next)
     case 'any':
@@ -101,7 +119,10 @@ function write(node: Node, next: number, program: { steps: Step[]; work: number 
       if (node.most === Number.POSITIVE_INFINITY) {
         const loop = { either: [next] }
         at = add(loop)
+        const outer = program.loop
+        program.loop ??= { at: node.at }
         loop.either.push(write(node.node, at, program))
+        program.loop = outer
       } else {
         for (let count = node.least; count < node.most; count++)
           at = add({ either: [next, write(node.node, at, program)] })
@@ -127,17 +148,26 @@ const CLASSES: Record<string, Test> = {
   W: not(WORD),
   S: not(SPACE),
 }
+/** Of the classes above, and of `.`. */
+const EDGES = [
+  0, 0x09, 0x0a, 0x0b, 0x0e, 0x20, 0x21, 0x30, 0x3a, 0x41, 0x5b, 0x5f, 0x60, 0x61, 0x7b, 0xa0, 0xa1, 0x1680,
+  0x1681, 0x2000, 0x200b, 0x2028, 0x202a, 0x202f, 0x2030, 0x205f, 0x2060, 0x3000, 0x3001, 0xfeff, 0xff00,
+]
 const ESCAPES: Record<string, string> = { n: '\n', r: '\r', t: '\t' }
 const pointOf = (c: string): number => c.codePointAt(0) as number
 const MAX_DEPTH = 20
 
 class Reader {
+  /** Where what its tests answer may change, as code points: where a literal, a class or a range begins, or has just ended. */
+  readonly edges = new Set(EDGES)
   readonly #characters: string[]
-  #at = 0
+  #at: number
   #depth = 0
 
-  constructor(source: string) {
+  constructor(source: string, from: number, less: number) {
     this.#characters = [...source]
+    this.#characters.length -= less
+    this.#at = from
   }
 
   read(): Node {
@@ -156,8 +186,10 @@ class Reader {
 
   #sequence(): Node {
     const of: Node[] = []
-    for (let next = this.#peek(); next !== undefined && next !== '|' && next !== ')'; next = this.#peek())
-      of.push(this.#repeated(this.#item()))
+    for (let next = this.#peek(); next !== undefined && next !== '|' && next !== ')'; next = this.#peek()) {
+      const at = this.#at + 1
+      of.push(this.#repeated(this.#item(), at))
+    }
     return { kind: 'all', of }
   }
 
@@ -180,17 +212,17 @@ class Reader {
       throw new Error(
         `'${character}' is an anchor, and stands only at the beginning or the end; write \\${character} for the character`,
       )
-    return { kind: 'one', test: (c) => c === character }
+    return { kind: 'one', test: this.#literal(character) }
   }
 
-  #repeated(node: Node): Node {
+  #repeated(node: Node, at: number): Node {
     const bounds = this.#bounds()
     if (bounds === undefined) return node
     // Greedy or lazy makes no difference to whether it matches.
     this.#take('?')
     if (this.#bounds() !== undefined)
       throw new Error(`at ${this.#at} a repetition is repeated; put it in a group`)
-    return { kind: 'repeat', node, ...bounds }
+    return { kind: 'repeat', node, at, ...bounds }
   }
 
   #bounds(): { least: number; most: number } | undefined {
@@ -224,9 +256,10 @@ class Reader {
         if (typeof to === 'function' || pointOf(to) < pointOf(from))
           throw new Error(`in a class, '${from}-' leads to nothing that comes after it`)
         const [least, most] = [pointOf(from), pointOf(to)]
+        this.edges.add(least).add(most + 1)
         tests.push((c) => pointOf(c) >= least && pointOf(c) <= most)
       } else {
-        tests.push((c) => c === from)
+        tests.push(this.#literal(from))
       }
     }
     this.#at++
@@ -253,7 +286,13 @@ class Reader {
     const escaped = this.#characters[this.#at++]
     if (escaped === undefined) throw new Error('it ends with a \\')
     const wanted = CLASSES[escaped] ?? literal(escaped)
-    return typeof wanted === 'string' ? (c) => c === wanted : wanted
+    return typeof wanted === 'string' ? this.#literal(wanted) : wanted
+  }
+
+  #literal(character: string): Test {
+    const point = pointOf(character)
+    this.edges.add(point).add(point + 1)
+    return (c) => c === character
   }
 
   #peek(): string | undefined {

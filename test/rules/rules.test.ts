@@ -127,6 +127,10 @@ describe('refused, with the place', () => {
         /rules.a.matches is no pattern that it can match: "\(a\+", a '\(' is not closed/,
       ],
       [{ a: { matches: '(a)\\1' } }, /\\1 is not part of it/],
+      [
+        { and: [{ b: 1 }, { a: { matches: '(a+)+$' } }] },
+        /rules.and\[1\].a.matches is no pattern that it can match: "\(a\+\)\+\$", it could run away: what is repeated at 1 /,
+      ],
       [{ a: { matches: /a/ } }, /can't be sent/],
       [{ 'a..b': 1 }, /has the path 'a..b'/],
       [{ '': 1 }, /has the path ''/],
