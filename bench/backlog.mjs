@@ -3,7 +3,7 @@ import { NAME, openDeferq, paramsOf } from './contenders.mjs'
 import { callsPerSecond, inSlices, perSecond } from './load.mjs'
 
 export const unit = '/s'
-export const size = { full: 20_000, quick: 2_000 }
+export const size = { full: 50_000, quick: 2_000 }
 export const engines = ['redis', 'memory', 'sqlite', 'postgres']
 /** Filled in minutes, and left out of a quick run. */
 export const slow = ['deferq, 1,000,000 waiting', 'deferq, 1,000,000 for later']

@@ -50,6 +50,8 @@ export class Lanes<Run extends Queued> {
   readonly #groups = new Groups()
   readonly #paused = new Map<string, Selected>()
   readonly #counts = new Map<string, Counts['lanes'][number]>()
+  /** The one of them that was changed last. */
+  #counted: Counts['lanes'][number] | undefined
   readonly #waiting = new Map<Hearing, Map<string, Want>>()
 
   /** A ticket for this run, as it is now; earlier ones lose their meaning. */
@@ -157,9 +159,14 @@ export class Lanes<Run extends Queued> {
   }
 
   add({ queue, name }: Run, pending: number, running: number): void {
-    const key = `${queue}\0${name}`
-    let lane = this.#counts.get(key)
-    if (lane === undefined) this.#counts.set(key, (lane = { queue, name, pending: 0, running: 0 }))
+    let lane = this.#counted
+    // Most runs are like the one before: seen without making a key.
+    if (lane === undefined || lane.queue !== queue || lane.name !== name) {
+      const key = `${queue}\0${name}`
+      lane = this.#counts.get(key)
+      if (lane === undefined) this.#counts.set(key, (lane = { queue, name, pending: 0, running: 0 }))
+      this.#counted = lane
+    }
     lane.pending += pending
     lane.running += running
   }

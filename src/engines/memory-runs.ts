@@ -5,6 +5,8 @@ import type { Hearing } from './memory-lanes.ts'
 
 /** Each field is there from the beginning, so that all runs keep one shape; what few runs need is made when they do. */
 export interface Run extends Entry {
+  /** Where it was made; it may stand there no longer, and the slot be forgotten. */
+  readonly slot: Slot
   seq: number
   /** The one valid ticket in a lane or among the delayed; older ones are passed over. */
   ticket: number
@@ -33,8 +35,9 @@ export const isLive = (run: Run): boolean => !isEnded(run.status)
 export const dueOf = (draft: Draft, now: number, createdAt = now): number =>
   Math.max(now, Math.min(draft.dueAt ?? now + draft.delayMs, createdAt + (draft.maxDelayMs ?? Infinity)))
 
-export function runOf(draft: Draft, seq: number, now: number, parent: Parent | undefined): Run {
+export function runOf(draft: Draft, slot: Slot, seq: number, now: number, parent: Parent | undefined): Run {
   const { id, name, queue, priority, params, policy, extra, group, attended } = draft
+  // First what each claim and each end look at: beside a million others, little of that is near.
   return {
     id,
     name,
@@ -45,25 +48,26 @@ export function runOf(draft: Draft, seq: number, now: number, parent: Parent | u
     createdAt: now,
     dueAt: dueOf(draft, now),
     startedAt: undefined,
-    finishedAt: undefined,
-    progress: undefined,
-    result: undefined,
-    freshUntil: undefined,
-    staleUntil: undefined,
     errors: NONE,
     params,
     policy,
-    extra,
-    group,
-    parent,
+    slot,
     seq,
     ticket: 0,
     token: undefined,
     lastToken: undefined,
     leaseUntil: 0,
-    rememberedUntil: 0,
-    expiresAt: 0,
     owner: undefined,
+    group,
+    finishedAt: undefined,
+    result: undefined,
+    freshUntil: undefined,
+    staleUntil: undefined,
+    expiresAt: 0,
+    rememberedUntil: 0,
+    extra,
+    parent,
+    progress: undefined,
     attended: attended && { ...attended, until: now + attended.ms },
     watchers: undefined,
     followUps: draft.then?.length
@@ -76,25 +80,45 @@ const NONE: string[] = []
 
 export function standingOf(run: Run): Standing {
   const { id, name, queue, status, priority, attempt, createdAt, dueAt } = run
-  const errors = [...run.errors]
-  const standing: Standing = { id, name, queue, status, priority, attempt, createdAt, dueAt, errors }
-  if (run.startedAt !== undefined) standing.startedAt = run.startedAt
-  if (run.finishedAt !== undefined) standing.finishedAt = run.finishedAt
-  if (run.progress !== undefined) standing.progress = run.progress
-  if (status === 'completed') {
-    standing.result = run.result as string
-    standing.freshUntil = run.freshUntil as number
-    standing.staleUntil = run.staleUntil as number
-  }
-  return standing
+  const errors = run.errors.slice()
+  return withTimes({ id, name, queue, status, priority, attempt, createdAt, dueAt, errors }, run)
 }
 
+/** Written out, since to spread what `standingOf` answers takes as long as all the rest of a claim. */
 export function entryOf(run: Run): Entry {
-  const entry: Entry = { ...standingOf(run), params: run.params, policy: { ...run.policy } }
+  const { id, name, queue, status, priority, attempt, createdAt, dueAt, params } = run
+  const errors = run.errors.slice()
+  const policy = { ...run.policy }
+  const entry: Entry = {
+    id,
+    name,
+    queue,
+    status,
+    priority,
+    attempt,
+    createdAt,
+    dueAt,
+    errors,
+    params,
+    policy,
+  }
+  withTimes(entry, run)
   if (run.extra !== undefined) entry.extra = run.extra
   if (run.group !== undefined) entry.group = run.group
   if (run.parent !== undefined) entry.parent = run.parent
   return entry
+}
+
+function withTimes<Shown extends Standing>(shown: Shown, run: Run): Shown {
+  if (run.startedAt !== undefined) shown.startedAt = run.startedAt
+  if (run.finishedAt !== undefined) shown.finishedAt = run.finishedAt
+  if (run.progress !== undefined) shown.progress = run.progress
+  if (run.status === 'completed') {
+    shown.result = run.result as string
+    shown.freshUntil = run.freshUntil as number
+    shown.staleUntil = run.staleUntil as number
+  }
+  return shown
 }
 
 export function verdict(

@@ -11,7 +11,8 @@ import { dueOf, isLive, runOf, standingOf } from './memory-runs.ts'
 export class MemoryState {
   readonly slots = new Map<string, Slot>()
   readonly runs = new Map<string, Run>()
-  readonly running = new Set<Run>()
+  /** By id: small, and so near, however many wait or have ended. */
+  readonly running = new Map<string, Run>()
   /** Those that end when nobody asks for them. */
   readonly attended = new Set<Run>()
   readonly lanes = new Lanes<Run>()
@@ -36,7 +37,7 @@ export class MemoryState {
 
   /** A run that stood here and has ended needs no moving: it stays among the runs, under its id, until it expires. */
   create(draft: Draft, slot: Slot, now: number, watching?: Hearing, parent?: Parent): Run {
-    const run = this.#add(draft, now, watching, parent)
+    const run = this.#add(draft, slot, now, watching, parent)
     slot.run = run
     this.requeue(run, now)
     return run
@@ -44,7 +45,7 @@ export class MemoryState {
 
   /** It has a place in no lane until what it waits behind has ended. */
   createBehind(draft: Draft, slot: Slot, now: number, watching: Hearing): Run {
-    const run = this.#add(draft, now, watching)
+    const run = this.#add(draft, slot, now, watching)
     slot.next = run
     this.lanes.add(run, 1, 0)
     return run
@@ -94,7 +95,7 @@ export class MemoryState {
   dropLease(run: Run): void {
     run.token = undefined
     run.owner = undefined
-    this.running.delete(run)
+    this.running.delete(run.id)
     this.lanes.add(run, 0, -1)
     this.lanes.over(run)
   }
@@ -115,14 +116,13 @@ export class MemoryState {
   }
 
   end(run: Run, status: 'completed' | 'failed' | 'cancelled', now: number, result?: string): void {
-    const { policy } = run
-    const slot = this.slots.get(run.id.slice(0, KEY_LENGTH))
+    const { policy, slot } = run
     const windowEnd = (run.startedAt as number) + (policy.everyMs ?? 0)
     run.status = status
     run.finishedAt = now
     run.expiresAt = now + policy.retentionMs
     if (status === 'completed') {
-      const cached = slot?.run === run
+      const cached = slot.run === run
       run.result = result as string
       run.freshUntil = cached ? Math.max(now + policy.resultTtlMs, windowEnd) : now
       run.staleUntil = cached ? run.freshUntil + policy.staleTtlMs : now
@@ -140,8 +140,8 @@ export class MemoryState {
     run.followUps = undefined
     for (const watcher of watchers ?? []) watcher.hear({ kind: 'ended', id: run.id, run: standingOf(run) })
     for (const follow of followUps?.values() ?? []) this.#follow(follow, run, now)
-    if (slot?.next === run) slot.next = undefined
-    else if (slot?.run === run) this.#promote(slot, now)
+    if (slot.next === run) slot.next = undefined
+    else if (slot.run === run) this.#promote(slot, now)
   }
 
   /** The draft's follow-ups, where the run that answers it has ended already. */
@@ -194,8 +194,8 @@ export class MemoryState {
     this.totals[total] = (this.totals[total] ?? 0) + 1
   }
 
-  #add(draft: Draft, now: number, watching?: Hearing, parent?: Parent): Run {
-    const run = runOf(draft, ++this.#seq, now, parent)
+  #add(draft: Draft, slot: Slot, now: number, watching?: Hearing, parent?: Parent): Run {
+    const run = runOf(draft, slot, ++this.#seq, now, parent)
     if (draft.watch && watching !== undefined) this.watch(run, watching)
     if (run.attended !== undefined) this.attended.add(run)
     this.runs.set(run.id, run)
@@ -215,8 +215,7 @@ export class MemoryState {
 
   /** Its place in the lane, as it is now; what runs, or waits behind another, has none. */
   #place(run: Run, now: number): void {
-    const behind = this.slots.get(run.id.slice(0, KEY_LENGTH))?.next === run
-    if (run.status === 'pending' && !behind) this.lanes.enqueue(run, now)
+    if (run.status === 'pending' && run.slot.next !== run) this.lanes.enqueue(run, now)
   }
 
   #promote(slot: Slot, now: number): void {

@@ -108,7 +108,7 @@ export class MemoryStore {
       run.token = `${prefix}.${claimed.length}`
       run.leaseUntil = now + want.leaseMs
       run.owner = by
-      running.add(run)
+      running.set(run.id, run)
       lanes.add(run, -1, 1)
       claimed.push({ entry: entryOf(run), token: run.token })
     }
@@ -120,9 +120,9 @@ export class MemoryStore {
   settle(outcome: Outcome): SettleAnswer {
     const now = this.#now()
     const state = this.#state
-    const run = state.runs.get(outcome.id)
-    if (run === undefined || run.token === undefined || run.token !== outcome.token) {
-      if (run?.lastToken === outcome.token) return 'settled'
+    const run = state.running.get(outcome.id)
+    if (run === undefined || run.token !== outcome.token) {
+      if (state.runs.get(outcome.id)?.lastToken === outcome.token) return 'settled'
       state.total('lost')
       return 'lost'
     }
@@ -165,7 +165,7 @@ export class MemoryStore {
     const now = this.#now()
     const state = this.#state
     const swept: Swept = { requeued: [], failed: [], abandoned: [], expired: 0 }
-    for (const run of state.running) {
+    for (const run of state.running.values()) {
       if (swept.requeued.length + swept.failed.length >= limit) break
       if (run.leaseUntil > now) continue
       const error = leaseLostError(run.attempt, now)
