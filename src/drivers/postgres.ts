@@ -1,4 +1,5 @@
 // Reaches a PostgreSQL server: a pool of connections that come back by themselves, and statements that end in bounded time.
+import { createHash } from 'node:crypto'
 import type { Client, ClientConfig, Pool, PoolClient, QueryConfig } from 'pg'
 import { DeferqError, maskUrl } from '../errors.ts'
 import { sleep } from '../time.ts'
@@ -40,6 +41,8 @@ export class PostgresDriver {
   readonly #options: PostgresOptions
   readonly #clients = new Set<PoolClient>()
   #pool: Promise<Pool> | undefined
+  /** Until a pooler that shares sessions turns out to be in between. */
+  #prepares = true
   #closing: Promise<void> | undefined
 
   constructor(options: PostgresOptions) {
@@ -66,16 +69,32 @@ export class PostgresDriver {
     values: readonly unknown[] = [],
     again: boolean | readonly unknown[] = false,
   ): Promise<Rows> {
-    return this.#persist(again !== false, async (client, left, lost) => {
-      const sent = lost && typeof again !== 'boolean' ? again : values
-      return (await client.query(timed(text, sent, left()))).rows
-    })
+    return this.#ask({ text }, values, again)
+  }
+
+  /** As `query`, of a statement that is sent over and over: each connection prepares it once. */
+  async call(
+    text: string,
+    values: readonly unknown[] = [],
+    again: boolean | readonly unknown[] = false,
+  ): Promise<Rows> {
+    if (this.#prepares) {
+      try {
+        return await this.#ask({ text, name: nameOf(text) }, values, again)
+      } catch (error) {
+        if (!isElsewhere(error)) throw error
+        // Nothing was done.
+        this.#prepares = false
+      }
+    }
+    return this.#ask({ text }, values, again)
   }
 
   /** Several statements, all or none. */
   transaction<T>(work: (query: Query) => Promise<T>, again = false): Promise<T> {
     return this.#persist(again, async (client, left) => {
-      const query: Query = async (text, values = []) => (await client.query(timed(text, values, left()))).rows
+      const query: Query = async (text, values = []) =>
+        (await client.query(timed({ text }, values, left()))).rows
       await query('begin')
       try {
         const result = await work(query)
@@ -109,6 +128,17 @@ export class PostgresDriver {
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
+  }
+
+  #ask(
+    statement: { text: string; name?: string },
+    values: readonly unknown[],
+    again: boolean | readonly unknown[],
+  ): Promise<Rows> {
+    return this.#persist(again !== false, async (client, left, lost) => {
+      const sent = lost && typeof again !== 'boolean' ? again : values
+      return (await client.query(timed(statement, sent, left()))).rows
+    })
   }
 
   async #persist<T>(again: boolean, work: Work<T>): Promise<T> {
@@ -201,8 +231,23 @@ export function explained(error: unknown, where: string): DeferqError {
 
 export const quoted = (identifier: string): string => `"${identifier.replaceAll('"', '""')}"`
 
-const timed = (text: string, values: readonly unknown[], ms: number): QueryConfig =>
-  ({ text, values: values as unknown[], query_timeout: ms }) as QueryConfig
+const timed = (statement: QueryConfig, values: readonly unknown[], ms: number): QueryConfig =>
+  ({ ...statement, values: values as unknown[], query_timeout: ms }) as QueryConfig
+
+// The same name means the same text in whichever session it was prepared.
+const names = new Map<string, string>()
+function nameOf(text: string): string {
+  let name = names.get(text)
+  if (name === undefined) {
+    name = `deferq_${createHash('sha256').update(text).digest('hex').slice(0, 24)}`
+    names.set(text, name)
+  }
+  return name
+}
+
+/** It was prepared in a session that is not this one: a pooler shares them. */
+const isElsewhere = (error: unknown): boolean =>
+  ['26000', '42P05'].includes((error as { cause?: { code?: string } }).cause?.code ?? '')
 
 const closed = (where: string): DeferqError =>
   new DeferqError('CLOSED', `The connection to PostgreSQL at ${where} is closed: open a new one.`)

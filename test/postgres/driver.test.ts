@@ -2,7 +2,7 @@
 import { afterAll, expect, onTestFinished, test } from 'vitest'
 import { PostgresDriver } from '../../src/drivers/postgres.ts'
 import type { PostgresServer } from '../servers/postgres.ts'
-import { startPostgres } from '../servers/postgres.ts'
+import { startPgbouncer, startPostgres } from '../servers/postgres.ts'
 import { sharedUrl } from '../servers/shared.ts'
 
 const stops: (() => Promise<void>)[] = []
@@ -120,4 +120,24 @@ test('what is no URL of a PostgreSQL database is refused at once', () => {
     expect(() => new PostgresDriver({ url })).toThrow(expect.objectContaining({ code: 'INVALID_URL' }))
   }
   expect(() => new PostgresDriver({})).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }))
+})
+
+test('a statement that is sent over and over is prepared once on each connection', async () => {
+  const postgres = driver({ url: sharedUrl('postgres'), connections: 1 })
+  for (const one of [1, 2, 3]) expect(await postgres.call('select $1::int as one', [one])).toEqual([{ one }])
+  const prepared = "select statement from pg_prepared_statements where name like 'deferq_%'"
+  expect(await postgres.query(prepared)).toEqual([{ statement: 'select $1::int as one' }])
+})
+
+test('behind a pooler that shares sessions it is sent whole, once that is known', async () => {
+  const pooler = await startPgbouncer(sharedUrl('postgres'))
+  stops.push(() => pooler.stop())
+  const drivers = [1, 2, 3].map(() => driver({ url: pooler.url }))
+  const text = 'select $1::int as one, pg_backend_pid() as session, pg_sleep(0.01)'
+  const ask = async (index: number): Promise<unknown> =>
+    (await (drivers[index % 3] as PostgresDriver).call(text, [index]))[0]
+  // Many at once, so that each driver meets sessions of the others.
+  const answers = await Promise.all(Array.from({ length: 60 }, (_, index) => ask(index)))
+  expect(answers).toEqual(answers.map((_, one) => expect.objectContaining({ one })))
+  expect(new Set(answers.map((answer) => (answer as { session: number }).session)).size).toBeGreaterThan(1)
 })

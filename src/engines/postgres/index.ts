@@ -295,7 +295,7 @@ export class PostgresEngine implements Engine {
   ): Promise<unknown> {
     if (this.#closing !== undefined) throw this.#closedError()
     if (!this.#opened) await this.open()
-    const [row] = await this.#driver.query(this.#sql(name, values.length), values, again)
+    const [row] = await this.#driver.call(this.#sql(name, values.length), values, again)
     return row?.answer
   }
 
