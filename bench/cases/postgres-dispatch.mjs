@@ -4,7 +4,7 @@ import { callsPerSecond, expect } from '../load.mjs'
 
 export const title = 'postgres: new tasks, 50 callers in flight'
 export const unit = '/s'
-export const size = { full: 30_000, quick: 3_000 }
+export const size = { full: 20_000, quick: 3_000 }
 export const engines = ['postgres']
 export const peersOn = 'postgres'
 
