@@ -3,7 +3,7 @@ import type { Draft, OutcomeOfAdmit, Standing, Verdict } from '../../engine.ts'
 import { KEY_LENGTH, REFRESH_PRIORITY } from '../../engine.ts'
 import { DeferqError } from '../../errors.ts'
 import type { Row } from './ids.ts'
-import { followText, kindText, longId, packIds, readStanding, SHORT_ID, spread60 } from './ids.ts'
+import { followText, kindText, longId, longRun, packIds, readStanding, SHORT_ID, spread60 } from './ids.ts'
 import { INLINE } from './lua/entries.ts'
 import { AT_ONCE, MEETING } from './meet.ts'
 
@@ -351,7 +351,7 @@ export function admitReply(reply: unknown, drafts: readonly Draft[]): Verdict[] 
     const verdict: Verdict = {
       outcome: OUTCOMES[number - 1] as OutcomeOfAdmit,
       // Whatever answers stands under the draft's key.
-      entry: readStanding(row, draft.id.slice(0, KEY_LENGTH)),
+      entry: readStanding([row[0], draft.id.slice(0, KEY_LENGTH) + longRun(row[1]), row[2]]),
       sameParams: same === 1,
     }
     if (refresh !== '') verdict.refreshId = longId(refresh)

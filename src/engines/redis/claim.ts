@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { Claimed, SettleAnswer, Want } from '../../engine.ts'
 import type { Row } from './ids.ts'
-import { readEntry } from './ids.ts'
+import { longId, readEntry, unpackIds } from './ids.ts'
 import { PLACE } from './lua/entries.ts'
 import { MAX_LOOK } from './lua/lanes.ts'
 
@@ -28,11 +28,11 @@ const GROUPS = 500
 
 /**
  * Defines claim(want, limit, lease in ms, prefix of the tokens), look(want) and findNextDue(want), which
- * leave in `rows` of each claimed run its key and its text as one text, or text, key and what lies beside, in `more` 1 where
- * something wanted may be ready still, in `nextDue` in how many ms something wanted is due, or -1.
+ * leave in `rows` of each claimed run its text, or that and what lies beside, in `claimedIds` what their ids are made of, in `more` 1
+ * where something wanted may be ready still, in `nextDue` in how many ms something wanted is due, or -1.
  */
 export const CLAIMING = `
-local rows, more, nextDue, stale, leases = {}, 0, -1, 0, {}
+local rows, claimedIds, more, nextDue, stale, leases = {}, {}, 0, -1, 0, {}
 -- When a rate lets more begin, if that holds something wanted back.
 local opens
 
@@ -89,22 +89,24 @@ local FIRST = NOW .. NEVER .. NEVER .. NEVER .. place4(1) .. USUAL .. USUAL
 
 local claimed = 0
 local function take(c, expiry, tokens)
-  local r, ticket, text, beside = c.row, c.tickets[c.at], c.new, false
+  local r, ticket, text, run, beside = c.row, c.tickets[c.at], c.new, nil, false
   local token = tokens .. '.' .. claimed
   if r then
     -- The token before stays known, so that a repeated settle of that attempt is answered as it was.
     if r@token ~= '' then r@before = r@token end
     r@status, r@attempt, r@begun, r@token = 'r', place4(r@attempt + 1), NOW, token
-    text = save(r)
+    run, text = r@run, save(r)
     beside = rowOf(r, text)[3] or false
   else
-    text = sub(text, 1, 16) .. 'r' .. sub(text, ${PLACE.created}, ${PLACE.head - 1}) .. c.created .. FIRST .. token .. ';'
+    run = sub(text, 1, 16)
+    text = run .. 'r' .. sub(text, ${PLACE.created}, ${PLACE.head - 1}) .. c.created .. FIRST .. token .. ';'
       .. sub(text, ${PLACE.head})
     put(c.k, text)
   end
-  local key = sub(ticket, 1, 43)
-  rows[claimed + 1] = beside and { text, key, beside } or key .. text
-  local at = 2 * claimed
+  rows[claimed + 1] = beside and { text, beside } or text
+  local at = 3 * claimed
+  claimedIds[at + 1], claimedIds[at + 2], claimedIds[at + 3] = sub(ticket, 1, 43), 'A', run
+  at = 2 * claimed
   leases[at + 1], leases[at + 2] = ticket, expiry
   claimed, c.count, c.at, c.taken = claimed + 1, c.count + 1, c.at + 1, c.taken + 1
 end
@@ -350,7 +352,7 @@ export function readHandOver(message: string): Claimed {
   const space = message.indexOf(' ')
   const idEnd = space + 60
   return {
-    entry: readEntry([message.slice(idEnd), message.slice(space + 1, idEnd)]),
+    entry: readEntry([message.slice(idEnd), longId(message.slice(space + 1, idEnd))]),
     token: message.slice(0, space),
   }
 }
@@ -365,12 +367,14 @@ export interface SettleReply {
 }
 
 export function settleReply(reply: unknown, prefix: string): SettleReply {
-  type Told = string | [text: string, key: string, beside: Row[2]]
-  type Reply = [number, string, Told[], number, number, string[], string[]]
-  const [, letters, rows, nextDue, more, , malformed] = reply as Reply
+  type Told = string | [text: string, beside: Row[2]]
+  type Reply = [number, string, Told[], string, number, number, string[], string[]]
+  const [, letters, rows, ids, nextDue, more, , malformed] = reply as Reply
+  const longIds = unpackIds(ids)
   const claimed = rows.map((row, index): Claimed => {
-    const [text, key, beside] = typeof row === 'string' ? [row.slice(43), row.slice(0, 43)] : row
-    return { entry: readEntry([text, key + text.slice(0, 16), beside]), token: `${prefix}.${index}` }
+    const id = longIds[index] as string
+    const entry = typeof row === 'string' ? readEntry([row, id]) : readEntry([row[0], id, row[1]])
+    return { entry, token: `${prefix}.${index}` }
   })
   return {
     answers: Array.from(letters, (letter) => (letter === 's' ? 'settled' : 'lost')),

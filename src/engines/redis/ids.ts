@@ -23,14 +23,23 @@ export const spread60 = (id: string): string => `${id.slice(0, KEY_LENGTH)}00${i
 /** Ids of a batch in one text, 60 characters each: the key's 43, one that means nothing, and the run's 16. At once, for each call of a Buffer's takes longer than the work. */
 export const packIds = (spread: string): string => Buffer.from(spread, 'hex').toString('base64url')
 
-/** The inverse of both; of a ticket it gives the key. */
+/** The inverse, of ids spelled so by a script. */
+export function unpackIds(packed: string): string[] {
+  const spread = Buffer.from(packed, 'base64url').toString('hex')
+  const ids: string[] = []
+  for (let at = 0; at < spread.length; at += 90)
+    ids.push(spread.slice(at, at + 64) + spread.slice(at + 66, at + 90))
+  return ids
+}
+
+/** The inverse of shortId() and shortKey(); of a ticket it gives the key. */
 export function longId(short: string): string {
   const key = longKey(short)
   return short.length < SHORT_ID ? key : key + longRun(short)
 }
 
 /** The run's part, of its last 16 characters. */
-function longRun(short: string): string {
+export function longRun(short: string): string {
   scratch.write(short.slice(-16), 'base64url')
   return scratch.toString('hex', 0, 12)
 }
@@ -102,10 +111,7 @@ export function kindText({ name, queue, policy, extra, group }: Draft): string {
   )
 }
 
-/**
- * A run as the scripts answer it: its text, its id, and what lies beside the text, where that says there is
- * something.
- */
+/** A run as the scripts answer it: its text, its id, and what lies beside the text, where that says there is something. */
 export type Row = [text: string, id: string, beside?: (string | null | (string | null)[])[] | undefined]
 
 const STATUS: Record<string, Status> = {
@@ -186,12 +192,12 @@ function cut(text: string): Parts {
 }
 
 /** The places are those told in lua/entries.ts. */
-function standing([, id, beside]: Row, { head, kind, result }: Parts, key?: string): Standing {
+function standing([, id, beside]: Row, { head, kind, result }: Parts): Standing {
   const letter = head.charAt(PLACE.status - 1)
   const moment = (at: number): number => Number(head.slice(at - 1, at + 12))
   const createdAt = moment(PLACE.created)
   const run: Standing = {
-    id: key === undefined ? longId(id) : key + longRun(id),
+    id,
     name: kind.name,
     queue: kind.queue,
     status: STATUS[letter] as Status,
@@ -219,8 +225,7 @@ function standing([, id, beside]: Row, { head, kind, result }: Parts, key?: stri
   return run
 }
 
-/** `key`: the run's, where it is known; the row's id may then be its end alone. */
-export const readStanding = (row: Row, key?: string): Standing => standing(row, cut(row[0]), key)
+export const readStanding = (row: Row): Standing => standing(row, cut(row[0]))
 
 export function readEntry(row: Row): Entry {
   const parts = cut(row[0])
@@ -241,6 +246,9 @@ export function readEntry(row: Row): Entry {
   }
   return entry
 }
+
+/** As scripts answer it, with its id spelled short. */
+export const readRow = ([text, id, beside]: Row): Entry => readEntry([text, longId(id), beside])
 
 /** What scripts report as malformed, a name and a reason each in turn. */
 export function readMalformed(list: unknown): { id: string; reason: string }[] {

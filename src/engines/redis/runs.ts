@@ -3,7 +3,7 @@ import type { CancelAnswer, Counts, Entry, Filter, HastenAnswer, Lanes, Total } 
 import { KEY_LENGTH } from '../../engine.ts'
 import { DeferqError } from '../../errors.ts'
 import type { Row } from './ids.ts'
-import { readEntry, SHORT_ID, shortId, shortKey } from './ids.ts'
+import { readRow, SHORT_ID, shortId, shortKey } from './ids.ts'
 
 /** How many keys one step of a list looks at: a fraction of a millisecond where few match. */
 const SCAN_COUNT = 500
@@ -44,7 +44,7 @@ export function readReply(reply: unknown): (Entry | undefined)[] {
   const [rows] = reply as [(string | Row | 0)[]]
   return rows.map((row) => {
     if (row === 0) return undefined
-    return readEntry(typeof row === 'string' ? [row.slice(SHORT_ID), row.slice(0, SHORT_ID)] : row)
+    return readRow(typeof row === 'string' ? [row.slice(SHORT_ID), row.slice(0, SHORT_ID)] : row)
   })
 }
 
@@ -164,7 +164,7 @@ export function listArgs(
 
 export function listReply(reply: unknown): { cursor: string; skip: number; entries: Entry[] } {
   const [cursor, skip, rows] = reply as [string, number, Row[]]
-  return { cursor, skip, entries: rows.map(readEntry) }
+  return { cursor, skip, entries: rows.map(readRow) }
 }
 
 export function readPosition(text: string | undefined, shards: number): Position {

@@ -9,7 +9,7 @@ import type { Target } from '../../drivers/redis-url.ts'
 import type { Hint, Selector } from '../../engine.ts'
 import { isDeferqError } from '../../errors.ts'
 import { readHandOver } from './claim.ts'
-import { longId, readMalformed, readStanding } from './ids.ts'
+import { longId, readMalformed, readStanding, SHORT_ID } from './ids.ts'
 import type { ScriptName, Scripts } from './scripts.ts'
 import { shardTags } from './shards.ts'
 import { bindStore } from './store.ts'
@@ -178,13 +178,11 @@ export class Session {
       case 'i':
         tell({ kind: 'invalidated', selector: JSON.parse(rest) as Selector })
         break
-      case 'E':
-        tell({
-          kind: 'ended',
-          id: longId(rest.slice(0, 59)),
-          run: readStanding([rest.slice(59), rest.slice(0, 59)]),
-        })
+      case 'E': {
+        const id = longId(rest.slice(0, SHORT_ID))
+        tell({ kind: 'ended', id, run: readStanding([rest.slice(SHORT_ID), id]) })
         break
+      }
       case 'e':
       case 'c': {
         const kind = message[0] === 'e' ? 'ended' : 'cancelled'

@@ -2,18 +2,17 @@
 // step.
 import type { Outcome } from '../../engine.ts'
 import { CLAIMING, KIND_AT } from './claim.ts'
-import { followText, shortId } from './ids.ts'
+import { followText, packIds, shortId, spread60 } from './ids.ts'
 import { INLINE, PLACE } from './lua/entries.ts'
 
 /**
  * In: ARGV 2 how this instance is registered as waiting here, want's name and member in turn, 3 the number of outcomes, 4 the
  * want as JSON {n: names, q: queues, l: the lease in ms, if runs may be handed over} or '' for none, 5 the limit (0: only see
  * whether something is ready), 6 the lease in ms, 7 the tokens' prefix, which begins with the instance's address and is also what to register as, 8 the want's short
- * name; then per outcome, of a plain completion all of it as one text, which spares the client four arguments: C, the key's and the
- * run's part of the id, the token and a ';', the value; of others how it ended (c, f, x cancelled, r and the delay in ms, or l, the due
+ * name; then of a row of plain completions C, in one text their ids as packIds() spells them, and of each in one text the token, a ';' and the value; of each of the others how it ended (c, f, x cancelled, r and the delay in ms, or l, the due
  * time if that is another, and p if the value is to be its params; then + and the number of drafts, if any), the key's and the run's
  * part of the id, the token and a ';', the value, the drafts.
- * Out: now; the answers, a letter each (s or l); what was claimed, as in claim.ts; in how many ms something wanted is due, or -1; 1 if
+ * Out: now; the answers, a letter each (s or l); what was claimed, as in claim.ts, and its ids as packIds() spells them; in how many ms something wanted is due, or -1; 1 if
  * something wanted may be ready still; hints for the one who asks; what was malformed.
  */
 export const SETTLE = `
@@ -90,24 +89,34 @@ end
 
 ${CLAIMING}
 local starts, keys, answers = {}, {}, {}
-local at = 9
-for index = 1, tonumber(ARGV[3]) do
-  local how = ARGV[at]
-  starts[index] = at
-  if sub(how, 1, 1) == 'C' then
-    keys[index], at = E .. sub(how, 2, 44), at + 1
+-- Of plain completions.
+local ownKeys, ownRuns = {}, {}
+local at, howMany = 9, tonumber(ARGV[3])
+while #starts < howMany do
+  local how, index = ARGV[at], #starts + 1
+  if how == 'C' then
+    local spelled = ARGV[at + 1]
+    at = at + 2
+    for place = 1, #spelled, 60 do
+      local key = sub(spelled, place, place + 42)
+      starts[index], keys[index], ownKeys[index], ownRuns[index] = at, E .. key, key, sub(spelled, place + 44, place + 59)
+      index, at = index + 1, at + 1
+    end
   else
-    keys[index] = E .. ARGV[at + 1]
+    starts[index], keys[index] = at, E .. ARGV[at + 1]
     at = at + 5 + (#how > 1 and tonumber(match(how, '%+(%d+)')) or 0)
   end
 end
 fetch(keys)
 moveDue()
 for index, start in ipairs(starts) do
-  local how, key, run, token, value = unpack(ARGV, start, start + 4)
-  if sub(how, 1, 1) == 'C' then
-    local told, stop = how, string.find(how, ';', 61, true)
-    how, key, run, token, value = 'c', sub(told, 2, 44), sub(told, 45, 60), sub(told, 61, stop), sub(told, stop + 1)
+  local how, key, run, token, value = 'c', ownKeys[index], ownRuns[index], nil, nil
+  if key then
+    local told = ARGV[start]
+    local stop = string.find(told, ';', 1, true)
+    token, value = sub(told, 1, stop), sub(told, stop + 1)
+  else
+    how, key, run, token, value = unpack(ARGV, start, start + 4)
   end
   if how == 'c' and complete(keys[index], key, run, token, value) then
     answers[index] = 's'
@@ -131,18 +140,29 @@ if want and more == 0 then
   register(ARGV[8], ARGV[4], ARGV[7])
   findNextDue(want)
 end
-return { now, table.concat(answers), rows, nextDue, more, mine, malformed }
+return { now, table.concat(answers), rows, table.concat(claimedIds), nextDue, more, mine, malformed }
 `
+
+const ID = /^[0-9a-f]{88}$/
 
 export function outcomeArgs(outcomes: readonly Outcome[]): string[] {
   const args: string[] = []
+  // Where the ids of a row of plain completions go, and they.
+  let row = -1
+  let ids = ''
   for (const outcome of outcomes) {
     const then = outcome.then ?? []
-    // No token of ours has a ';' in it, but who knows what is handed in.
-    if (outcome.kind === 'completed' && then.length === 0 && !outcome.token.includes(';')) {
-      args.push(`C${shortId(outcome.id)}${outcome.token};${outcome.result}`)
+    // No token of ours has a ';' in it, and no id is anything else; but who knows what is handed in.
+    const isOurs = ID.test(outcome.id) && !outcome.token.includes(';')
+    if (outcome.kind === 'completed' && then.length === 0 && isOurs) {
+      if (row < 0) row = args.push('C', '') - 1
+      ids += spread60(outcome.id)
+      args.push(`${outcome.token};${outcome.result}`)
       continue
     }
+    if (row >= 0) args[row] = packIds(ids)
+    row = -1
+    ids = ''
     const drafts = then.length === 0 ? '' : `+${then.length}`
     let how = 'l'
     let value = ''
@@ -167,5 +187,6 @@ export function outcomeArgs(outcomes: readonly Outcome[]): string[] {
     args.push(how + drafts, id.slice(0, 43), id.slice(43), `${outcome.token};`, value)
     for (const draft of then) args.push(followText({ on: 'both', draft }))
   }
+  if (row >= 0) args[row] = packIds(ids)
   return args
 }
