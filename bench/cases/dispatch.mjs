@@ -5,7 +5,7 @@ import { callsPerSecond, expect } from '../load.mjs'
 
 export const title = 'dispatch: new tasks, 100 callers in flight'
 export const unit = '/s'
-export const size = { full: 20_000, quick: 4_000 }
+export const size = { full: 50_000, quick: 4_000 }
 export const engines = ['redis', 'memory', 'sqlite']
 
 export const contenders = {

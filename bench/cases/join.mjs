@@ -4,7 +4,7 @@ import { callsPerSecond, expect } from '../load.mjs'
 
 export const title = 'join: duplicates of waiting tasks, 100 callers in flight'
 export const unit = '/s'
-export const size = { full: 20_000, quick: 3_000 }
+export const size = { full: 50_000, quick: 3_000 }
 export const engines = ['redis', 'memory', 'sqlite']
 
 // Ten times as many as there are callers: what is in flight at one time is for different keys.

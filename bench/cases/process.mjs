@@ -4,7 +4,7 @@ import { countdown, inSlices, perSecond } from '../load.mjs'
 
 export const title = 'process: a backlog of no-op tasks, concurrency 100'
 export const unit = '/s'
-export const size = { full: 20_000, quick: 3_000 }
+export const size = { full: 50_000, quick: 3_000 }
 export const engines = ['redis', 'memory', 'sqlite']
 
 const noop = async () => {}
