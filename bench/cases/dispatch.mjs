@@ -57,4 +57,8 @@ export const alone = {
   }),
 }
 
+/** Others had their turn meanwhile, long enough for code to be thrown away and caches to be cold. */
+export const prepare = ({ call }, count) =>
+  callsPerSecond(Math.ceil(count / 4), 100, (index) => call(-1 - index))
+
 export const measure = ({ call }, count) => callsPerSecond(count, 100, call)
