@@ -181,6 +181,21 @@ test('stale tickets are passed over by claims and cleared by sweeps', async () =
   expect(await raw.exists(`${tag}l:0:0:job`, `${tag}lanes`)).toBe(0)
 })
 
+test('an id that was damaged moves no other that is claimed with it', async () => {
+  const { engine, raw, tag } = await store()
+  const [bad, good] = [draft(), draft()]
+  await engine.admit([bad, good])
+  const key = `${tag}e:${shortKey(bad.id.slice(0, 64))}`
+  await raw.setrange(key, 9, '!!')
+  const { claimed } = await engine.claim(want({ limit: 9 }))
+  const found = claimed.find(({ entry }) => entry.id === good.id)
+  expect(found).toBeDefined()
+  const token = found?.token as string
+  expect(await engine.settle([{ id: good.id, token, kind: 'completed', result: '1' }])).toMatchObject({
+    answers: ['settled'],
+  })
+})
+
 test('keys of another type harm no other, and are reported', async () => {
   const { engine, raw, tag, hints } = await store()
   const [bad, worse, good] = [draft(), draft(), draft()]

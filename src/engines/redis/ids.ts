@@ -27,8 +27,14 @@ export const packIds = (spread: string): string => Buffer.from(spread, 'hex').to
 export function unpackIds(packed: string): string[] {
   const spread = Buffer.from(packed, 'base64url').toString('hex')
   const ids: string[] = []
-  for (let at = 0; at < spread.length; at += 90)
-    ids.push(spread.slice(at, at + 64) + spread.slice(at + 66, at + 90))
+  if (spread.length * 2 === packed.length * 3) {
+    for (let at = 0; at < spread.length; at += 90)
+      ids.push(spread.slice(at, at + 64) + spread.slice(at + 66, at + 90))
+  } else {
+    // Something in one of them is not of base64url, and must not move the others.
+    for (let at = 0; at < packed.length; at += 60)
+      ids.push(longId(packed.slice(at, at + 43) + packed.slice(at + 44, at + 60)))
+  }
   return ids
 }
 
