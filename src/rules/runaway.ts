@@ -3,7 +3,7 @@
 import type { Loop, Step, Test } from './pattern.ts'
 
 /** So often is it looked where two places lead, at most: a few milliseconds. */
-const MAX_LOOKS = 50_000
+const MAX_LOOKS = 20_000
 
 type One = Extract<Step, { test: Test }>
 
