@@ -44,7 +44,7 @@ export class Scene {
   readonly #harness: Harness
   readonly #opened: Engine[] = []
   readonly #unitMs: number
-  #hasWaited = false
+  #hasMoments = false
   #longestMs = 0
   readonly #beganAt = performance.now()
   #at = this.#beganAt
@@ -66,7 +66,7 @@ export class Scene {
   get missedItsMoment(): boolean {
     this.#passed(0)
     const lasted = performance.now() - this.#beganAt
-    return (this.#hasWaited && this.#longestMs > this.#unitMs) || lasted > this.units(LONG)
+    return (this.#hasMoments && this.#longestMs > this.#unitMs) || lasted > this.#ms(LONG)
   }
 
   /** Since the last wait, beyond what was asked for. */
@@ -100,15 +100,20 @@ export class Scene {
 
   /** `count` units of time, in milliseconds. */
   units(count: number): number {
+    this.#hasMoments = true
+    return this.#ms(count)
+  }
+
+  #ms(count: number): number {
     return Math.round(this.#unitMs * count)
   }
 
   async advance(units: number): Promise<void> {
     // A little more than asked for, so that a store which rounds to milliseconds is past the moment.
-    const ms = this.units(units) + 5
+    const ms = this.#ms(units) + 5
     this.#passed(0)
     await this.#harness.advance(ms)
-    this.#hasWaited = true
+    this.#hasMoments = true
     this.#passed(ms)
   }
 
@@ -121,7 +126,7 @@ export class Scene {
   }
 
   policy(policy: Partial<Policy> = {}): Policy {
-    return { ...NO_TIME, resultTtlMs: this.units(LONG), retentionMs: this.units(LONG), ...policy }
+    return { ...NO_TIME, resultTtlMs: this.#ms(LONG), retentionMs: this.#ms(LONG), ...policy }
   }
 
   draft(draft: Omit<Partial<Draft>, 'policy'> & { key?: string; policy?: Partial<Policy> } = {}): Draft {
@@ -153,7 +158,7 @@ export class Scene {
   }
 
   want(want: Partial<Want> = {}): Want {
-    return { names: ['job'], limit: 1, leaseMs: this.units(LONG), ...want }
+    return { names: ['job'], limit: 1, leaseMs: this.#ms(LONG), ...want }
   }
 
   async claim(want: Partial<Want> = {}, engine = this.engine): Promise<Claimed[]> {
