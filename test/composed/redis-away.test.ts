@@ -61,7 +61,7 @@ test('a store that answers nobody: every call is refused in time', async () => {
   const { server, engine } = await scene(() => memoryLock())
   const first = draft()
   await engine.admit([first])
-  server.pause()
+  await server.pause()
   const from = performance.now()
   await Promise.all(
     calls(engine, first).map((call) => expect(call()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' })),

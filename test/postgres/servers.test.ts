@@ -40,7 +40,7 @@ test('a server of its own keeps what was committed when it is killed, and freeze
 
   const client = new pg.Client({ connectionString: server.url, query_timeout: 300 })
   await client.connect()
-  server.pause()
+  await server.pause()
   await expect(client.query('select 1')).rejects.toThrow('timeout')
   server.continue()
   expect(await ask(server.url)).toEqual([{ one: 1 }])

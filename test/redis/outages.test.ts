@@ -143,7 +143,7 @@ test('a server that answers nobody: every call fails in time, and goes on when i
   const { engine: one } = engine(started.url, 400)
   const [first] = drafts(1)
   await one.admit([first as Draft])
-  started.pause()
+  await started.pause()
   for (const call of [
     () => one.admit(drafts(1)),
     () => one.claim(want()),
@@ -260,7 +260,7 @@ test('a connection for hints that has gone silent is replaced', async () => {
   })
   cleanups.push(() => subscriber.close())
   await subscriber.start()
-  started.pause()
+  await started.pause()
   await vi.waitFor(() => expect(String(troubles[0])).toMatch(/did not answer/), 5_000)
   started.continue()
   await vi.waitFor(() => expect(resumed).toBeGreaterThan(0), 10_000)

@@ -1,7 +1,7 @@
 // Runs one server process: a free port, its own folder, faults on demand, and no orphan whatever happens.
 import type { ChildProcess } from 'node:child_process'
 import { spawn } from 'node:child_process'
-import { chmodSync, mkdtempSync, readFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -20,7 +20,7 @@ export interface RunningServer {
   /** Starts it again on the same port and folder; stops it in order first if it still runs. */
   restart(): Promise<void>
   /** SIGSTOP: it holds its connections open and answers nobody. */
-  pause(): void
+  pause(): Promise<void>
   continue(): void
 }
 
@@ -93,7 +93,7 @@ export async function launch(options: Launch): Promise<RunningServer> {
     clearTimeout(force)
   }
 
-  function all(signal: NodeJS.Signals): void {
+  function all(signal: NodeJS.Signals): number[] {
     // Listed before it dies: after that they are nobody's children.
     const children = forks && child.pid ? childrenOf(child.pid) : []
     child.kill(signal)
@@ -104,6 +104,7 @@ export async function launch(options: Launch): Promise<RunningServer> {
         // It has ended meanwhile.
       }
     }
+    return child.pid ? [child.pid, ...children] : children
   }
 
   return {
@@ -130,8 +131,12 @@ export async function launch(options: Launch): Promise<RunningServer> {
         await sleep(100)
       }
     },
-    pause: () => all('SIGSTOP'),
-    continue: () => all('SIGCONT'),
+    async pause() {
+      const stopped = all('SIGSTOP')
+      // A thread stops when it is scheduled next: on a busy machine, others answer on meanwhile.
+      await until(`${what} stands still`, 5_000, async () => stopped.every(standsStill))
+    },
+    continue: () => void all('SIGCONT'),
   }
 }
 
@@ -174,6 +179,17 @@ function childrenOf(pid: number): number[] {
     return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number)
   } catch {
     return []
+  }
+}
+
+/** Whether none of its threads runs; where the system does not tell, the signal has to do. */
+function standsStill(pid: number): boolean {
+  const tasks = `/proc/${pid}/task`
+  try {
+    // The state is the first word behind the name, which stands in brackets.
+    return readdirSync(tasks).every((task) => /^.*\) T /s.test(readFileSync(`${tasks}/${task}/stat`, 'utf8')))
+  } catch {
+    return true
   }
 }
 

@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 import type { Sought } from './find.ts'
 import { find, programOf, RABBITMQ } from './find.ts'
 import type { RunningServer } from './process.ts'
-import { launch, newFolder, onFreePort } from './process.ts'
+import { launch, newFolder, onFreePort, until } from './process.ts'
 
 const run = promisify(execFile)
 const COOKIE = 'deferqtests'
@@ -93,8 +93,15 @@ async function startNode(program: string, { config = [] }: RabbitmqOptions = {})
         return (await run(erlCall, [...where, '-a', apply])).stdout
       }
       // Below what any node uses, and the default.
-      const alarm = async (on: boolean) =>
-        void (await call(`vm_memory_monitor set_vm_memory_high_watermark [${on ? '0.000001' : '0.4'}]`))
+      const alarm = async (on: boolean) => {
+        await call(`vm_memory_monitor set_vm_memory_high_watermark [${on ? '0.000001' : '0.4'}]`)
+        // It is raised a moment later. Once it is listed, each connection has been told.
+        await until(
+          `the memory alarm is ${on ? 'raised' : 'lifted'}`,
+          10_000,
+          async () => (await call('rabbit_alarm get_alarms []')).includes('memory') === on,
+        )
+      }
       // In order takes seconds, and what it would write is thrown away.
       const stop = async () => {
         await node.kill9()

@@ -66,7 +66,7 @@ test('a frozen broker: every call ends within its bound, what was held is lost, 
   const transport = open()
   await transport.publish([message('a'), message('b'), message('c')])
   const [a, b, c] = [await takeOne(transport), await takeOne(transport), await takeOne(transport)]
-  server.pause()
+  await server.pause()
   try {
     const began = performance.now()
     const unavailable = { code: 'STORE_UNAVAILABLE' }

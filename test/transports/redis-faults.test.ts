@@ -78,7 +78,7 @@ test('a server that hung does what was sent before and after its connections wen
   await redis.ping()
 
   // Both sendings lie in the server's sockets, of two connections, when it goes on.
-  own.pause()
+  await own.pause()
   const publishing = transport.publish([{ queue, body: bytes('e') }])
   const reserving = take(transport, queue, { limit: 2 })
   await sleep(100)
