@@ -1,4 +1,5 @@
 // One connection to a broker: connects again by itself, and lets nobody wait for longer than asked.
+import type { Writable } from 'node:stream'
 import type { ConnectionOptions } from 'node:tls'
 import type { Channel, ChannelModel } from 'amqplib'
 import { DeferqError, isDeferqError } from '../../errors.ts'
@@ -169,6 +170,7 @@ export class Link {
         },
         socket,
       )
+      writeTogether((model.connection as { stream?: Writable }).stream)
       this.#up(model, cut)
     } catch (error) {
       this.#failed(cut.signal.aborted && !this.#closed ? (cut.signal.reason ?? error) : error)
@@ -239,6 +241,19 @@ export class Link {
     this.#retry = setTimeout(() => void this.#connect(), ms)
     // Whoever waits has a timer of its own.
     this.#retry.unref()
+  }
+}
+
+/** The library hands each message to the system by itself. Those of one turn go together: a call costs more than a message. */
+function writeTogether(stream: Writable | undefined): void {
+  if (stream === undefined) return
+  const write = stream.write.bind(stream) as (...args: unknown[]) => boolean
+  stream.write = (...args: unknown[]): boolean => {
+    if (stream.writableCorked === 0) {
+      stream.cork()
+      process.nextTick(() => stream.uncork())
+    }
+    return write(...args)
   }
 }
 
