@@ -5,7 +5,7 @@ import type { Cases } from './index.ts'
 import type { Scene } from './scene.ts'
 import { eventually } from './scene.ts'
 
-interface Waiting {
+export interface Waiting {
   engine: Engine
   got: Claimed[]
   handed: number
@@ -15,7 +15,7 @@ interface Waiting {
 }
 
 /** Waits for work as a worker does: claims, and claims again when it hears of some. */
-async function wait(s: Scene, engine: Engine, more: Partial<Want> = {}): Promise<Waiting> {
+export async function wait(s: Scene, engine: Engine, more: Partial<Want> = {}): Promise<Waiting> {
   const waiting: Waiting = { engine, got: [], handed: 0, done: false, look }
   const want = s.want({
     limit: 5,
@@ -43,7 +43,11 @@ async function wait(s: Scene, engine: Engine, more: Partial<Want> = {}): Promise
 /** Polling is the truth, where nothing is handed over and no hint comes. */
 const POLL_AFTER_MS = 300
 
-async function reached(what: string, waiting: readonly Waiting[], holds: () => boolean): Promise<void> {
+export async function reached(
+  what: string,
+  waiting: readonly Waiting[],
+  holds: () => boolean,
+): Promise<void> {
   const start = performance.now()
   await eventually(what, async () => {
     if (holds()) return true

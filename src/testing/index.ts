@@ -10,6 +10,7 @@ import { HAND_OVER } from './hand-over.ts'
 import { HASTEN } from './hasten.ts'
 import { LEASES } from './leases.ts'
 import { OVERVIEW } from './overview.ts'
+import { OWN_WORK } from './own-work.ts'
 import { RACES } from './races.ts'
 import type { Factory } from './scene.ts'
 import { NotSo, Scene } from './scene.ts'
@@ -41,6 +42,7 @@ export function conformance(factory: Factory): Case[] {
     admit: ADMIT,
     claim: CLAIM,
     'hand-over': HAND_OVER,
+    'own work': OWN_WORK,
     leases: LEASES,
     hasten: HASTEN,
     'follow-ups': FOLLOW_UPS,

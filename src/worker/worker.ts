@@ -30,6 +30,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
   readonly #logger: Logger
   readonly #handlersLogger: Logger
   readonly #tasks: ReadonlyMap<string, AnyTask>
+  readonly #names: readonly string[]
   readonly #limits: Want['limits']
   readonly #held = new Map<string, Attempt>()
   readonly #ending = new AbortController()
@@ -63,6 +64,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
     checkLogger(this.#handlersLogger, 'new Worker()')
     this.#logger = unfailing(this.#handlersLogger)
     this.#tasks = handlersOf(deferq.tasks, this.#settings.names)
+    this.#names = [...this.#tasks.keys()]
     this.#limits = limitsOf(this.#tasks)
   }
 
@@ -151,7 +153,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
             engine,
             sleepMs,
             queues,
-            known: new Set([...this.#tasks.keys(), ...CHORES.keys()]),
+            known: new Set([...this.#names, ...CHORES.keys()]),
             logger: this.#logger,
             trouble,
           })
@@ -195,7 +197,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
     const left = maxJobs === 0 ? concurrency : maxJobs - this.#summary.claimed - reserved
     const limit = Math.min(concurrency - this.#running - reserved, left)
     if (limit <= 0) return undefined
-    const want: Want = { names: [...this.#tasks.keys()], limit, leaseMs }
+    const want: Want = { names: this.#names, limit, leaseMs }
     if (queues !== undefined) want.queues = queues
     if (this.#limits !== undefined) want.limits = this.#limits
     return want

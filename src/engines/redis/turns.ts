@@ -31,9 +31,9 @@ interface ShardState {
 
 /** As whom this instance waits at a shard, and for which want. */
 interface Waiting {
-  name: string
   member: string
   want: Want
+  spelled: SpelledWant
 }
 
 /** News of a wait may arrive before the answer that it began, and after it was taken back: so many are remembered for each shard. */
@@ -79,7 +79,7 @@ export class Turns {
       ({ want }) =>
         want.take !== undefined && want.names.includes(name) && (want.queues?.includes(queue) ?? true),
     )
-    return waiting && { want: spellWant(waiting.want).text, name: waiting.name, member: waiting.member }
+    return waiting && { want: waiting.spelled.text, name: waiting.spelled.name, member: waiting.member }
   }
 
   #told(state: ShardState, member: string): void {
@@ -105,10 +105,10 @@ export class Turns {
   /** Takes back this instance's waits, or those for one want; answers for how many of them news is under way. */
   async #withdraw(work?: string): Promise<number> {
     const counts = this.#states.map(async (state, shard) => {
-      const waiting = state.waiting.filter(({ want }) => work === undefined || spellWant(want).work === work)
+      const waiting = state.waiting.filter(({ spelled }) => work === undefined || spelled.work === work)
       if (waiting.length === 0) return 0
       state.waiting = state.waiting.filter((one) => !waiting.includes(one))
-      const args = waiting.flatMap(({ name, member }) => [name, member])
+      const args = waiting.flatMap(({ spelled, member }) => [spelled.name, member])
       // Whoever can't be reached notices by itself that nobody hears.
       return Number(await this.#options.leave(shard, args).catch(() => 0))
     })
@@ -213,9 +213,9 @@ export class Turns {
     const prefix = this.#token()
     // A release without a want: whoever gives back is not the one to be woken for it.
     const released = share?.items.some(({ kind }) => kind === 'released')
-    const leaves = state.waiting.filter(({ want }) => released || spellWant(want).work === spelled?.work)
-    state.waiting = state.waiting.filter((waiting) => !leaves.includes(waiting))
-    const registered = leaves.map(({ name, member }) => `${name} ${member}`).join(' ')
+    const leaves = state.waiting.filter((waiting) => released || waiting.spelled.work === spelled?.work)
+    if (leaves.length > 0) state.waiting = state.waiting.filter((waiting) => !leaves.includes(waiting))
+    const registered = leaves.map(({ spelled, member }) => `${spelled.name} ${member}`).join(' ')
     const outcomes = share === undefined ? [] : outcomeArgs(share.items)
     const head = [registered, String(share?.items.length ?? 0)]
     const quiet = [...head, '', '0', '0', prefix, '', ...outcomes]
@@ -239,7 +239,7 @@ export class Turns {
     if (want !== undefined && spelled !== undefined) {
       state.hot = reply.more
       if (reply.more) this.#takers.delete(prefix)
-      else if (this.#takers.has(prefix)) state.waiting.push({ name: spelled.name, member: prefix, want })
+      else if (this.#takers.has(prefix)) state.waiting.push({ member: prefix, want, spelled })
     }
     return reply
   }
