@@ -27,7 +27,7 @@ import type {
   Want,
 } from '../../engine.ts'
 import { checkBatch, MAX_BATCH } from '../../engine.ts'
-import { admitArgs, admitReply } from './admit.ts'
+import { admitArgs, admitReply } from './drafts.ts'
 import { invalidateArgs, invalidateNameArgs, invalidateReply } from './invalidate.ts'
 import { extendArgs, extendReply, sweepArgs, sweepReply } from './leases.ts'
 import {

@@ -1,0 +1,164 @@
+// How drafts are spelled for the script ADMIT, and how its answer is read.
+import type { Draft, OutcomeOfAdmit, Standing, Verdict } from '../../engine.ts'
+import { KEY_LENGTH } from '../../engine.ts'
+import { DeferqError } from '../../errors.ts'
+import type { Row } from './ids.ts'
+import { followText, kindText, longId, longRun, packIds, readStanding, SHORT_ID, spread60 } from './ids.ts'
+
+/** Its length is stored in four hex digits, and a character may take three bytes. */
+const MAX_SHAPE = 20_000
+
+const OUTCOMES: readonly OutcomeOfAdmit[] = ['created', 'joined', 'hit', 'stale', 'negative', 'rejected']
+
+/** How the asking instance waits for such drafts. */
+export interface Wait {
+  want: string
+  name: string
+  member: string
+}
+
+const NO_WAIT: Wait = { want: '', name: '', member: '' }
+
+/**
+ * What drafts of one batch have in common is sent once, and of a row of them each thing in one argument: three arguments for each
+ * draft took client and server longer than all else.
+ */
+export function admitArgs(drafts: readonly Draft[], address: string, wait: Wait = NO_WAIT): string[] {
+  const shapes: string[] = []
+  const args: string[] = []
+  const known = new Map<string, number>()
+  for (let from = 0, to = 0; from < drafts.length; from = to) {
+    const first = drafts[from] as Draft
+    const shape = shapeOf(first)
+    const text = shape.join('\u0000')
+    let number = known.get(text)
+    if (number === undefined) {
+      checkShape(first, text)
+      known.set(text, (number = known.size + 1))
+      shapes.push(...shape)
+    }
+    let ids = ''
+    let lengths = ''
+    let params = ''
+    const more: string[] = []
+    for (to = from; to < drafts.length; to++) {
+      const draft = drafts[to] as Draft
+      if (draft !== first && !alike(first, draft)) break
+      ids += spread60(draft.id)
+      lengths += `${Buffer.byteLength(draft.params)},`
+      params += `${draft.params}\n`
+      if (draft.dueAt !== undefined) more.push(String(draft.dueAt))
+      if (draft.then !== undefined && draft.then.length > 0) {
+        more.push(String(draft.then.length))
+        for (const follow of draft.then) more.push(followText(follow))
+      }
+    }
+    args.push(String(number), packIds(ids), lengths, params)
+    for (const each of more) args.push(each)
+  }
+  return [address, wait.want, wait.name, wait.member, String(known.size), ...shapes, ...args]
+}
+
+function shapeOf(draft: Draft): string[] {
+  const flags =
+    (draft.refresh ? 'r' : '') +
+    (draft.onMismatch === undefined ? '' : draft.onMismatch === 'join' ? 'j' : 'm') +
+    (draft.watch ? 'w' : '') +
+    (draft.dueAt === undefined ? '' : 'd') +
+    (draft.then === undefined || draft.then.length === 0 ? '' : 't')
+  const { maxDelayMs, attended } = draft
+  const more =
+    maxDelayMs === undefined && attended === undefined
+      ? ''
+      : `${maxDelayMs ?? ''},${attended === undefined ? '' : `${attended.running ? 'r' : 'p'}${attended.ms}`}`
+  return [kindText(draft), `${draft.priority}`, `${draft.delayMs}`, flags + duplicatesOf(draft), more]
+}
+
+const PENDING = { reject: 'R', replace: 'P', supersede: 'S' } as const
+const RUNNING = { reject: 'X', supersede: 'Y', rerunAfter: 'Z' } as const
+
+function duplicatesOf({ onDuplicate }: Draft): string {
+  if (onDuplicate === undefined) return ''
+  const { pending, running } = onDuplicate
+  return (pending === undefined ? '' : PENDING[pending]) + (running === undefined ? '' : RUNNING[running])
+}
+
+const alike = (a: Draft, b: Draft): boolean =>
+  a.name === b.name &&
+  a.queue === b.queue &&
+  a.priority === b.priority &&
+  a.policy === b.policy &&
+  a.extra === b.extra &&
+  a.refresh === b.refresh &&
+  a.onMismatch === b.onMismatch &&
+  a.onDuplicate === b.onDuplicate &&
+  a.maxDelayMs === b.maxDelayMs &&
+  a.attended === b.attended &&
+  a.group === b.group &&
+  a.watch === b.watch &&
+  a.delayMs === b.delayMs &&
+  (a.dueAt === undefined) === (b.dueAt === undefined) &&
+  (a.then === undefined || a.then.length === 0) === (b.then === undefined || b.then.length === 0)
+
+type Answer = [index: number, outcome: number, row: Row, same: number, refresh: string]
+
+function answerOf(told: string | Answer): Answer {
+  if (typeof told !== 'string') return told
+  const digit = told.charCodeAt(5) - 48
+  if (digit >= 4) {
+    const text = told.slice(6)
+    return [Number(told.slice(0, 4)), told.charCodeAt(4) - 48, [text, text.slice(0, 16)], 1, '']
+  }
+  const at = digit > 1 ? 6 + SHORT_ID : 6
+  return [
+    Number(told.slice(0, 4)),
+    told.charCodeAt(4) - 48,
+    [told.slice(at + SHORT_ID), told.slice(at, at + SHORT_ID)],
+    digit & 1,
+    told.slice(6, at),
+  ]
+}
+
+export function admitReply(reply: unknown, drafts: readonly Draft[]): Verdict[] {
+  const [now, answers] = reply as [number, (string | Answer)[]]
+  const verdicts: Verdict[] = new Array(drafts.length)
+  for (const told of answers) {
+    const [index, number, row, same, refresh] = answerOf(told)
+    const draft = drafts[index - 1] as Draft
+    const verdict: Verdict = {
+      outcome: OUTCOMES[number - 1] as OutcomeOfAdmit,
+      // Whatever answers stands under the draft's key.
+      entry: readStanding([row[0], draft.id.slice(0, KEY_LENGTH) + longRun(row[1]), row[2]]),
+      sameParams: same === 1,
+    }
+    if (refresh !== '') verdict.refreshId = longId(refresh)
+    if (verdict.outcome === 'hit') verdict.freshMs = (verdict.entry.freshUntil as number) - now
+    verdicts[index - 1] = verdict
+  }
+  for (let index = 0; index < drafts.length; index++) {
+    verdicts[index] ??= { outcome: 'created', entry: created(drafts[index] as Draft, now), sameParams: true }
+  }
+  return verdicts
+}
+
+function created(draft: Draft, now: number): Standing {
+  return {
+    id: draft.id,
+    name: draft.name,
+    queue: draft.queue,
+    status: 'pending',
+    priority: draft.priority,
+    attempt: 0,
+    createdAt: now,
+    dueAt: Math.max(now, Math.min(draft.dueAt ?? now + draft.delayMs, now + (draft.maxDelayMs ?? Infinity))),
+    errors: [],
+  }
+}
+
+function checkShape({ name }: Draft, text: string): void {
+  if (text.length <= MAX_SHAPE) return
+  throw new DeferqError(
+    'INVALID_OPTION',
+    `The name, queue and options of the task '${name.slice(0, 100)}' are ${text.length} characters long, where ${MAX_SHAPE} is the most.`,
+  )
+}
