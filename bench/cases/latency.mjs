@@ -1,5 +1,5 @@
 // From the dispatch of a task to its result in the dispatcher's hands, one at a time with an idle worker.
-import { NAME, openBee, openBullmq, openDeferq, paramsOf } from '../contenders.mjs'
+import { NAME, openBee, openBullmq, openDeferq, openIoredis, paramsOf } from '../contenders.mjs'
 import { expect, latencies } from '../load.mjs'
 
 export const title = 'latency: dispatch to result, one at a time'
@@ -38,6 +38,17 @@ export const contenders = {
         job.on('failed', reject)
         job.save().catch(reject)
       })
+    return { call, close }
+  },
+
+  // What it takes at the least where nothing begins before the store knows of it, and nobody is told before the result is stored.
+  async 'floor: two ioredis PINGs'(at) {
+    const { client, close } = await openIoredis(at)
+    const call = async (index) => {
+      await client.ping()
+      await client.ping()
+      return index
+    }
     return { call, close }
   },
 }

@@ -25,21 +25,26 @@ const idsOf = (claimed: readonly Claimed[]): string[] => claimed.map(({ entry })
 /** Of two that wait, one is told of the first; so the one that admits the second often waits on. */
 async function comesFirst(s: Scene, rounds: number, make: () => Draft, afterUnits = 0): Promise<void> {
   for (let round = 0; round < rounds; round++) {
-    const name = `ahead-${round}`
     const idle = await s.connect()
-    await idle.claim(
-      s.want({ names: [name], take: ({ entry }) => assert.fail(`It was handed ${entry.id}.`) }),
-    )
-    const [engine, waiting] = await busy(s, { names: [name], limit: 1 })
+    await idle.claim(s.want({ take: ({ entry }) => assert.fail(`It was handed ${entry.id}.`) }))
+    const [engine, waiting] = await busy(s)
     waiting.done = true
     const key = neighbours()
-    const first = { ...make(), name, id: key() + make().id.slice(KEY_LENGTH) }
+    const first = { ...make(), id: key() + make().id.slice(KEY_LENGTH) }
     await s.admit(first)
     if (afterUnits > 0) await s.advance(afterUnits)
-    await s.admit(s.draft({ key: key(), name }), engine)
+    const second = s.draft({ key: key() })
+    await s.admit(second, engine)
     assert.equal(waiting.handed, 0)
-    assert.deepEqual(idsOf(await s.claim({ names: [name], limit: 1 }, engine)), [first.id])
-    await idle.claim(s.want({ names: [name], limit: 0 }))
+    const claimed: Claimed[] = []
+    await eventually('both were claimed', async () => {
+      claimed.push(...(await s.claim({ limit: 2 })))
+      return claimed.length === 2
+    })
+    assert.deepEqual(new Set(idsOf(claimed)), new Set([first.id, second.id]))
+    for (const each of claimed) assert.equal(await s.complete(each), 'settled')
+    await idle.close()
+    await engine.close()
   }
 }
 
@@ -115,6 +120,25 @@ export const OWN_WORK: Cases = {
     await comesFirst(s, 3, () => s.draft({ delayMs: s.units(0.5) }), 0.7)
   },
 
+  async 'what is delayed begins when it is due, and what follows another waits for that'(s) {
+    const [engine, waiting] = await busy(s)
+    const late = s.draft({ delayMs: s.units(0.5) })
+    await s.admit(late, engine)
+    assert.equal((await s.read(late.id)).status, 'pending')
+    assert.equal(waiting.got.length, 0)
+    await s.advance(0.7)
+    await reached('it begins', [waiting], () => waiting.got.length === 1)
+    assert.equal(await s.complete(waiting.got[0] as Claimed, '1', engine), 'settled')
+    await waiting.look()
+    const then = s.followUp(newKey(), 'success')
+    const parent = s.draft({ key: then.draft.id.slice(0, KEY_LENGTH - 1) + '0', then: [then] })
+    await s.admit(parent, engine)
+    await reached('the parent begins', [waiting], () => waiting.got.length === 2)
+    assert.deepEqual(idsOf(waiting.got), [late.id, parent.id])
+    assert.equal(await s.complete(waiting.got[1] as Claimed, '1', engine), 'settled')
+    assert.equal((await s.claimOne({ names: ['after'] })).entry.id, then.draft.id)
+  },
+
   async 'of a paused lane nothing begins'(s) {
     const [engine, waiting] = await busy(s)
     await s.engine.pause({ queue: 'default' }, true)
@@ -148,9 +172,8 @@ export const OWN_WORK: Cases = {
 
   async 'against one that another hands over at the same moment: both begin, under tokens of their own'(s) {
     for (let round = 0; round < 20; round++) {
-      const name = `both-${round}`
-      const [engine, waiting] = await busy(s, { names: [name] })
-      await Promise.all([s.admit(s.draft({ name })), s.admit(s.draft({ name }), engine)])
+      const [engine, waiting] = await busy(s)
+      await Promise.all([s.admit(s.draft()), s.admit(s.draft(), engine)])
       await reached('both have begun', [waiting], () => waiting.got.length >= 2)
       assert.equal(new Set(waiting.got.map(({ token }) => token)).size, 2)
       assert.equal(new Set(idsOf(waiting.got)).size, 2)

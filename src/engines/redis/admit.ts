@@ -170,8 +170,9 @@ ${AT_ONCE}
 -- What nearly every draft comes to that is alone and whose own instance waits for it: nothing stands in its way, and it is written
 -- as running at once. As create(), handOver() and give() would do it, in half their time.
 local function beginAtOnce(shape, k, aside, id, params)
-  local kind, lane = shape.kind, spelled(shape.lane)
-  if not shape.birth or lane.group or kind.policy[1] < 2 or #params > ${INLINE} then return end
+  local kind = shape.kind
+  if not shape.birth or kind.group or kind.policy[1] < 2 or #params > ${INLINE} then return end
+  local lane = spelled(shape.lane)
   if call('EXISTS', k, aside, lane.key, T .. 'paused', D) > 0 then return end
   if call('SREM', IDLE .. ownName, ownMember) == 0 then return end
   local token, expiry = ownMember .. '.h', now + readWant(ownWant).leaseMs
