@@ -25,7 +25,8 @@ export function postgresFactory(
       return {
         unitMs: 350,
         async connect() {
-          const engine = new PostgresEngine({ connections: 2, ...options(), schema })
+          // All cases at once share the few connections of a pooler: on a busy machine one may wait for long.
+          const engine = new PostgresEngine({ connections: 2, timeoutMs: 20_000, ...options(), schema })
           engine.listen(() => undefined)
           await engine.open()
           return engine
