@@ -117,7 +117,7 @@ export async function redrive(
   // What comes while this runs, and what it puts back itself, is not looked at: so it comes to an end.
   const ready = depth?.ready ?? 0
   if (dryRun) {
-    for (const message of await transport.peek(from, Math.min(ready, MOST_SEEN))) {
+    for (const message of ready === 0 ? [] : await transport.peek(from, Math.min(ready, MOST_SEEN))) {
       if (max !== undefined && result.count >= max) break
       result.looked++
       const described = describe(message)

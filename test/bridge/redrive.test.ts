@@ -43,6 +43,11 @@ for (const [name, open] of Object.entries(PLACES)) {
     onTestFinished(() => transport.close())
     await transport.open()
     const queue = `q${randomUUID()}`
+    for (const dryRun of [true, false])
+      expect(await redrive(transport, queue, { dryRun }), 'nothing there yet').toMatchObject({
+        count: 0,
+        looked: 0,
+      })
     const one = letter('urn:a', { n: 1 }).replace('"n":1', '"n" : 12345678901234567890')
     const spent = letter('urn:b', { n: 2 }, { attempts: 3 })
     const bodies = [aside(one, queue), aside(spent, 'elsewhere'), RAW, aside('{"x":1}', queue, 'poison')]
