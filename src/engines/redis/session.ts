@@ -8,13 +8,13 @@ import type { Troubles } from '../../drivers/redis-troubles.ts'
 import type { Target } from '../../drivers/redis-url.ts'
 import type { Hint, Selector } from '../../engine.ts'
 import { isDeferqError } from '../../errors.ts'
-import { readHandOver } from './claim.ts'
 import { longId, readMalformed, readStanding, SHORT_ID } from './ids.ts'
 import type { ScriptName, Scripts } from './scripts.ts'
 import { shardTags } from './shards.ts'
 import { bindStore } from './store.ts'
 import { Subscriber } from './subscriber.ts'
 import { Turns } from './turns.ts'
+import { readHandOver } from './wants.ts'
 
 const CLUSTER_SHARDS = 12
 /**

@@ -1,13 +1,13 @@
 // Takes turns with the shards: which of them a claim asks, for how much, and in how many rounds.
 import type { Claimed, Outcome, SettleAnswer, Settled, Want } from '../../engine.ts'
 import { sleep } from '../../time.ts'
-import type { SettleReply, SpelledWant } from './claim.ts'
-import { settleReply, spellWant } from './claim.ts'
 import type { Wait } from './drafts.ts'
 import { readMalformed } from './ids.ts'
 import { outcomeArgs } from './settle.ts'
 import type { Share } from './shards.ts'
 import { deal, spread } from './shards.ts'
+import type { SettleReply, SpelledWant } from './wants.ts'
+import { settleReply, spellWant } from './wants.ts'
 
 /** Every shard is asked at least this often, so that a lost hint starves none. */
 const LOOK_MS = 1_000
