@@ -7,6 +7,7 @@ import type { Draft, Engine, Hint } from '../../src/engine.ts'
 import type { PostgresEngineOptions } from '../../src/engines/postgres/index.ts'
 import { PostgresEngine } from '../../src/engines/postgres/index.ts'
 import { SCHEMA_VERSION } from '../../src/engines/postgres/schema.ts'
+import { DeferQ, task, Worker } from '../../src/index.ts'
 import { eventually, newKey, newRun } from '../../src/testing/scene.ts'
 import type { PostgresServer } from '../servers/postgres.ts'
 import { startPgbouncer, startPostgres } from '../servers/postgres.ts'
@@ -268,4 +269,21 @@ test('counters are added up, and lanes that hold nothing go', async () => {
 test('a text with a NUL character is refused, and says why', async () => {
   const { engine } = engineOf({ schema: schemaOf() })
   await expect(engine.admit([draft({ params: 'a\0b' })])).rejects.toMatchObject({ code: 'MALFORMED_VALUE' })
+})
+
+test('what somebody holds for a moment is not taken for an empty store by a worker that ends with it', async () => {
+  const schema = schemaOf()
+  const url = `${sharedUrl('postgres')}?schema=${schema}`
+  const deferq = new DeferQ({ url, tasks: [task('held', { run: async () => 1 })] })
+  onTestFinished(() => deferq.close())
+  await deferq.dispatch('held', {})
+  const holder = new pg.Client(sharedUrl('postgres'))
+  await holder.connect()
+  await holder.query('begin')
+  await holder.query(`select from ${schema}.runs for update`)
+  const worked = new Worker(deferq, { stopWhenEmpty: true }).run()
+  await sleep(300)
+  await holder.query('commit')
+  await holder.end()
+  expect(await worked).toMatchObject({ reason: 'empty', completed: 1 })
 })
