@@ -237,7 +237,7 @@ export interface Claimed {
  */
 export interface Claims {
   claimed: Claimed[]
-  /** When something is due next, or a rate allows more, as milliseconds from now (it may turn out not to be wanted); left out when nothing is. 20 at the most where something due could not be had just now. */
+  /** When something is due next, or a rate allows more, as milliseconds from now (it may turn out not to be wanted); left out when nothing is. 0 where something due was not to be had just now. */
   nextDueMs?: number
   /** Rows that could not be read and were set aside. */
   malformed?: { id: string; reason: string }[]

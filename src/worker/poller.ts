@@ -8,9 +8,8 @@ const BATCH = 200
 // A round trip costs the same for one outcome as for a few dozen: fewer are not split. At concurrency 100 it made 1.25 times as much.
 const SPLIT = 32
 const RETRY_MS = { first: 50, most: 2_000 }
-// What is due within this is waited for before the store counts as empty. Where somebody holds what is due for a moment, it is
-// answered as due so soon.
-const SOON_MS = 20
+// What is due and was not to be had is held by somebody, who may take long.
+const HELD_MS = 20
 
 export interface PollerNeeds {
   engine: Engine
@@ -19,7 +18,7 @@ export interface PollerNeeds {
   want(reserved: number): Want | undefined
   claimed(claimed: Claimed, sentAt: number): void
   settled(outcome: Outcome, answer: SettleAnswer): void
-  /** Nothing was claimable, or will be in a moment. */
+  /** Nothing was claimable, and nothing is held. */
   empty(): void
   malformed(rows: NonNullable<Claims['malformed']>): void
   trouble(error: unknown, message: string): void
@@ -170,10 +169,14 @@ export class Poller {
       this.#nudged = true
       return
     }
+    const held = claimed.length === 0 && nextDueMs === 0
     if (nextDueMs !== undefined) {
-      this.#nextLookAt = Math.min(this.#nextLookAt, performance.now() + Math.max(1, nextDueMs))
+      this.#nextLookAt = Math.min(
+        this.#nextLookAt,
+        performance.now() + Math.max(held ? HELD_MS : 1, nextDueMs),
+      )
     }
-    if (claimed.length === 0 && (nextDueMs ?? Number.POSITIVE_INFINITY) > SOON_MS) this.#needs.empty()
+    if (claimed.length === 0 && !held) this.#needs.empty()
   }
 
   #pause(ms: number, deaf = false): Promise<void> {

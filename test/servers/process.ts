@@ -186,8 +186,10 @@ function childrenOf(pid: number): number[] {
 function standsStill(pid: number): boolean {
   const tasks = `/proc/${pid}/task`
   try {
-    // The state is the first word behind the name, which stands in brackets.
-    return readdirSync(tasks).every((task) => /^.*\) T /s.test(readFileSync(`${tasks}/${task}/stat`, 'utf8')))
+    // The state is the first word behind the name, which stands in brackets: stopped, or ended while its parent is stopped.
+    return readdirSync(tasks).every((task) =>
+      /^.*\) [TZ] /s.test(readFileSync(`${tasks}/${task}/stat`, 'utf8')),
+    )
   } catch {
     return true
   }

@@ -90,7 +90,7 @@ begin
     where w.address = take.address and w.wanted = want->>'name';
   end if;
   return json_build_object('claimed', claimed, 'nextDueMs',
-    case when began then 10 when next_due is not null then greatest(next_due - t, 20) end);
+    case when next_due <= t then 0 when began then 10 when next_due is not null then greatest(next_due - t, 20) end);
 end $$;
 
 create function claim(want json, address text, prefix text) returns json language plpgsql ${SETTINGS} as $$
