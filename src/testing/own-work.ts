@@ -130,8 +130,9 @@ export const OWN_WORK: Cases = {
     await reached('it begins', [waiting], () => waiting.got.length === 1)
     assert.equal(await s.complete(waiting.got[0] as Claimed, '1', engine), 'settled')
     await waiting.look()
-    const then = s.followUp(newKey(), 'success')
-    const parent = s.draft({ key: then.draft.id.slice(0, KEY_LENGTH - 1) + '0', then: [then] })
+    const parent = s.draft()
+    const then = s.followUp(parent.id.slice(0, KEY_LENGTH), 'success')
+    parent.then = [then]
     await s.admit(parent, engine)
     await reached('the parent begins', [waiting], () => waiting.got.length === 2)
     assert.deepEqual(idsOf(waiting.got), [late.id, parent.id])

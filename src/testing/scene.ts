@@ -66,7 +66,8 @@ export class Scene {
   get missedItsMoment(): boolean {
     this.#passed(0)
     const lasted = performance.now() - this.#beganAt
-    return (this.#hasMoments && this.#longestMs > this.#unitMs) || lasted > this.#ms(LONG)
+    // Half a unit: two stretches in a row may be late together.
+    return (this.#hasMoments && this.#longestMs > this.#unitMs / 2) || lasted > this.#ms(LONG)
   }
 
   /** Since the last wait, beyond what was asked for. */
