@@ -3,8 +3,8 @@ import { NAME, openDeferq, paramsOf } from './contenders.mjs'
 import { callsPerSecond, inSlices, perSecond } from './load.mjs'
 
 export const unit = '/s'
-// All rounds together stay below the 2,097,152 keys at which Redis doubles its table and copies it in passing, for a minute and
-// on everybody's calls: that is the price of growing, and told apart from what a backlog costs.
+// All rounds together stay below the 2,097,152 keys at which Redis doubles its table and copies it in passing, which makes a call
+// take a quarter longer: that is the price of growing, and told apart from what a backlog costs.
 export const size = { full: 30_000, quick: 2_000 }
 export const engines = ['redis', 'memory', 'sqlite', 'postgres']
 /** Filled in minutes, and left out of a quick run. */
