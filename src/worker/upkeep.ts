@@ -56,7 +56,8 @@ export class Upkeep {
       try {
         const { claimed, nextDueMs = sleepMs } = await this.#turn(this.#want)
         failures = 0
-        pauseMs = claimed.length > 0 ? 0 : Math.min(sleepMs, nextDueMs)
+        // What is due and held by somebody is looked at again, but not without a pause.
+        pauseMs = claimed.length > 0 ? 0 : Math.min(sleepMs, nextDueMs || LEAST_MS)
       } catch (error) {
         trouble(error, 'looking after schedules and batches failed; it is tried again')
         pauseMs = Math.min(5_000, LEAST_MS * 2 ** ++failures)
@@ -81,7 +82,7 @@ export class Upkeep {
     this.#outcomes = await Promise.all(answer.claimed.map((claimed) => this.#work(claimed)))
     if (outcomes.length > 0) worked()
     const before = this.quiet
-    this.quiet = answer.claimed.length === 0
+    this.quiet = answer.claimed.length === 0 && answer.nextDueMs !== 0
     if (this.quiet && !before) quiet()
     return answer
   }

@@ -287,3 +287,31 @@ test('what somebody holds for a moment is not taken for an empty store by a work
   await holder.end()
   expect(await worked).toMatchObject({ reason: 'empty', completed: 1 })
 })
+
+test('a schedule that somebody holds when it is due is looked at again with pauses, and ticks once it is free', async () => {
+  const schema = schemaOf()
+  const { engine } = engineOf({ schema })
+  const claim = engine.claim.bind(engine)
+  let looks = 0
+  engine.claim = (want) => {
+    if (!want.names.includes('held')) looks++
+    return claim(want)
+  }
+  let runs = 0
+  const deferq = new DeferQ({ engine, tasks: [task('held', { run: async () => ++runs })] })
+  onTestFinished(() => deferq.close())
+  await deferq.schedule('often', { every: '1s', name: 'held', params: {} })
+  const holder = new pg.Client(sharedUrl('postgres'))
+  await holder.connect()
+  await holder.query('begin')
+  await holder.query(`select from ${schema}.runs for update`)
+  const worker = new Worker(deferq)
+  onTestFinished(() => worker.abort()?.then(() => undefined))
+  worker.run().catch(() => undefined)
+  await sleep(2_000)
+  expect(looks).toBeLessThan(40)
+  expect(runs).toBe(0)
+  await holder.query('commit')
+  await holder.end()
+  await eventually('it ticks', () => runs > 0)
+})

@@ -6,7 +6,7 @@ import { TURNS } from './turns.ts'
 const ABANDONED = abandonedError(-111_111, -222_222).replaceAll('-111111', '@A').replaceAll('-222222', '@T')
 
 // Whoever found too little is put among those who wait, and looks once more soon after: what was being committed meanwhile has
-// not seen them wait. A row that is due but not to be had is locked by somebody, who may take long: it is not asked for again at once.
+// not seen them wait. A row that is due but not to be had is locked by somebody, who may take long: it is told as due in 0 ms.
 const CLAIM = `
 create function take(want json, address text, prefix text) returns json language plpgsql as $$
 declare
