@@ -1,5 +1,6 @@
 // New tasks on PostgreSQL, each with params of its own, from fifty callers at once.
 import { NAME, openDeferq, openGraphile, openPgBoss, paramsOf } from '../contenders.mjs'
+import { openPostgresFloor } from '../floors.mjs'
 import { callsPerSecond, expect } from '../load.mjs'
 
 export const title = 'postgres: new tasks, 50 callers in flight'
@@ -27,6 +28,8 @@ export const contenders = {
     const { utils, close } = await openGraphile(at)
     return { call: (index) => utils.addJob(NAME, paramsOf(index)), close }
   },
+
+  'floor: pg, batched inserts': openPostgresFloor,
 }
 
 /** Others had their turn meanwhile, long enough for code to be thrown away and caches to be cold. */

@@ -1,5 +1,6 @@
 // A backlog of tasks that do nothing on PostgreSQL, worked off a hundred at a time.
 import { openDeferq, openGraphile, openPgBoss } from '../contenders.mjs'
+import { openPostgresFloor } from '../floors.mjs'
 import { countdown, inSlices, perSecond } from '../load.mjs'
 
 export const title = 'postgres: a backlog of no-op tasks, concurrency 100'
@@ -27,6 +28,7 @@ export const contenders = {
   'pg-boss, unthrottled': (at) => pgBoss(at, (boss, worker) => boss.notifyWorker(worker)),
   'graphile-worker': (at) => graphile(at, false),
   'graphile-worker, batched': (at) => graphile(at, true),
+  'floor: pg, batched updates': openPostgresFloor,
 }
 
 async function pgBoss(at, batchBegins) {

@@ -1,5 +1,6 @@
 // A backlog of tasks that do nothing, worked off a hundred at a time.
 import { openBee, openBullmq, openDeferq } from '../contenders.mjs'
+import { openRedisFloor } from '../floors.mjs'
 import { countdown, inSlices, perSecond } from '../load.mjs'
 
 export const title = 'process: a backlog of no-op tasks, concurrency 100'
@@ -39,7 +40,7 @@ export const contendersAt = (concurrency) => ({
   },
 })
 
-export const contenders = contendersAt(100)
+export const contenders = { ...contendersAt(100), 'floor: ioredis, a script': openRedisFloor }
 
 export const prepare = ({ fill }, count) => inSlices(count, 1_000, fill)
 

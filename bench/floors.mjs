@@ -1,0 +1,99 @@
+// The least that a server can be asked for: each task is stored, begun once, and its result kept, in batches of fifty, with the
+// bare client and without anything that makes it safe to do so.
+import { openIoredis, paramsOf } from './contenders.mjs'
+
+const BATCH = 50
+const RESULT = JSON.stringify({ url: '/reports/report.xlsx' })
+const HOUR_MS = 3_600_000
+
+const TABLE = `
+  drop table if exists floor_tasks;
+  create table floor_tasks (
+    id bigint primary key, status smallint not null default 0, params text not null, result text, expires_at bigint
+  ) with (fillfactor = 85);
+  create index floor_ready on floor_tasks (id) where status = 0;
+  create index floor_ended on floor_tasks (expires_at) where status = 2`
+const INSERT = 'insert into floor_tasks (id, params) select * from unnest($1::bigint[], $2::text[])'
+const TURN = `
+  with ended as (update floor_tasks set status = 2, result = $2, expires_at = $3 where id = any($1::bigint[]))
+  update floor_tasks set status = 1
+  where id = any(array(select id from floor_tasks where status = 0 order by id limit ${BATCH} for update skip locked))
+  returning id, params`
+
+/** On PostgreSQL: a row is inserted, updated when it begins, and updated when it ends; as durable as the server is. */
+export async function openPostgresFloor({ url }) {
+  const { default: pg } = await import('pg')
+  const pool = new pg.Pool({ connectionString: url, max: 2 })
+  await pool.query(TABLE)
+  const insert = (indexes) =>
+    pool.query({
+      name: 'insert',
+      text: INSERT,
+      values: [indexes, indexes.map((index) => JSON.stringify(paramsOf(index)))],
+    })
+  const turn = async (ids) => {
+    const values = [ids, RESULT, Date.now() + HOUR_MS]
+    const { rows } = await pool.query({ name: 'turn', text: TURN, values })
+    return rows.map(({ id, params }) => [id, params])
+  }
+  return { call: together(insert), fill: insert, start: workers(turn), close: () => pool.end() }
+}
+
+const BATCH_TURN = `
+  for i = 2, #ARGV do redis.call('SET', 'r' .. ARGV[i], ARGV[1], 'PX', ${HOUR_MS}) end
+  local ids = redis.call('LPOP', KEYS[1], ${BATCH})
+  if not ids then return {} end
+  local params = redis.call('MGET', unpack(ids))
+  for i = 1, #ids do params[i] = {ids[i], params[i]} end
+  return params`
+
+/** On Redis: a task is a string and an entry of a list, its result another string. */
+export async function openRedisFloor(at) {
+  const { client, close } = await openIoredis(at)
+  client.defineCommand('turn', { numberOfKeys: 1, lua: BATCH_TURN })
+  const fill = async (indexes) => {
+    await client.mset(indexes.flatMap((index) => [`p${index}`, JSON.stringify(paramsOf(index))]))
+    await client.rpush('ready', ...indexes.map((index) => `p${index}`))
+  }
+  return { fill, start: workers((ids) => client.turn('ready', RESULT, ...ids)), close }
+}
+
+/** Two that take turns, so that one's answer is read while the other's is being made. */
+const workers = (turn) => async (tick) => {
+  const work = async () => {
+    let batch = await turn([])
+    while (batch.length > 0) {
+      for (const [, params] of batch) {
+        JSON.parse(params)
+        tick()
+      }
+      batch = await turn(batch.map(([id]) => id))
+    }
+  }
+  await Promise.all([work(), work()])
+}
+
+/** What callers ask for while a batch is under way goes in the next. */
+function together(send) {
+  let waiting = []
+  let underWay = false
+  const go = async () => {
+    underWay = true
+    while (waiting.length > 0) {
+      const batch = waiting
+      waiting = []
+      try {
+        await send(batch.map(({ index }) => index))
+        for (const { resolve } of batch) resolve()
+      } catch (error) {
+        for (const { reject } of batch) reject(error)
+      }
+    }
+    underWay = false
+  }
+  return (index) =>
+    new Promise((resolve, reject) => {
+      waiting.push({ index, resolve, reject })
+      if (!underWay) void Promise.resolve().then(go)
+    })
+}
