@@ -251,14 +251,15 @@ export interface Lease {
 }
 
 /**
- * The end of an attempt, compare-and-set on the lease's token.
+ * The end of an attempt, compare-and-set on the lease's token. With `claim`, the record that the engine has given out, it need not
+ * look up what it knew then.
  * `completed` is the one accepted result; it answers new dispatches unless the run was invalidated while it ran.
  * `retry` puts the run back, due after `delayMs`; `failed` ends it.
  * `released` puts it back at the head of its lane as if it had not been claimed: the attempt does not count. With `dueAt` it is
  * due then, with `params` it is to be run with these.
  * `cancelled` ends it as `cancel` does, with a reason.
  */
-export type Outcome = { id: string; token: string; then?: Draft[] } & (
+export type Outcome = { id: string; token: string; then?: Draft[]; claim?: Claimed } & (
   | { kind: 'completed'; result: string }
   | { kind: 'failed'; error: string }
   | { kind: 'retry'; error: string; delayMs: number }

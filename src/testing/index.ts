@@ -3,6 +3,7 @@ import { ADMIT } from './admit.ts'
 import { ATTENDED } from './attended.ts'
 import { CLAIM } from './claim.ts'
 import { DUPLICATES } from './duplicates.ts'
+import { ENDS } from './ends.ts'
 import { FLOW } from './flow.ts'
 import { FOLLOW_UPS } from './follow-ups.ts'
 import { FORGET } from './forget.ts'
@@ -44,6 +45,7 @@ export function conformance(factory: Factory): Case[] {
     'hand-over': HAND_OVER,
     'own work': OWN_WORK,
     leases: LEASES,
+    ends: ENDS,
     hasten: HASTEN,
     'follow-ups': FOLLOW_UPS,
     forget: FORGET,

@@ -179,8 +179,9 @@ export class Scene {
     return answers[0] as string
   }
 
-  complete({ entry, token }: Claimed, result = '"done"', engine = this.engine): Promise<string> {
-    return this.settle({ id: entry.id, token, kind: 'completed', result }, engine)
+  complete(claim: Claimed, result = '"done"', engine = this.engine): Promise<string> {
+    const { entry, token } = claim
+    return this.settle({ id: entry.id, token, kind: 'completed', result, claim }, engine)
   }
 
   fail(

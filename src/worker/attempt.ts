@@ -32,6 +32,8 @@ const FINAL = new Set(['INVALID_PARAMS', 'MALFORMED_VALUE', 'UNSTORABLE_RESULT',
 export class Attempt implements Context {
   readonly id: string
   readonly token: string
+  /** When its lease was last known to hold, on this process's own monotonic clock. */
+  heldAt: number
   readonly name: string
   readonly attempt: number
   readonly claimed: Claimed
@@ -48,8 +50,10 @@ export class Attempt implements Context {
   #extra: Extra = {}
   #lastProgress = -Infinity
 
-  constructor(claimed: Claimed, needs: AttemptNeeds) {
+  /** The claim itself counts as the first beat, from the moment in which it was sent. */
+  constructor(claimed: Claimed, sentAt: number, needs: AttemptNeeds) {
     this.claimed = claimed
+    this.heldAt = sentAt
     this.id = claimed.entry.id
     this.token = claimed.token
     this.name = claimed.entry.name
@@ -165,7 +169,8 @@ export class Attempt implements Context {
     if (broken !== undefined) return broken
     const run = (): unknown => task.run?.(params, this)
     const result = await (traceId === undefined ? run() : withTraceId(traceId, run))
-    return { id: this.id, token: this.token, kind: 'completed', result: encode(result, 'result') }
+    const { id, token, claimed: claim } = this
+    return { id, token, kind: 'completed', result: encode(result, 'result'), claim }
   }
 
   /** The end of a run whose rules no longer hold: nobody's failure. */

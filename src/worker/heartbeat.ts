@@ -16,16 +16,9 @@ export interface HeartbeatNeeds {
 
 export class Heartbeat {
   readonly #needs: HeartbeatNeeds
-  /** By token, when its lease was last known to hold, on this process's own monotonic clock. */
-  readonly #confirmed = new WeakMap<Attempt, number>()
 
   constructor(needs: HeartbeatNeeds) {
     this.#needs = needs
-  }
-
-  /** The claim itself counts as the first beat, from the moment in which it was sent. */
-  began(attempt: Attempt, at: number): void {
-    this.#confirmed.set(attempt, at)
   }
 
   /** A third of the lease: two beats may fail before it is lost. */
@@ -56,7 +49,7 @@ export class Heartbeat {
         this.#needs.interrupt(attempt, answer)
         continue
       }
-      this.#confirmed.set(attempt, sentAt)
+      attempt.heldAt = sentAt
       if (attempt.progressText === leases[index]?.progress) attempt.progressText = undefined
     }
     return answers
@@ -87,8 +80,7 @@ export class Heartbeat {
   #giveUpTheOverdue(): void {
     const now = performance.now()
     for (const attempt of this.#needs.held.values()) {
-      if (now - (this.#confirmed.get(attempt) ?? now) > this.#needs.leaseMs)
-        this.#needs.interrupt(attempt, 'lost')
+      if (now - attempt.heldAt > this.#needs.leaseMs) this.#needs.interrupt(attempt, 'lost')
     }
   }
 }

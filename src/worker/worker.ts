@@ -219,7 +219,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
     const task = this.#tasks.get(entry.name) as AnyTask
     const { defaults } = this.deferq
     const { timeout = defaults.timeout, backoff = defaults.backoff } = task.options
-    const attempt = new Attempt(claimed, {
+    const attempt = new Attempt(claimed, sentAt, {
       task,
       backoff,
       timeoutMs:
@@ -230,7 +230,6 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
       beat: (each) => (this.#heartbeat as Heartbeat).beatOne(each),
     })
     this.#held.set(claimed.token, attempt)
-    this.#heartbeat?.began(attempt, sentAt)
     this.#running++
     this.#summary.claimed++
     if (this.#summary.claimed === this.#settings.maxJobs) this.#stop('maxJobs')

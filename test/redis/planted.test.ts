@@ -31,6 +31,16 @@ test('an outcome is accepted whatever its token', async () => {
   expect(failed).toContain('redis: leases: a token that never was, and an id that never was, are lost')
 })
 
+test('an outcome with its claim is accepted whatever has become of the run', async () => {
+  const failed = await failures('leases', 'if cache[k] ~= text then return false end', '')
+  expect(failed).toContain(
+    'redis: leases: a stale token changes nothing: the late outcome is lost, the newer one stands',
+  )
+  const ends = await failures('ends', 'if cache[k] ~= text then return false end', '')
+  expect(ends).toContain('redis: ends: of a run that has met others')
+  expect(ends).toContain('redis: ends: of a usual run')
+})
+
 test('the key of a run that lives has a time to live', async () => {
   const failed = await failures(
     'leases',
@@ -57,7 +67,7 @@ test('a refresh forgets the result it refreshes', async () => {
 })
 
 test('the end of an attempt makes no room in its group', async () => {
-  const failed = await failures('flow', 'if kind.group then ran(kind, -1) end', '')
+  const failed = await failures('flow', 'if kind.group then ran(kind, -count) end', '')
   expect(failed).toContain('redis: flow: every way in which an attempt ends makes room')
 })
 

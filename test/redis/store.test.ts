@@ -47,14 +47,14 @@ async function contradictions(raw: Redis | Cluster, tag: string): Promise<string
   for (const key of keys) {
     const text = (await raw.get(key)) ?? ''
     const rest = key.slice(tag.length + 2)
-    const ticket = rest.length === 43 ? rest + text.slice(0, 2) : rest
-    const isNew = text.charAt(16) === 'n'
+    const ticket = rest.length === 43 ? rest + text.slice(PLACE.run - 1, PLACE.run + 1) : rest
+    const isNew = text.startsWith('n')
     const head = isNew ? '' : text.slice(PLACE.head - 1)
     const at = isNew ? PLACE.head - 1 : text.indexOf(';', PLACE.token - 1) + 1
     const kind = text.slice(at, at + Number.parseInt(text.slice(PLACE.length - 1, PLACE.head - 1), 16))
     const [start, queue] = /^[^;:]*(?:;(\d*),\d*)?:/.exec(kind) as unknown as [string, string?]
     const lane = `${Number(queue ?? 0)}:${kind.slice(start.length)}`
-    const status = text.charAt(16).replace('n', 'p')
+    const status = text.charAt(0).replace('n', 'p')
     const ttl = await raw.pttl(key)
     if (status === 'p' || status === 'r') {
       counts[status + lane] = (counts[status + lane] ?? 0) + 1
@@ -62,10 +62,10 @@ async function contradictions(raw: Redis | Cluster, tag: string): Promise<string
     } else if (ttl < 0) {
       wrong.push(`${key} has ended and stays for ever`)
     }
-    if (status === 'r' && ++running && leases[ticket] === undefined) wrong.push(`${key} runs without a lease`)
+    if (status === 'r' && ++running && leases[key] === undefined) wrong.push(`${key} runs without a lease`)
     if (status !== 'p') continue
-    const due = Number(head === '' ? text.slice(17, 30) : head.slice(0, 13))
-    const priority = head === '' ? 0 : Number(text.slice(PLACE.attempt + 3, PLACE.answer - 1))
+    const due = Number(head === '' ? text.slice(PLACE.created - 1, PLACE.length - 1) : head.slice(0, 13))
+    const priority = head === '' ? 0 : Number(text.slice(PLACE.priority - 1, PLACE.finished - 1))
     const queued = (await raw.lpos(`${tag}l:${priority}:${lane}`, ticket)) !== null
     const delayed = await raw.zscore(`${tag}delayed`, ticket)
     if (delayed !== null && Number(delayed) !== due)

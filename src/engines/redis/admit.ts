@@ -35,7 +35,7 @@ for index = 1, tonumber(ARGV[6]) do
   end
   -- Where drafts differ in id and params alone, so do the texts of their runs.
   if shape.delay == 0 and not shape.hasDue and not shape.hasThen and not shape.attend then
-    shape.birth = birth(shape.kind, shape.priority, now, shape.watcher, nil, '')
+    shape.letter, shape.birth = birth(shape.kind, shape.priority, now, shape.watcher, nil, '')
     shape.lane = laneAt(shape.kind, shape.priority)
   end
   shape.asksOnly = not shape.refresh and not shape.compare and not shape.hasThen
@@ -111,8 +111,7 @@ ${MEETING}
 local function admit(shape, k, aside, id, params, dueAt, thens)
   local key, run = sub(id, 1, 43), sub(id, 44)
   local due = dueOf(shape, dueAt, now)
-  local text = get(k)
-  local r = text and read(k, key .. sub(text, 1, 2))
+  local r = stands(k)
   if not r and not get(aside) then
     create(shape.kind, id, params, shape.priority, due, shape.watcher, nil, nil, thens, shape.attend)
     return
@@ -176,10 +175,10 @@ local function beginAtOnce(shape, k, aside, id, params)
   if call('EXISTS', k, aside, lane.key, T .. 'paused', D) > 0 then return end
   if call('SREM', IDLE .. ownName, ownMember) == 0 then return end
   local token, expiry = ownMember .. '.h', now + readWant(ownWant).leaseMs
-  local text = sub(id, 44) .. 'r' .. NOW .. kind.length .. NOW .. NOW .. NEVER .. NEVER .. NEVER .. place4(1)
-    .. place4(shape.priority) .. USUAL .. token .. (shape.watcher and ',,,,,' .. own .. ',,,;' or ';') .. kind.text .. params
+  local text = 'r' .. sub(id, 44) .. NOW .. kind.length .. NOW .. NOW .. place4(1) .. place4(shape.priority) .. NEVER .. NEVER
+    .. NEVER .. USUAL .. token .. (shape.watcher and ',,,,,' .. own .. ',,,;' or ';') .. kind.text .. params
   call('SET', k, text)
-  lease(expiry, { sub(id, 1, 45), whole(expiry) })
+  lease(expiry, { k, whole(expiry) })
   call('HINCRBY', COUNTS, kind.running, '1')
   mine[1] = 'h' .. shard .. ' ' .. token .. ' ' .. id .. text
   return true
@@ -216,7 +215,7 @@ for index = 1, count do
   local k, aside = keys[2 * index - 1], keys[2 * index]
   if shape.birth and cache[k] == false and cache[aside] == false and #params <= ${INLINE} then
     -- What create() does, for nearly all drafts: a third of its cost.
-    bornAs(k, sub(id, 44) .. shape.birth .. params)
+    bornAs(k, shape.letter .. sub(id, 44) .. shape.birth .. params)
     push(shape.lane, sub(id, 1, 45))
     bump(shape.kind.pending, 1)
   else

@@ -12,8 +12,8 @@ export const KIND_AT = `
 -- Most runs are of the kind of the one before: seen without cutting anything out.
 local lastKind
 local function kindAt(text, at)
-  if lastKind and string.find(text, lastKind.length, ${PLACE.length}, true) == ${PLACE.length}
-    and string.find(text, lastKind.text, at, true) == at then return lastKind end
+  if lastKind and findText(text, lastKind.length, ${PLACE.length}, true) == ${PLACE.length}
+    and findText(text, lastKind.text, at, true) == at then return lastKind end
   lastKind = kindOf(sub(text, at, at - 1 + (tonumber(sub(text, ${PLACE.length}, ${PLACE.head - 1}), 16) or 0)))
   return lastKind
 end
@@ -24,13 +24,19 @@ const GROUPS = 500
 
 /**
  * Defines claim(want, limit, lease in ms, prefix of the tokens), look(want) and findNextDue(want), which
- * leave in `rows` of each claimed run its text, or that and what lies beside, in `claimedIds` what their ids are made of, in `more` 1
+ * leave in `rows` of each claimed run its text, or that and what lies beside, in `tickets` their tickets, in `more` 1
  * where something wanted may be ready still, in `nextDue` in how many ms something wanted is due, or -1.
  */
 export const CLAIMING = `
-local rows, claimedIds, more, nextDue, stale, leases = {}, {}, 0, -1, 0, {}
+local rows, tickets, more, nextDue, stale, leases = {}, {}, 0, -1, 0, {}
 -- When a rate lets more begin, if that holds something wanted back.
 local opens
+
+-- A run whose own part begins so is the one that a ticket is for.
+local function isFor(ticket, first, second)
+  local one, two = byte(ticket, 44, 45)
+  return one == first and two == second
+end
 
 -- The next ticket of a lane that holds good, in c.k, c.due, and c.row or (of a new run) c.new; the stale ones
 -- before it are passed over.
@@ -49,7 +55,8 @@ local function head(c, count)
       local text = cache[k]
       if text then
         -- A new run has nothing unusual: as with complete(), there is no need to take it apart.
-        if c.priority == 0 and string.byte(text, 17) == ${'n'.charCodeAt(0)} and string.find(text, sub(ticket, 44), 1, true) == 1 then
+        local letter, first, second = byte(text, 1, 3)
+        if letter == ${'n'.charCodeAt(0)} and c.priority == 0 and #ticket == 45 and isFor(ticket, first, second) then
           local kind, created = kindAt(text, ${PLACE.head}), sub(text, ${PLACE.created}, ${PLACE.length - 1})
           c.due = tonumber(created)
           if kind and laneAt(kind, 0) == c.text and c.due and c.due <= now then
@@ -81,29 +88,24 @@ local function head(c, count)
   return false
 end
 
-local FIRST = NOW .. NEVER .. NEVER .. NEVER .. place4(1) .. USUAL .. USUAL
-
+local FIRST = NOW .. place4(1) .. USUAL .. NEVER .. NEVER .. NEVER .. USUAL
 local claimed = 0
 local function take(c, expiry, tokens)
-  local r, ticket, text, run, beside = c.row, c.tickets[c.at], c.new, nil, false
-  local token = tokens .. '.' .. claimed
+  local r, ticket, text, beside = c.row, c.tickets[c.at], c.new, false
   if r then
     -- The token before stays known, so that a repeated settle of that attempt is answered as it was.
     if r@token ~= '' then r@before = r@token end
-    r@status, r@attempt, r@begun, r@token = 'r', place4(r@attempt + 1), NOW, token
-    run, text = r@run, save(r)
+    r@status, r@attempt, r@begun, r@token = 'r', place4(r@attempt + 1), NOW, tokens .. '.' .. claimed
+    text = save(r)
     beside = rowOf(r, text)[3] or false
   else
-    run = sub(text, 1, 16)
-    text = run .. 'r' .. sub(text, ${PLACE.created}, ${PLACE.head - 1}) .. c.created .. FIRST .. token .. ';'
-      .. sub(text, ${PLACE.head})
+    text = 'r' .. sub(text, ${PLACE.run}, ${PLACE.head - 1}) .. c.created .. FIRST .. tokens .. suffix(claimed) .. sub(text, ${PLACE.head})
     put(c.k, text)
   end
   rows[claimed + 1] = beside and { text, beside } or text
-  local at = 3 * claimed
-  claimedIds[at + 1], claimedIds[at + 2], claimedIds[at + 3] = sub(ticket, 1, 43), 'A', run
-  at = 2 * claimed
-  leases[at + 1], leases[at + 2] = ticket, expiry
+  tickets[claimed + 1] = ticket
+  local at = 2 * claimed
+  leases[at + 1], leases[at + 2] = c.k, expiry
   claimed, c.count, c.at, c.taken = claimed + 1, c.count + 1, c.at + 1, c.taken + 1
 end
 

@@ -3,7 +3,17 @@ import type { Draft, OutcomeOfAdmit, Standing, Verdict } from '../../engine.ts'
 import { KEY_LENGTH } from '../../engine.ts'
 import { DeferqError } from '../../errors.ts'
 import type { Row } from './ids.ts'
-import { followText, kindText, longId, longRun, packIds, readStanding, SHORT_ID, spread60 } from './ids.ts'
+import {
+  followText,
+  kindText,
+  longId,
+  longRun,
+  packIds,
+  readStanding,
+  runIn,
+  SHORT_ID,
+  spread60,
+} from './ids.ts'
 
 /** Its length is stored in four hex digits, and a character may take three bytes. */
 const MAX_SHAPE = 20_000
@@ -107,7 +117,7 @@ function answerOf(told: string | Answer): Answer {
   const digit = told.charCodeAt(5) - 48
   if (digit >= 4) {
     const text = told.slice(6)
-    return [Number(told.slice(0, 4)), told.charCodeAt(4) - 48, [text, text.slice(0, 16)], 1, '']
+    return [Number(told.slice(0, 4)), told.charCodeAt(4) - 48, [text, runIn(text)], 1, '']
   }
   const at = digit > 1 ? 6 + SHORT_ID : 6
   return [

@@ -23,7 +23,13 @@ export const spread60 = (id: string): string => `${id.slice(0, KEY_LENGTH)}00${i
 /** Ids of a batch in one text, 60 characters each: the key's 43, one that means nothing, and the run's 16. At once, for each call of a Buffer's takes longer than the work. */
 export const packIds = (spread: string): string => Buffer.from(spread, 'hex').toString('base64url')
 
-/** The inverse, of ids spelled so by a script. */
+/** The same of an id that is in base64url already. */
+export const packable = (key: string, run: string): string => `${key}A${run}`
+
+/** The run's part of the id, of a run's text. */
+export const runIn = (text: string): string => text.slice(PLACE.run - 1, PLACE.created - 1)
+
+/** The inverse, of ids spelled so. */
 export function unpackIds(packed: string): string[] {
   const spread = Buffer.from(packed, 'base64url').toString('hex')
   const ids: string[] = []
@@ -131,6 +137,7 @@ const STATUS: Record<string, Status> = {
 const PARENT_STATUS = { c: 'completed', f: 'failed', x: 'cancelled' } as const
 
 interface Kind {
+  text: string
   name: string
   queue: string
   policy: Policy
@@ -152,6 +159,7 @@ function readKind(text: string): Kind {
   const groupAt = extraAt + Number(extra)
   const nameAt = groupAt + Number(group ?? 0)
   const kind: Kind = {
+    text,
     name: bytes.toString('utf8', nameAt),
     queue: bytes.toString('utf8', colon + 1, extraAt) || 'default',
     policy: unpackPolicy(packed),
@@ -172,8 +180,8 @@ interface Parts {
 }
 
 /** Lengths are in bytes: text that is not plain ASCII is cut as bytes. */
-function cut(text: string): Parts {
-  const isNew = text.charAt(PLACE.status - 1) === 'n'
+export function cut(text: string): Parts {
+  const isNew = text.startsWith('n')
   const at = isNew ? PLACE.head - 1 : text.indexOf(';', PLACE.token - 1) + 1
   const kindEnd = at + Number.parseInt(text.slice(PLACE.length - 1, PLACE.head - 1), 16)
   const answer = isNew ? 0 : Number(text.slice(PLACE.answer - 1, PLACE.token - 1))
@@ -199,7 +207,7 @@ function cut(text: string): Parts {
 
 /** The places are those told in lua/entries.ts. */
 function standing([, id, beside]: Row, { head, kind, result }: Parts): Standing {
-  const letter = head.charAt(PLACE.status - 1)
+  const letter = head.charAt(0)
   const moment = (at: number): number => Number(head.slice(at - 1, at + 12))
   const createdAt = moment(PLACE.created)
   const run: Standing = {
@@ -216,8 +224,8 @@ function standing([, id, beside]: Row, { head, kind, result }: Parts): Standing 
   if (letter === 'n') return run
   run.dueAt = moment(PLACE.head)
   run.attempt = Number(head.slice(PLACE.attempt - 1, PLACE.attempt + 3))
-  run.priority = Number(head.slice(PLACE.attempt + 3, PLACE.answer - 1))
-  const begun = moment(PLACE.head + 13)
+  run.priority = Number(head.slice(PLACE.priority - 1, PLACE.finished - 1))
+  const begun = moment(PLACE.begun)
   const finished = moment(PLACE.finished)
   if (begun > 0) run.startedAt = begun
   if (finished > 0) run.finishedAt = finished
@@ -225,16 +233,15 @@ function standing([, id, beside]: Row, { head, kind, result }: Parts): Standing 
   if (beside?.[5] != null) run.progress = beside[5] as string
   if (letter === 'c') {
     run.result = (beside?.[1] as string | null | undefined) ?? result
-    run.freshUntil = moment(PLACE.finished + 13)
-    run.staleUntil = moment(PLACE.finished + 26)
+    run.freshUntil = moment(PLACE.fresh)
+    run.staleUntil = moment(PLACE.usable)
   }
   return run
 }
 
 export const readStanding = (row: Row): Standing => standing(row, cut(row[0]))
 
-export function readEntry(row: Row): Entry {
-  const parts = cut(row[0])
+export function readEntry(row: Row, parts = cut(row[0])): Entry {
   const [params, , parent, name, value] = (row[2] ?? []) as (string | null | undefined)[]
   const { policy, extra, group } = parts.kind
   const entry = standing(row, parts) as Entry

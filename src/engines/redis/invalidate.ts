@@ -20,8 +20,7 @@ end
 -- Forgets what stands under one key; with a name, only if it is of that name. Answers 1 if something changed.
 local function forget(key, name)
   local k = E .. key
-  local text = get(k)
-  local r = text and read(k, key .. sub(text, 1, 2))
+  local r = stands(k)
   if not r then return 0 end
   local other = r@accepted ~= '' and read(A .. key .. r@accepted, key .. r@accepted) or nil
   if name and r@kind.name ~= name and not (other and other@kind.name == name) then return 0 end
@@ -45,10 +44,10 @@ local function forget(key, name)
   end
   if r@status == 'r' then
     -- It goes on for those who wait, aside, and its lease goes with it.
-    local expiry = call('HGET', LEASES, r@ticket)
+    local expiry = call('HGET', LEASES, k)
     if expiry then
-      call('HDEL', LEASES, r@ticket)
-      lease(tonumber(expiry), { r@id, expiry })
+      call('HDEL', LEASES, k)
+      lease(tonumber(expiry), { A .. r@id, expiry })
     end
     local behind = r@next
     if behind ~= '' then

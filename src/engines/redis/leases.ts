@@ -16,7 +16,7 @@ for at = 3, #ARGV, 2 do
   local id, token, progress = sub(ARGV[at], 1, 59), sub(ARGV[at], 60), ARGV[at + 1]
   local r = find(id)
   if r and r@status == 'r' and r@token == token then
-    held[#held + 1] = r@ticket
+    held[#held + 1] = r@k
     held[#held + 1] = whole(expiry)
     if progress ~= '' then
       local side = r@side
@@ -87,15 +87,15 @@ if scan then
   scan = step[1] ~= '0'
 end
 add(function(list, from, to) call('HDEL', LEASES, unpack(list, from, to)) end, expired)
-for _, ticket in ipairs(expired) do
-  local r = redeem(ticket)
+for _, k in ipairs(expired) do
+  local r = stands(k)
   if r and r@status == 'r' then
     local attempt = tonumber(r@attempt)
     local error = string.gsub(string.gsub(ARGV[3], '@A', attempt), '@T', string.format('%.0f', now))
     -- Only a token that settled something is answered again; this one was taken away.
     r@token = ''
     addError(r, error)
-    freed(r@kind)
+    freed(r@kind, 1)
     bump('texpired', 1)
     if attempt >= r@kind.policy[1] then
       conclude(r, 'f')
@@ -104,7 +104,7 @@ for _, ticket in ipairs(expired) do
       r@status, r@due = 'p', NOW
       save(r)
       bump(r@kind.pending, 1)
-      push(laneOf(r), ticket)
+      push(laneOf(r), r@ticket)
       requeued[#requeued + 1] = r@id
     end
   end

@@ -18,7 +18,7 @@ for at = 3, #ARGV do keys[at - 2] = E .. sub(ARGV[at], 1, 43) end
 fetch(keys)
 for at = 3, #ARGV do
   local id = ARGV[at]
-  if #id == 43 then id = id .. sub(get(E .. id) or '', 1, 16) end
+  if #id == 43 then id = id .. runOf(get(E .. id) or '') end
   local r, text = find(id), nil
   if r and r@attend ~= '' then
     r@attend = attended(r@id, sub(r@attend, 14))

@@ -14,7 +14,6 @@ import { shardTags } from './shards.ts'
 import { bindStore } from './store.ts'
 import { Subscriber } from './subscriber.ts'
 import { Turns } from './turns.ts'
-import { readHandOver } from './wants.ts'
 
 const CLUSTER_SHARDS = 12
 /**
@@ -95,7 +94,7 @@ export class Session {
     this.caveats = caveats
     this.tags = shardTags(prefix, shards)
     this.turns = new Turns({
-      shards,
+      tags: this.tags,
       address,
       send: (shard, args, again) => this.run('settle', shard, args, again),
       leave: (shard, args) => this.run('leave', shard, args),
@@ -172,7 +171,7 @@ export class Session {
       }
       case 'h': {
         const at = rest.indexOf(' ')
-        this.turns.hand(Number(rest.slice(0, at)), readHandOver(rest.slice(at + 1)))
+        this.turns.hand(Number(rest.slice(0, at)), rest.slice(at + 1))
         break
       }
       case 'i':

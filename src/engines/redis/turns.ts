@@ -7,14 +7,15 @@ import { outcomeArgs } from './settle.ts'
 import type { Share } from './shards.ts'
 import { deal, spread } from './shards.ts'
 import type { SettleReply, SpelledWant } from './wants.ts'
-import { settleReply, spellWant } from './wants.ts'
+import { readHandOver, settleReply, spellWant } from './wants.ts'
 
 /** Every shard is asked at least this often, so that a lost hint starves none. */
 const LOOK_MS = 1_000
 const MAX_ROUNDS = 6
 
 export interface TurnsOptions {
-  shards: number
+  /** The shards' tags, with which their keys begin. */
+  tags: readonly string[]
   address: string
   /** Sends the script SETTLE; `again` instead, when that may have been done already. */
   send(shard: number, args: readonly string[], again: readonly string[] | null): Promise<unknown>
@@ -52,7 +53,7 @@ export class Turns {
 
   constructor(options: TurnsOptions) {
     this.#options = options
-    this.#states = Array.from({ length: options.shards }, () => ({ hot: false, waiting: [] }))
+    this.#states = options.tags.map(() => ({ hot: false, waiting: [] }))
   }
 
   /** News that a shard has work, and that this instance is no longer waiting there as `member`. */
@@ -64,7 +65,8 @@ export class Turns {
   }
 
   /** A run came instead of that news. */
-  hand(shard: number, claimed: Claimed): void {
+  hand(shard: number, message: string): void {
+    const claimed = readHandOver(message)
     const member = claimed.token.slice(0, claimed.token.lastIndexOf('.'))
     const take = this.#takers.get(member)
     const state = this.#states[shard]
@@ -216,7 +218,7 @@ export class Turns {
     const leaves = state.waiting.filter((waiting) => released || waiting.spelled.work === spelled?.work)
     if (leaves.length > 0) state.waiting = state.waiting.filter((waiting) => !leaves.includes(waiting))
     const registered = leaves.map(({ spelled, member }) => `${spelled.name} ${member}`).join(' ')
-    const outcomes = share === undefined ? [] : outcomeArgs(share.items)
+    const outcomes = share === undefined ? [] : outcomeArgs(share.items, this.#options.tags[shard] as string)
     const head = [registered, String(share?.items.length ?? 0)]
     const quiet = [...head, '', '0', '0', prefix, '', ...outcomes]
     let args = quiet

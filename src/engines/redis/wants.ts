@@ -1,8 +1,9 @@
 // How a want is spelled for the script SETTLE, and how its answer is read.
 import { createHash } from 'node:crypto'
 import type { Claimed, SettleAnswer, Want } from '../../engine.ts'
+import { HeldRun } from './held.ts'
 import type { Row } from './ids.ts'
-import { longId, readEntry, unpackIds } from './ids.ts'
+import { longId, packable, readEntry, runIn, unpackIds } from './ids.ts'
 
 /** A want in the form it is sent in, and a short name by which equal ones find each other. */
 export interface SpelledWant {
@@ -42,10 +43,8 @@ export function spellWant({ names, queues, leaseMs, limits, take }: Want): Spell
 export function readHandOver(message: string): Claimed {
   const space = message.indexOf(' ')
   const idEnd = space + 60
-  return {
-    entry: readEntry([message.slice(idEnd), longId(message.slice(space + 1, idEnd))]),
-    token: message.slice(0, space),
-  }
+  const id = message.slice(space + 1, idEnd)
+  return new HeldRun(message.slice(0, space), id.slice(0, 43), [message.slice(idEnd), longId(id)])
 }
 
 export interface SettleReply {
@@ -59,13 +58,20 @@ export interface SettleReply {
 
 export function settleReply(reply: unknown, prefix: string): SettleReply {
   type Told = string | [text: string, beside: Row[2]]
-  type Reply = [number, string, Told[], string, number, number, string[], string[]]
-  const [, letters, rows, ids, nextDue, more, , malformed] = reply as Reply
+  type Reply = [number, string, Told[], string[], number, number, string[], string[]]
+  const [, letters, rows, tickets, nextDue, more, , malformed] = reply as Reply
+  let ids = ''
+  for (let index = 0; index < rows.length; index++) {
+    const row = rows[index] as Told
+    const key = (tickets[index] as string).slice(0, 43)
+    ids += packable(key, runIn(typeof row === 'string' ? row : row[0]))
+  }
   const longIds = unpackIds(ids)
   const claimed = rows.map((row, index): Claimed => {
     const id = longIds[index] as string
-    const entry = typeof row === 'string' ? readEntry([row, id]) : readEntry([row[0], id, row[1]])
-    return { entry, token: `${prefix}.${index}` }
+    const token = `${prefix}.${index}`
+    if (typeof row !== 'string') return { entry: readEntry([row[0], id, row[1]]), token }
+    return new HeldRun(token, (tickets[index] as string).slice(0, 43), [row, id])
   })
   return {
     answers: Array.from(letters, (letter) => (letter === 's' ? 'settled' : 'lost')),

@@ -22,9 +22,9 @@ local function admitFollow(follow, parent)
   local id, list = follow.id, follow.list
   local k = E .. sub(id, 1, 43)
   local text = get(k)
-  if text and sub(text, 1, 16) == sub(id, 44) or get(A .. id) then return end
+  if text and runOf(text) == sub(id, 44) or get(A .. id) then return end
   -- Its key belongs to it alone, so only what has ended can stand there.
-  if text then rename(k, A .. sub(id, 1, 43) .. sub(text, 1, 16)) end
+  if text then rename(k, A .. sub(id, 1, 43) .. runOf(text)) end
   local thens = {}
   for index = 8, #list do thens[#thens + 1] = readFollow(list[index]) end
   local due = max(now, tonumber(list[6]) or now + tonumber(list[5]))
@@ -156,7 +156,7 @@ local function conclude(r, status, value)
   elseif not under then
     -- It may have waited behind what stands there.
     local text = get(E .. key)
-    local head = text and string.find(text, r@run, 1, true) and read(E .. key, key .. sub(text, 1, 2))
+    local head = text and string.find(text, r@run, 1, true) and stands(E .. key)
     if head and head@next == r@run then
       head@next = ''
       save(head)
@@ -189,8 +189,8 @@ end
 -- Ends what is pending or running, for all who wait for it.
 local function cancelRun(r, reason)
   if r@status == 'r' then
-    call('HDEL', LEASES, r@ticket)
-    freed(r@kind)
+    call('HDEL', LEASES, r@k)
+    freed(r@kind, 1)
     -- A token begins with the address of the instance that holds it.
     tell(sub(r@token, 1, 8), 'c', r@id)
     -- Only a token that settled something is answered again; this one was taken away.
@@ -270,7 +270,7 @@ local function give(r, want, address, member)
   local text = compose(r)
   if not publish(address, 'h' .. shard .. ' ' .. token .. ' ' .. r@id .. text) then return false end
   if births[#births - 1] == r@k then births[#births] = text else put(r@k, text) end
-  lease(expiry, { r@ticket, whole(expiry) })
+  lease(expiry, { r@k, whole(expiry) })
   bump(r@kind.pending, -1)
   bump(r@kind.running, 1)
   pushed, pushedLanes = {}, {}

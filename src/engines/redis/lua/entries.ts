@@ -17,7 +17,8 @@
 //   attended         the ids of what is cancelled when nobody asks for it, scored by when
 //   paused           q<queue> and n<name>; while there is one, `!` is among the lanes
 //   delayed          the tickets of what is due later, scored by due time
-//   leases           the ends of the leases of what runs, by ticket; a hash, because a sorted set costs six times as much
+//   leases           the ends of the leases of what runs, by the Redis key of its text; a hash, because a sorted set costs six times
+//                    as much
 //   firstLease       none of them ends before this; leaseScan: how far a sweep has come in looking for the ended ones
 //   counts           p<lane> pending, r<lane> running, t<total>
 //   wants, idle:<w>  what idle instances wait for, and who they are
@@ -36,24 +37,28 @@
 // 2. From claim to settle a run then costs Redis 0.6 times what it does as a hash; a queued task takes 266 bytes,
 // everything counted. The text:
 //
-//   <run 16><status 1><created 13><length of kind 4, in hex>[<head>]<kind><params><result>
-//   head: <due 13><begun 13><finished 13><fresh 13><usable 13><attempt 4><priority 4><length of result 4><token>[,<rare fields>];
+//   <status 1><run 16><created 13><length of kind 4, in hex>[<head>]<kind><params><result>
+//   head: <due 13><begun 13><attempt 4><priority 4><finished 13><fresh 13><usable 13><length of result 4><token>[,<rare fields>];
 //   kind: <policy>[;<length of queue>,<length of extra>[,<length of group>]]:<queue><extra><group><name>
 //
 // Status is one of n new (pending, with everything else as usual, and no head), p pending, r running, c
 // completed, f failed, x cancelled. Lengths are in bytes. The queue 'default' is spelled as none, and no
 // length of extra means that there is none. Each byte counts: the text of a usual task is to fit into 92,
-// because the next larger piece of memory is 16 bytes larger.
+// because the next larger piece of memory is 16 bytes larger. And what a step of a run's life changes stands together, so that the
+// new text is made of few pieces of the old one: Lua pays for each.
 
 /** Where things stand in the text, counted from 1 as Lua does. */
 export const PLACE = {
-  status: 17,
+  run: 2,
   created: 18,
   length: 31,
   head: 35,
-  finished: 61,
-  fresh: 74,
-  attempt: 100,
+  begun: 48,
+  attempt: 61,
+  priority: 65,
+  finished: 69,
+  fresh: 82,
+  usable: 95,
   answer: 108,
   token: 112,
 }
@@ -110,7 +115,7 @@ const MALFORMED_MS = 30 * 86_400_000
 
 export const ENTRIES = `
 local sub, match, min, max = string.sub, string.match, math.min, math.max -- once
-local unpackText = struct.unpack -- once
+local unpackText, byte, findText = struct.unpack, string.byte, string.find -- once
 local call = redis.call
 local counted = ARGV[1] == '1'
 local T, prefix, shard, E, A, X, L, D -- once
@@ -279,10 +284,21 @@ end
 
 local USUAL = place4(0) -- once
 
+-- What tells the tokens of one claim from each other: to spell a number takes longer than all else about one.
+local suffixes = {} -- once
+local function suffix(number)
+  local text = suffixes[number]
+  if not text then
+    text = '.' .. number .. ';'
+    suffixes[number] = text
+  end
+  return text
+end
+
 -- What a text says, or nil if it makes no sense.
 local function parse(text, k, ticket, id)
   if #text < ${PLACE.head} then return end
-  local run, status, created, length = unpackText('c16c1c13c4', text)
+  local status, run, created, length = unpackText('c1c16c13c4', text)
   local due, begun, finished, fresh, usable = created, NEVER, NEVER, NEVER, NEVER
   local attempt, priority, answer = USUAL, USUAL, USUAL
   local token, before, errors, accepted, remembered, watchers, side, next, attend = '', '', '', '', '', '', '', '', ''
@@ -292,8 +308,8 @@ local function parse(text, k, ticket, id)
   else
     local stop = string.find(text, ';', ${PLACE.token}, true)
     if not stop then return end
-    due, begun, finished, fresh, usable, attempt, priority, answer =
-      unpackText('c13c13c13c13c13c4c4c4', text, ${PLACE.head})
+    due, begun, attempt, priority, finished, fresh, usable, answer =
+      unpackText('c13c13c4c4c13c13c13c4', text, ${PLACE.head})
     token, at = sub(text, ${PLACE.token}, stop - 1), stop + 1
     if string.find(token, ',', 1, true) then
       token, before, errors, accepted, remembered, watchers, side, next, attend =
@@ -318,8 +334,8 @@ local function compose(r)
     or r@next ~= '' or r@attend ~= '' then
     token = token .. ',' .. ${RARE.map((field) => `r@${field}`).join(" .. ',' .. ")}
   end
-  return r@run .. r@status .. r@created .. kind.length .. r@due .. r@begun .. r@finished .. r@fresh .. r@usable
-    .. r@attempt .. r@priority .. r@answer .. token .. ';' .. kind.text .. sub(r@text, r@at)
+  return r@status .. r@run .. r@created .. kind.length .. r@due .. r@begun .. r@attempt .. r@priority .. r@finished .. r@fresh
+    .. r@usable .. r@answer .. token .. ';' .. kind.text .. sub(r@text, r@at)
 end
 
 local function save(r)
@@ -348,12 +364,14 @@ local function read(k, ticket, id)
   return r
 end
 
+local function runOf(text) return sub(text, ${PLACE.run}, ${PLACE.created - 1}) end
+
 -- A run by its id.
 local function find(id)
   local key, run = sub(id, 1, 43), sub(id, 44)
   local k = E .. key
   local text = get(k)
-  if text and sub(text, 1, 16) == run then return read(k, sub(id, 1, 45), id) end
+  if text and runOf(text) == run then return read(k, sub(id, 1, 45), id) end
   return read(A .. id, id, id)
 end
 
@@ -366,6 +384,13 @@ end
 local function redeem(ticket)
   local r = read(keyOf(ticket), ticket)
   if r and sub(r@run, 1, #ticket - 43) == sub(ticket, 44) then return r end
+end
+
+-- A run by the Redis key of its text.
+local function stands(k)
+  local id = sub(k, #E + 1)
+  if string.find(k, A, 1, true) == 1 then return read(k, id, id) end
+  return read(k, id .. sub(get(k) or '', ${PLACE.run}, ${PLACE.run + 1}))
 end
 
 local function aside(r, letter, ...)

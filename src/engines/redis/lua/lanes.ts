@@ -132,10 +132,10 @@ local function ran(kind, by)
   ready[lane] = max(ready[lane] or 0, 1)
 end
 
--- An attempt is over.
-local function freed(kind)
-  bump(kind.running, -1)
-  if kind.group then ran(kind, -1) end
+-- So many attempts are over.
+local function freed(kind, count)
+  bump(kind.running, -count)
+  if kind.group then ran(kind, -count) end
 end
 
 -- The first of what is due later, as long as nothing was added since it was read.
@@ -195,13 +195,12 @@ local function flagsOf(text)
   return flags
 end
 
--- A run's text up to its params.
+-- What a run's text begins with, and what follows the run's own part of its id, up to its params.
 local function birth(kind, priority, due, watchers, accepted, side, attend)
   if due <= now and priority == 0 and not watchers and not accepted and side == '' and not attend then
-    return 'n' .. NOW .. kind.length .. kind.text
+    return 'n', NOW .. kind.length .. kind.text
   end
-  return 'p' .. NOW .. kind.length .. moment(due) .. NEVER .. NEVER .. NEVER .. NEVER .. USUAL .. place4(priority)
-    .. USUAL .. ',,,' .. (accepted or '') .. ',,' .. (watchers or '') .. ',' .. side .. ',,' .. (attend or '')
+  return 'p', NOW .. kind.length .. moment(due) .. NEVER .. USUAL .. place4(priority) .. NEVER .. NEVER .. NEVER .. USUAL .. ',,,' .. (accepted or '') .. ',,' .. (watchers or '') .. ',' .. side .. ',,' .. (attend or '')
     .. ';' .. kind.text
 end
 
@@ -231,7 +230,8 @@ local function create(kind, id, params, priority, due, watchers, accepted, paren
     side = side .. '+'
     for _, follow in ipairs(thens) do call('HSET', X .. id, '+' .. follow.id, follow.text) end
   end
-  bornAs(behind and A .. id or E .. sub(id, 1, 43), sub(id, 44) .. birth(kind, priority, due, watchers, accepted, side, attend) .. params)
+  local letter, head = birth(kind, priority, due, watchers, accepted, side, attend)
+  bornAs(behind and A .. id or E .. sub(id, 1, 43), letter .. sub(id, 44) .. head .. params)
 end
 
 local WIDE = string.rep('-', 65) -- once
