@@ -18,10 +18,12 @@ export function decode(text: string): unknown {
     if (isReference(text)) throw elsewhere(text)
     throw malformed('it is not JSON', cause)
   }
-  // Three searches cost less than one walk. An escape could hide either name, and encode() seldom writes one.
-  if (!text.includes('"$deferq"') && !text.includes('__proto__') && !text.includes('\\u')) return tree
-  return revive(tree, 0)
+  return isPlain(text) ? tree : revive(tree, 0)
 }
+
+/** Whether it says nothing beyond JSON. Three searches cost less than one walk; an escape could hide either name, and encode() seldom writes one. */
+export const isPlain = (text: string): boolean =>
+  !text.includes('"$deferq"') && !text.includes('__proto__') && !text.includes('\\u')
 
 /** Restores tags in place, innermost first. */
 function revive(tree: unknown, depth: number): unknown {

@@ -4,7 +4,6 @@ import { Batcher } from './batcher.ts'
 import { Callbacks } from './callbacks.ts'
 import { checkPriority, checkWhole } from './checks.ts'
 import { Connection } from './connection.ts'
-import { decode } from './decode.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { anew, Drafter } from './draft.ts'
 import { drained } from './drain.ts'
@@ -159,8 +158,8 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     >
   ): Promise<ResultOf<TaskNamed<Tasks, Name>>> {
     if (options === undefined && this.#near !== undefined) {
-      const near = this.#near.find(this.#near.spot(name, params))
-      if (near !== undefined) return decode(near.result as string) as never
+      const kept = this.#near.result(name, this.#near.spot(params))
+      if (kept !== undefined) return kept as never
     }
     const { wait, ...rest } = (options ?? {}) as DispatchOptions & { wait?: WaitOptions['timeout'] }
     checkWait({ ...(wait === undefined ? {} : { timeout: wait }) }, `run('${name}')`, 'wait')
@@ -350,8 +349,8 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     if (options?.signal?.aborted) throw abortedDispatch(name, options.signal)
     if (watch && options?.tx !== undefined) throw runWithinTx(name)
     const near = options === undefined ? this.#near : undefined
-    const spot = near?.spot(name, params)
-    const found = spot === undefined ? undefined : near?.find(spot)
+    const spot = near?.spot(params)
+    const found = spot === undefined ? undefined : near?.find(name, spot)
     if (found !== undefined)
       return Promise.resolve(dispatchedOf({ outcome: 'hit', entry: found, sameParams: true }))
     const drafted = this.#drafter.draft(name, params, options, watch || this.#callbacks.wanted(options))
