@@ -1,6 +1,8 @@
 // The least that a server can be asked for: each task is stored, begun once, and its result kept, in batches of fifty, with the
 // bare client and without anything that makes it safe to do so.
+import { createHash } from 'node:crypto'
 import { openIoredis, paramsOf } from './contenders.mjs'
+import { expect } from './load.mjs'
 
 const BATCH = 50
 const RESULT = JSON.stringify({ url: '/reports/report.xlsx' })
@@ -47,15 +49,44 @@ const BATCH_TURN = `
   for i = 1, #ids do params[i] = {ids[i], params[i]} end
   return params`
 
+// Refused where something stands there; a lease in case the process dies, and a count of what runs.
+const BEGIN = `
+  if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+  redis.call('SET', KEYS[1], ARGV[1])
+  redis.call('HSET', 'leases', KEYS[1], redis.call('TIME')[1] + 30)
+  redis.call('HINCRBY', 'counts', 'running', 1)
+  return 1`
+
+// Refused where it is no longer what it was; the asking process waits for more.
+const FINISH = `
+  if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+  redis.call('SET', KEYS[1], ARGV[1] .. ARGV[2], 'PX', ${HOUR_MS})
+  redis.call('HDEL', 'leases', KEYS[1])
+  redis.call('HINCRBY', 'counts', 'running', -1)
+  redis.call('HINCRBY', 'counts', 'completed', 1)
+  redis.call('SADD', 'idle', 'a process')
+  return 1`
+
 /** On Redis: a task is a string and an entry of a list, its result another string. */
 export async function openRedisFloor(at) {
   const { client, close } = await openIoredis(at)
   client.defineCommand('turn', { numberOfKeys: 1, lua: BATCH_TURN })
+  client.defineCommand('begin', { numberOfKeys: 1, lua: BEGIN })
+  client.defineCommand('finish', { numberOfKeys: 1, lua: FINISH })
+  const begin = async (index) => {
+    const text = JSON.stringify(paramsOf(index))
+    const key = createHash('sha256').update(text).digest('base64url')
+    expect(await client.begin(key, text), 1, 'The answer')
+    return [key, text]
+  }
+  const end = async ([key, text], result) => {
+    expect(await client.finish(key, text, JSON.stringify(result)), 1, 'The answer')
+  }
   const fill = async (indexes) => {
     await client.mset(indexes.flatMap((index) => [`p${index}`, JSON.stringify(paramsOf(index))]))
     await client.rpush('ready', ...indexes.map((index) => `p${index}`))
   }
-  return { fill, start: workers((ids) => client.turn('ready', RESULT, ...ids)), close }
+  return { fill, begin, end, start: workers((ids) => client.turn('ready', RESULT, ...ids)), close }
 }
 
 /** Two that take turns, so that one's answer is read while the other's is being made. */

@@ -1,5 +1,6 @@
 // From the dispatch of a task to its result in the dispatcher's hands, one at a time with an idle worker.
 import { NAME, openBee, openBullmq, openDeferq, openIoredis, paramsOf } from '../contenders.mjs'
+import { openRedisFloor } from '../floors.mjs'
 import { expect, latencies } from '../load.mjs'
 
 export const title = 'latency: dispatch to result, one at a time'
@@ -38,6 +39,18 @@ export const contenders = {
         job.on('failed', reject)
         job.save().catch(reject)
       })
+    return { call, close }
+  },
+
+  // The same with what has to be written down so that a crash loses nothing and nobody begins it twice.
+  async 'floor: two bare scripts'(at) {
+    const { begin, end, close } = await openRedisFloor(at)
+    const call = async (index) => {
+      const id = await begin(index)
+      const { year } = paramsOf(index)
+      await end(id, year)
+      return index
+    }
     return { call, close }
   },
 
