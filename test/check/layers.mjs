@@ -38,7 +38,7 @@ const BASE = [
   'signature',
 ]
 // Besides the contract itself, what wraps any engine.
-const CONTRACT = ['engine', 'endings', 'offload', 'keyed', 'parts']
+const CONTRACT = ['engine', 'run', 'endings', 'offload', 'keyed', 'parts']
 const FOLDERS = {
   worker: 'core',
   http: 'around',

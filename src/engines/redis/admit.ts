@@ -1,6 +1,6 @@
 // The verb `admit`: its script.
 import { REFRESH_PRIORITY } from '../../engine.ts'
-import { INLINE } from './lua/entries.ts'
+import { INLINE } from './lua/layout.ts'
 import { AT_ONCE, MEETING } from './meet.ts'
 
 /**

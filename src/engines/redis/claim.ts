@@ -1,6 +1,7 @@
 // The claiming half of the script SETTLE.
-import { PLACE } from './lua/entries.ts'
+
 import { MAX_LOOK } from './lua/lanes.ts'
+import { PLACE } from './lua/layout.ts'
 
 /**
  * Stale tickets that one call passes over at the most, at 1 µs each. Whoever is stopped by it is told to ask

@@ -2,7 +2,7 @@
 import type { Claimed, Entry, Outcome } from '../../engine.ts'
 import type { Row } from './ids.ts'
 import { cut, readEntry } from './ids.ts'
-import { INLINE, PLACE } from './lua/entries.ts'
+import { INLINE, PLACE } from './lua/layout.ts'
 
 export class HeldRun implements Claimed {
   readonly entry: Entry
@@ -10,7 +10,7 @@ export class HeldRun implements Claimed {
   /** In base64url. */
   readonly key: string
   readonly text: string
-  /** What it has in common with others, as in lua/entries.ts. */
+  /** What it has in common with others, as in lua/layout.ts. */
   readonly kind: string
 
   constructor(token: string, key: string, [text, id]: Row) {

@@ -1,7 +1,7 @@
 // How ids, policies and runs are spelled in Redis, and read back.
 import type { Draft, Entry, FollowUp, Policy, Standing, Status } from '../../engine.ts'
 import { KEY_LENGTH } from '../../engine.ts'
-import { PLACE } from './lua/entries.ts'
+import { PLACE } from './lua/layout.ts'
 
 const scratch = Buffer.allocUnsafe(64)
 
@@ -110,7 +110,7 @@ export function followText({ on, draft, sameParent }: FollowUp): string {
   return text.includes('\\ud') ? text.replace(/(?<!\\)((?:\\\\)*)\\ud[89a-f][0-9a-f]{2}/g, '$1\ufffd') : text
 }
 
-/** What a draft has in common with others, as lua/entries.ts tells. */
+/** What a draft has in common with others, as lua/layout.ts tells. */
 export function kindText({ name, queue, policy, extra, group }: Draft): string {
   const packed = packPolicy(policy)
   if (queue === 'default' && extra === undefined && group === undefined) return `${packed}:${name}`
@@ -205,7 +205,7 @@ export function cut(text: string): Parts {
   }
 }
 
-/** The places are those told in lua/entries.ts. */
+/** The places are those told in lua/layout.ts. */
 function standing([, id, beside]: Row, { head, kind, result }: Parts): Standing {
   const letter = head.charAt(0)
   const moment = (at: number): number => Number(head.slice(at - 1, at + 12))

@@ -1,6 +1,6 @@
 // The parts of the script ADMIT that decide what a draft does to a live run (joins, replaces, supersedes it, or waits behind it), and
 // which need not be decided at all.
-import { PLACE } from './lua/entries.ts'
+import { PLACE } from './lua/layout.ts'
 
 /** Defines dueOf() and meet(); answer(), merge() and paramsOf() are ADMIT's. */
 export const MEETING = `

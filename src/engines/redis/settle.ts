@@ -4,7 +4,7 @@ import type { Outcome } from '../../engine.ts'
 import { CLAIMING, KIND_AT } from './claim.ts'
 import { endedPlainly } from './held.ts'
 import { followText, shortId } from './ids.ts'
-import { PLACE } from './lua/entries.ts'
+import { PLACE } from './lua/layout.ts'
 
 /**
  * In: ARGV 2 how this instance is registered as waiting here, want's name and member in turn, 3 the number of outcomes, 4 the

@@ -2,7 +2,7 @@
 // ends with.
 import { abandonedError, supersededError } from '../../../endings.ts'
 import { MAX_ERRORS } from '../../../engine.ts'
-import { INLINE } from './entries.ts'
+import { INLINE } from './layout.ts'
 
 /** As the errors are spelled, with @A for the attempt, @T for the time and @B for an id. */
 const template = (error: string): string => error.replaceAll('-111111', '@A').replaceAll('-222222', '@T')

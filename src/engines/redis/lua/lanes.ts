@@ -1,5 +1,5 @@
 // The server-side scripts' second part: lanes, tickets, and the birth of a run.
-import { INLINE } from './entries.ts'
+import { INLINE } from './layout.ts'
 
 /** How many of the delayed are looked at for the one that is wanted next. */
 export const MAX_LOOK = 16
