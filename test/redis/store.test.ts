@@ -221,7 +221,7 @@ test('keys of another type harm no other, and are reported', async () => {
 test('a text that looks like a fresh result and is none harms no other draft of its batch', async () => {
   const { engine, raw, tag } = await store()
   const [bad, good] = [draft(), draft()]
-  const fresh = `${'A'.repeat(16)}c${'1'.repeat(13)}`
+  const fresh = `c${'A'.repeat(16)}${'1'.repeat(13)}`
   for (const rest of [
     `zzzz${'9'.repeat(13 * 5 + 12)};`,
     `0003${'9'.repeat(13 * 5 + 12)}`,

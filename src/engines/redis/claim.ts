@@ -1,5 +1,4 @@
 // The claiming half of the script SETTLE.
-
 import { MAX_LOOK } from './lua/lanes.ts'
 import { PLACE } from './lua/layout.ts'
 

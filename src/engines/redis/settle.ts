@@ -7,10 +7,10 @@ import { followText, shortId } from './ids.ts'
 import { PLACE } from './lua/layout.ts'
 
 /**
- * In: ARGV 2 how this instance is registered as waiting here, want's name and member in turn, 3 the number of outcomes, 4 the
- * want as JSON {n: names, q: queues, l: the lease in ms, if runs may be handed over} or '' for none, 5 the limit (0: only see
- * whether something is ready), 6 the lease in ms, 7 the tokens' prefix, which begins with the instance's address and is also what to register as, 8 the want's short
- * name; then of a row of completions whose text the asking process knows C, the kind, the watchers, how many, and of each the Redis
+ * In: ARGV 2 how this instance is registered as waiting here, want's name and member in turn, 3 the
+ * want as JSON {n: names, q: queues, l: the lease in ms, if runs may be handed over} or '' for none, 4 the limit (0: only see
+ * whether something is ready), 5 the lease in ms, 6 the tokens' prefix, which begins with the instance's address and is also what to
+ * register as, 7 the want's short name; then of a row of completions whose text the asking process knows C, the kind, the watchers, how many, and of each the Redis
  * key, the text as it was claimed, and the value; of each of the others how it ended (c, f, x cancelled, r and the delay in ms, or l, the due
  * time if that is another, and p if the value is to be its params; then + and the number of drafts, if any), the key's and the run's
  * part of the id, the token, the value, the drafts.
@@ -18,7 +18,7 @@ import { PLACE } from './lua/layout.ts'
  * something wanted may be ready still; hints for the one who asks; what was malformed.
  */
 export const SETTLE = `
-own = sub(ARGV[7], 1, 8)
+own = sub(ARGV[6], 1, 8)
 for name, member in string.gmatch(ARGV[2], '(%S+) (%S+)') do call('SREM', IDLE .. name, member) end
 ${KIND_AT}
 local ended = {}
@@ -87,7 +87,7 @@ local function settle(how, id, token, value, thens)
 end
 
 ${CLAIMING}
-local keys, answers, at, last = {}, {}, 9, #ARGV
+local keys, answers, at, last = {}, {}, 8, #ARGV
 while at <= last do
   if ARGV[at] == 'C' then
     local count = tonumber(ARGV[at + 3])
@@ -100,15 +100,16 @@ while at <= last do
 end
 fetch(keys)
 moveDue()
-at = 9
+at = 8
 while at <= last do
   local how = ARGV[at]
   if how == 'C' then
     local kind, watchers, count, done = kindOf(ARGV[at + 1]), ARGV[at + 2], tonumber(ARGV[at + 3]), 0
-    if kind.endsAt ~= NOW then endsNow(kind) end
+    local usual = kind and kind.policy[6] == 0
+    if usual and kind.endsAt ~= NOW then endsNow(kind) end
     for one = at + 4, at + 1 + 3 * count, 3 do
       local k, text, value = ARGV[one], ARGV[one + 1], ARGV[one + 2]
-      if kind.policy[6] == 0 and complete(kind, watchers, k, text, value) then
+      if usual and complete(kind, watchers, k, text, value) then
         answers[#answers + 1], done = 's', done + 1
       else
         answers[#answers + 1] = settle('c', sub(k, #E + 1) .. runOf(text), match(text, '^[^,;]*', ${PLACE.token}), value, {})
@@ -131,14 +132,14 @@ end
 add(function(list, from, to) call('HDEL', LEASES, unpack(list, from, to)) end, ended)
 flush()
 
-local want = ARGV[4] ~= '' and readWant(ARGV[4])
+local want = ARGV[3] ~= '' and readWant(ARGV[3])
 if want then
-  local limit = tonumber(ARGV[5])
-  if limit == 0 then look(want) else claim(want, limit, tonumber(ARGV[6]), ARGV[7]) end
+  local limit = tonumber(ARGV[4])
+  if limit == 0 then look(want) else claim(want, limit, tonumber(ARGV[5]), ARGV[6]) end
 end
 finish()
 if want and more == 0 then
-  register(ARGV[8], ARGV[4], ARGV[7])
+  register(ARGV[7], ARGV[3], ARGV[6])
   findNextDue(want)
 end
 return { now, table.concat(answers), rows, tickets, nextDue, more, mine, malformed }

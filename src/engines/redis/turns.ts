@@ -219,12 +219,19 @@ export class Turns {
     if (leaves.length > 0) state.waiting = state.waiting.filter((waiting) => !leaves.includes(waiting))
     const registered = leaves.map(({ spelled, member }) => `${spelled.name} ${member}`).join(' ')
     const outcomes = share === undefined ? [] : outcomeArgs(share.items, this.#options.tags[shard] as string)
-    const head = [registered, String(share?.items.length ?? 0)]
-    const quiet = [...head, '', '0', '0', prefix, '', ...outcomes]
+    const quiet = [registered, '', '0', '0', prefix, '', ...outcomes]
     let args = quiet
     let again: readonly string[] | null = quiet
     if (want !== undefined && spelled !== undefined) {
-      args = [...head, spelled.text, String(limit), String(want.leaseMs), prefix, spelled.name, ...outcomes]
+      args = [
+        registered,
+        spelled.text,
+        String(limit),
+        String(want.leaseMs),
+        prefix,
+        spelled.name,
+        ...outcomes,
+      ]
       // What a lost answer had claimed nobody would run, so a claim is not sent twice; outcomes are.
       if (outcomes.length === 0) again = limit === 0 ? args : null
       this.#takers.set(prefix, want.take)

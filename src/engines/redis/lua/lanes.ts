@@ -200,8 +200,8 @@ local function birth(kind, priority, due, watchers, accepted, side, attend)
   if due <= now and priority == 0 and not watchers and not accepted and side == '' and not attend then
     return 'n', NOW .. kind.length .. kind.text
   end
-  return 'p', NOW .. kind.length .. moment(due) .. NEVER .. USUAL .. place4(priority) .. NEVER .. NEVER .. NEVER .. USUAL .. ',,,' .. (accepted or '') .. ',,' .. (watchers or '') .. ',' .. side .. ',,' .. (attend or '')
-    .. ';' .. kind.text
+  return 'p', NOW .. kind.length .. moment(due) .. NEVER .. USUAL .. place4(priority) .. NEVER .. NEVER .. NEVER .. USUAL .. ',,,'
+    .. (accepted or '') .. ',,' .. (watchers or '') .. ',' .. side .. ',,' .. (attend or '') .. ';' .. kind.text
 end
 
 -- Somebody has asked for the run: attend is r or p, and for how long that lasts.
