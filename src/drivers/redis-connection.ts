@@ -3,7 +3,6 @@
 import type { Cluster, Redis } from 'ioredis'
 import { DeferqError } from '../errors.ts'
 import { sleep } from '../time.ts'
-import { Deadlines } from './deadlines.ts'
 import type { Client, ClientSettings, Library } from './redis-clients.ts'
 import { commandClient } from './redis-clients.ts'
 import { isLoginFault, judge, loginFault, unavailable } from './redis-faults.ts'
@@ -28,7 +27,6 @@ export class Connection {
   /** A server before Redis 7, or a user who may not load functions: scripts then travel as such. */
   #hasFunctions = true
   readonly #waiting = new Set<Waiting>()
-  readonly #deadlines = new Deadlines()
   #lastError: unknown
   #closed = false
 
@@ -64,7 +62,6 @@ export class Connection {
     this.#closed = true
     this.#release((waiting) => waiting.reject(this.#closedError()))
     this.client.disconnect()
-    this.#deadlines.stop()
   }
 
   /** Waits until commands can be sent. */
@@ -127,7 +124,7 @@ export class Connection {
     for (let attempt = 0; ; attempt++) {
       if (this.client.status !== 'ready') await this.#untilReady(deadline)
       try {
-        return await this.#deadlines.within(deadline, send(this.client, lost), OVERDUE)
+        return await this.#within(deadline, send(this.client, lost))
       } catch (error) {
         if (this.#closed) throw this.#closedError()
         if (error === OVERDUE) {
@@ -172,6 +169,22 @@ export class Connection {
         Math.max(0, deadline - performance.now()),
       )
       this.#waiting.add(waiting)
+    })
+  }
+
+  #within<Answer>(deadline: number, answer: Promise<Answer>): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(OVERDUE), Math.max(0, deadline - performance.now()))
+      answer.then(
+        (value) => {
+          clearTimeout(timer)
+          resolve(value)
+        },
+        (error: unknown) => {
+          clearTimeout(timer)
+          reject(error)
+        },
+      )
     })
   }
 
