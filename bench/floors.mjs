@@ -1,5 +1,5 @@
-// The least that a server can be asked for: each task is stored, begun once, and its result kept, in batches of fifty, with the
-// bare client and without anything that makes it safe to do so.
+// The least that a server can be asked for, with the bare client and nothing around it: each task is stored, begun once, and its
+// result kept; in batches of fifty, or one by one.
 import { createHash } from 'node:crypto'
 import { openIoredis, paramsOf } from './contenders.mjs'
 import { expect } from './load.mjs'

@@ -371,7 +371,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     return admitted.then((verdict) => {
       if (verdict.outcome === 'rejected') throw verdict.error ?? rejected(draft, verdict)
       if (options?.callback !== undefined) this.#callbacks.attach(options.callback, verdict.entry)
-      if (spot !== undefined) near?.keep(spot, verdict, sentAt, epoch)
+      if (spot !== undefined) near?.keep(draft.name, spot, verdict, sentAt, epoch)
       // What is asked for anew shall not be answered with what was known before.
       else if (draft.refresh) near?.forget({ keys: [keyOf(draft.id)] })
       return dispatchedOf(verdict)

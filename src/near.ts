@@ -13,6 +13,8 @@ export interface NearCacheOptions {
 
 interface Held {
   run: Standing
+  /** As it was asked for: where a server knows the task by another name, that is the run's. */
+  name: string
   key: string
   spot: string
   /** By this process's own clock, which never jumps. */
@@ -77,13 +79,14 @@ export class Near {
   }
 
   /** `sentAt` and `epoch` are those of the moment at which the dispatch was sent. */
-  keep(spot: string, { outcome, entry, freshMs, sameParams }: Verdict, sentAt: number, epoch: number): void {
+  keep(name: string, spot: string, verdict: Verdict, sentAt: number, epoch: number): void {
+    const { outcome, entry, freshMs, sameParams } = verdict
     if (outcome !== 'hit' || freshMs === undefined || epoch !== this.epoch || !sameParams) return
     const key = keyOf(entry.id)
-    const held: Held = { run: entry, key, spot, until: sentAt + freshMs, value: undefined }
-    const before = this.#names.get(entry.name)?.get(spot)
+    const held: Held = { run: entry, name, key, spot, until: sentAt + freshMs, value: undefined }
+    const before = this.#names.get(name)?.get(spot)
     if (before !== undefined) this.#drop(before)
-    placeIn(this.#names, entry.name, () => new Map<string, Held>()).set(spot, held)
+    placeIn(this.#names, name, () => new Map<string, Held>()).set(spot, held)
     placeIn(this.#keys, key, () => new Set<Held>()).add(held)
     this.#all.add(held)
     if (this.#all.size <= this.#entries) return
@@ -101,7 +104,7 @@ export class Near {
     const forgotten =
       'keys' in selector
         ? selector.keys.flatMap((key) => [...(this.#keys.get(key) ?? [])])
-        : [...(this.#names.get(selector.name)?.values() ?? [])]
+        : [...this.#all].filter(({ name, run }) => name === selector.name || run.name === selector.name)
     for (const held of forgotten) this.#drop(held)
   }
 
@@ -113,11 +116,11 @@ export class Near {
   }
 
   #drop(held: Held): void {
-    const { run, key, spot } = held
+    const { name, key, spot } = held
     this.#all.delete(held)
-    const named = this.#names.get(run.name)
+    const named = this.#names.get(name)
     named?.delete(spot)
-    if (named?.size === 0) this.#names.delete(run.name)
+    if (named?.size === 0) this.#names.delete(name)
     const keyed = this.#keys.get(key)
     keyed?.delete(held)
     if (keyed?.size === 0) this.#keys.delete(key)

@@ -42,7 +42,7 @@ export const contenders = {
     return { call, close }
   },
 
-  // The same with what has to be written down so that a crash loses nothing and nobody begins it twice.
+  // Two calls with what has to be written down so that a crash loses nothing and nobody begins it twice.
   async 'floor: two bare scripts'(at) {
     const { begin, end, close } = await openRedisFloor(at)
     const call = async (index) => {

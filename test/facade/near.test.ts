@@ -131,12 +131,15 @@ test('an answer that was under way during an invalidation is not kept', () => {
   } as never
   const { epoch } = near
   near.forget({ name: 'n' })
-  near.keep('spot', verdict, performance.now(), epoch)
+  near.keep('n', 'spot', verdict, performance.now(), epoch)
   expect(near.find('n', 'spot')).toBeUndefined()
-  near.keep('spot', verdict, performance.now(), near.epoch)
+  near.keep('n', 'spot', verdict, performance.now(), near.epoch)
   expect(near.find('n', 'spot')).toMatchObject({ name: 'n' })
+  near.keep('alias', 'spot', verdict, performance.now(), near.epoch)
+  expect(near.find('alias', 'spot'), 'as it was asked for').toMatchObject({ name: 'n' })
   near.hear({ kind: 'invalidated', selector: { keys: ['a'.repeat(64)] } })
   expect(near.find('n', 'spot')).toBeUndefined()
+  expect(near.find('alias', 'spot')).toBeUndefined()
 })
 
 test('it holds no more than it may', async () => {

@@ -8,7 +8,7 @@ import { PLACE } from './lua/layout.ts'
  */
 const MAX_STALE = 5_000
 
-export const KIND_AT = `
+const KIND_AT = `
 -- Most runs are of the kind of the one before: seen without cutting anything out.
 local lastKind
 local function kindAt(text, at)
@@ -28,6 +28,7 @@ const GROUPS = 500
  * where something wanted may be ready still, in `nextDue` in how many ms something wanted is due, or -1.
  */
 export const CLAIMING = `
+${KIND_AT}
 local rows, tickets, more, nextDue, stale, leases = {}, {}, 0, -1, 0, {}
 -- When a rate lets more begin, if that holds something wanted back.
 local opens

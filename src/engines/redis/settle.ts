@@ -1,7 +1,7 @@
 // The verbs `settle` and `claim`, one script for both: attempts end, and what is next begins in the same
 // step.
 import type { Outcome } from '../../engine.ts'
-import { CLAIMING, KIND_AT } from './claim.ts'
+import { CLAIMING } from './claim.ts'
 import { endedPlainly } from './held.ts'
 import { followText, shortId } from './ids.ts'
 import { PLACE } from './lua/layout.ts'
@@ -20,7 +20,6 @@ import { PLACE } from './lua/layout.ts'
 export const SETTLE = `
 own = sub(ARGV[6], 1, 8)
 for name, member in string.gmatch(ARGV[2], '(%S+) (%S+)') do call('SREM', IDLE .. name, member) end
-${KIND_AT}
 local ended = {}
 
 -- A run of this kind that ends now.

@@ -60,18 +60,17 @@ export function settleReply(reply: unknown, prefix: string): SettleReply {
   type Told = string | [text: string, beside: Row[2]]
   type Reply = [number, string, Told[], string[], number, number, string[], string[]]
   const [, letters, rows, tickets, nextDue, more, , malformed] = reply as Reply
+  const keys = tickets.map((ticket) => ticket.slice(0, 43))
   let ids = ''
-  for (let index = 0; index < rows.length; index++) {
-    const row = rows[index] as Told
-    const key = (tickets[index] as string).slice(0, 43)
-    ids += packable(key, runIn(typeof row === 'string' ? row : row[0]))
+  for (const [index, row] of rows.entries()) {
+    ids += packable(keys[index] as string, runIn(typeof row === 'string' ? row : row[0]))
   }
   const longIds = unpackIds(ids)
   const claimed = rows.map((row, index): Claimed => {
     const id = longIds[index] as string
     const token = `${prefix}.${index}`
     if (typeof row !== 'string') return { entry: readEntry([row[0], id, row[1]]), token }
-    return new HeldRun(token, (tickets[index] as string).slice(0, 43), [row, id])
+    return new HeldRun(token, keys[index] as string, [row, id])
   })
   return {
     answers: Array.from(letters, (letter) => (letter === 's' ? 'settled' : 'lost')),
