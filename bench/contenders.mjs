@@ -96,10 +96,13 @@ export async function openBee({ url }, { worker = false, events = false } = {}) 
   }
 }
 
-/** The client that deferq and BullMQ share, by itself: what no library on top of it can beat call by call. */
-export async function openIoredis({ url }) {
+/**
+ * The client that deferq and BullMQ share, by itself: what no library on top of it can beat call by call. `pipelined`: what many ask
+ * for in one tick goes together, for which one alone waits a little longer.
+ */
+export async function openIoredis({ url }, { pipelined = true } = {}) {
   const { Redis } = await import('ioredis')
-  const client = new Redis(url, { enableAutoPipelining: true, lazyConnect: true })
+  const client = new Redis(url, { enableAutoPipelining: pipelined, lazyConnect: true })
   await client.connect()
   return { client, close: () => client.quit() }
 }

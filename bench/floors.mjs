@@ -69,7 +69,7 @@ const FINISH = `
 
 /** On Redis: a task is a string and an entry of a list, its result another string. */
 export async function openRedisFloor(at) {
-  const { client, close } = await openIoredis(at)
+  const { client, close } = await openIoredis(at, { pipelined: false })
   client.defineCommand('turn', { numberOfKeys: 1, lua: BATCH_TURN })
   client.defineCommand('begin', { numberOfKeys: 1, lua: BEGIN })
   client.defineCommand('finish', { numberOfKeys: 1, lua: FINISH })

@@ -40,7 +40,7 @@ import type {
 import { checkWait, HTTP_REQUEST } from './options.ts'
 import type { MomentOf, Published, QuickOptions } from './publish.ts'
 import { Publisher, quick } from './publish.ts'
-import { dispatchedOf, outcomeOf, receiptOf } from './receipt.ts'
+import { dispatchedOf, outcomeOf, receiptOf, resultOf } from './receipt.ts'
 import {
   abortedDispatch,
   byName,
@@ -157,20 +157,22 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
       DispatchOptions<ResultOf<TaskNamed<Tasks, Name>>> & { wait?: WaitOptions['timeout'] }
     >
   ): Promise<ResultOf<TaskNamed<Tasks, Name>>> {
-    if (options === undefined && this.#near !== undefined) {
-      const kept = this.#near.result(name, this.#near.spot(params))
+    const spot = options === undefined ? this.#near?.spot(params) : undefined
+    if (spot !== undefined) {
+      const kept = this.#near?.result(name, spot)
       if (kept !== undefined) return kept as never
     }
     const { wait, ...rest } = (options ?? {}) as DispatchOptions & { wait?: WaitOptions['timeout'] }
-    checkWait({ ...(wait === undefined ? {} : { timeout: wait }) }, `run('${name}')`, 'wait')
-    const dispatched = await this.#dispatch(name, params, options === undefined ? undefined : rest, true)
+    const waiting: WaitOptions = {}
+    if (wait !== undefined) {
+      waiting.timeout = wait
+      checkWait(waiting, `run('${name}')`, 'wait')
+    }
+    if (rest.signal !== undefined) waiting.signal = rest.signal
+    const dispatched = await this.#dispatch(name, params, options && rest, true, spot)
     if (dispatched.status !== 'pending' && dispatched.status !== 'running')
       return outcomeOf(dispatched) as never
-    const waiting = {
-      ...(wait === undefined ? {} : { timeout: wait }),
-      ...(rest.signal === undefined ? {} : { signal: rest.signal }),
-    }
-    return outcomeOf(receiptOf(await this.#waiters.wait(dispatched.taskId, waiting, true))) as never
+    return resultOf(await this.#waiters.wait(dispatched.taskId, waiting, true)) as never
   }
 
   /** Where the run with this id stands; TASK_NOT_FOUND for one that is not (any more). */
@@ -180,13 +182,13 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
 
   /** The result if it is there: NOT_FINISHED while it is not; TASK_FAILED or TASK_CANCELLED if it never will be. */
   async getResult<Result = unknown>(taskId: string): Promise<Result> {
-    return outcomeOf(receiptOf(await this.#read(taskId))) as Result
+    return resultOf(await this.#read(taskId)) as Result
   }
 
   /** Waits for the run to end; answers as `getResult` does. */
   async result<Result = unknown>(taskId: string, options?: WaitOptions): Promise<Result> {
     checkId(taskId)
-    return outcomeOf(receiptOf(await this.#waiters.wait(taskId, options))) as Result
+    return resultOf(await this.#waiters.wait(taskId, options)) as Result
   }
 
   /** Ends a run for all who wait for it. 'ended': too late; 'unknown': no such run. */
@@ -345,12 +347,11 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     params: unknown,
     options: DispatchOptions | undefined,
     watch = false,
+    spot = options === undefined ? this.#near?.spot(params) : undefined,
   ): Promise<Dispatched> {
     if (options?.signal?.aborted) throw abortedDispatch(name, options.signal)
     if (watch && options?.tx !== undefined) throw runWithinTx(name)
-    const near = options === undefined ? this.#near : undefined
-    const spot = near?.spot(params)
-    const found = spot === undefined ? undefined : near?.find(name, spot)
+    const found = spot === undefined ? undefined : this.#near?.find(name, spot)
     if (found !== undefined)
       return Promise.resolve(dispatchedOf({ outcome: 'hit', entry: found, sameParams: true }))
     const drafted = this.#drafter.draft(name, params, options, watch || this.#callbacks.wanted(options))

@@ -94,7 +94,11 @@ export function endedOf({ id, name, status, value }: Parent): Ended {
   return { id, name, status, error }
 }
 
-/** The result, or the error with which the run ended, thrown. */
+/** The result, or the error with which the run ended, thrown; of a result nothing but that is made. */
+export const resultOf = (run: Standing): unknown =>
+  run.status === 'completed' ? decode(run.result as string) : outcomeOf(receiptOf(run))
+
+/** The same of a receipt. */
 export function outcomeOf(receipt: Receipt): unknown {
   if (receipt.status === 'completed') return receipt.result
   if (receipt.status === 'failed' || receipt.status === 'cancelled') throw receipt.error

@@ -56,7 +56,7 @@ export const contenders = {
 
   // What it takes at the least where nothing begins before the store knows of it, and nobody is told before the result is stored.
   async 'floor: two ioredis PINGs'(at) {
-    const { client, close } = await openIoredis(at)
+    const { client, close } = await openIoredis(at, { pipelined: false })
     const call = async (index) => {
       await client.ping()
       await client.ping()

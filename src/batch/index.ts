@@ -7,7 +7,7 @@ import { DeferqError, isDeferqError } from '../errors.ts'
 import { newRun } from '../fingerprint.ts'
 import type { Callback, DispatchOptions, WaitOptions } from '../options.ts'
 import { checkKnown } from '../options.ts'
-import { failureOf, outcomeOf, receiptOf } from '../receipt.ts'
+import { failureOf, resultOf } from '../receipt.ts'
 import { cancelText } from '../refusals.ts'
 import type { AnyTask, Dispatched } from '../task.ts'
 import type { Duration } from '../time.ts'
@@ -118,7 +118,7 @@ export async function batchResults(
     const taskId = members.ids[index] as string
     try {
       if (run === undefined) throw notFound(taskId)
-      return { taskId, status: 'fulfilled', value: outcomeOf(receiptOf(run)) }
+      return { taskId, status: 'fulfilled', value: resultOf(run) }
     } catch (reason) {
       return { taskId, status: 'rejected', reason: reason as DeferqError }
     }

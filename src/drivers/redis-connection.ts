@@ -79,27 +79,28 @@ export class Connection {
     args: readonly string[],
     again: readonly string[] | null = args,
   ): Promise<unknown> {
-    return this.#attempt(async (client, lost) => {
+    return this.#attempt((client, lost) => {
       // The array is spread by ioredis: JavaScript itself allows no more than about 100,000 arguments.
       const rest = (lost ? again : args) as unknown as string
-      if (script.function !== undefined && this.#hasFunctions) {
-        const { name, library } = script.function
-        try {
-          return await client.fcall(name, 1, tag, rest)
-        } catch (error) {
-          const fault = judge(error, this.#where)
-          if (fault !== 'unknown script' && fault !== 'no functions') throw error
-          this.#hasFunctions = fault === 'unknown script' && (await load(client, library))
-          if (this.#hasFunctions) return await client.fcall(name, 1, tag, rest)
-        }
-      }
-      try {
-        return await client.evalsha(script.sha, 1, tag, rest)
-      } catch (error) {
-        if (judge(error, this.#where) !== 'unknown script') throw error
-        return await client.eval(script.source, 1, tag, rest)
-      }
+      if (script.function === undefined || !this.#hasFunctions) return this.#asText(client, script, tag, rest)
+      const { name, library } = script.function
+      return client.fcall(name, 1, tag, rest).catch(async (error) => {
+        const fault = judge(error, this.#where)
+        if (fault !== 'unknown script' && fault !== 'no functions') throw error
+        this.#hasFunctions = fault === 'unknown script' && (await load(client, library))
+        if (this.#hasFunctions) return client.fcall(name, 1, tag, rest)
+        return this.#asText(client, script, tag, rest)
+      })
     }, again !== null)
+  }
+
+  async #asText(client: Client, script: Script, tag: string, rest: string): Promise<unknown> {
+    try {
+      return await client.evalsha(script.sha, 1, tag, rest)
+    } catch (error) {
+      if (judge(error, this.#where) !== 'unknown script') throw error
+      return await client.eval(script.source, 1, tag, rest)
+    }
   }
 
   /** Any single command, on a connected client; `lost` when it was sent before, and may have been done. */

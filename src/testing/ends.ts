@@ -1,6 +1,7 @@
-// Conformance: an end that brings its claim along, from which an engine may know the run, does what one without it does.
+// Conformance: an end that brings its claim along, from which an engine may know the run, does what one without it does; also where
+// the same process has asked for the run, waited for it, and waits on.
 import assert from 'node:assert/strict'
-import type { Claimed, Draft, Outcome, Want } from '../engine.ts'
+import type { Claimed, Draft, Outcome, SettleAnswer, Want } from '../engine.ts'
 import type { Cases } from './index.ts'
 import type { Scene } from './scene.ts'
 import { eventually, hearing, keyOf } from './scene.ts'
@@ -140,8 +141,52 @@ export const ENDS: Cases = {
 async function alike(s: Scene, variants: Record<string, Variant>): Promise<void> {
   const heard = hearing(s.engine)
   for (const [name, variant] of Object.entries(variants)) {
-    const without = await seen(s, variant, heard, false)
-    assert.deepEqual(await seen(s, variant, heard, true), without, name)
+    const without = await seen(s, variant, heard)
+    assert.deepEqual(await seen(s, variant, heard, 'with its claim'), without, name)
+    const worker = new OwnWorker(s, { ...WANT, ...variant.want }, without.next.length)
+    const { lanes, ...seenByWorker } = await seen(s, variant, heard, worker)
+    assert.deepEqual({ ...seenByWorker, lanes: worker.tookMore ? without.lanes : lanes }, without, name)
+  }
+}
+
+/** Waits for work through the engine through which it is asked for, as a worker in the process of its callers does. */
+class OwnWorker {
+  readonly got: Claimed[] = []
+  readonly want: Want
+  readonly left: number
+  /** With its end it got what followed. */
+  tookMore = false
+  readonly #s: Scene
+
+  /** `left`: how much there is to do after the end. */
+  constructor(s: Scene, want: Partial<Want>, left: number) {
+    this.#s = s
+    this.want = s.want({ ...want, take: (claimed) => void this.got.push(claimed) })
+    this.left = left
+  }
+
+  async look(): Promise<void> {
+    this.got.push(...(await this.#s.engine.claim(this.want)).claimed)
+  }
+
+  /** What has come since the last time, at least so many. */
+  async next(count: number): Promise<Claimed[]> {
+    await eventually(`${count} came`, async () => {
+      if (this.got.length < count) await this.look()
+      return this.got.length >= count
+    })
+    return this.got.splice(0)
+  }
+
+  async end(outcome: Outcome): Promise<SettleAnswer | undefined> {
+    const { answers, claimed } = await this.#s.engine.settle([outcome], this.want)
+    this.got.push(...claimed)
+    this.tookMore = claimed.length > 0
+    return answers[0]
+  }
+
+  async leave(): Promise<void> {
+    await this.#s.engine.claim({ ...this.want, limit: 0 })
   }
 }
 
@@ -150,17 +195,20 @@ async function seen(
   s: Scene,
   { draft: special, want, before, meanwhile, result = '"done"', watched }: Variant,
   { heard }: ReturnType<typeof hearing>,
-  told: boolean,
-): Promise<object> {
+  how: 'alone' | 'with its claim' | OwnWorker = 'alone',
+): Promise<{ next: unknown[]; lanes: unknown[] } & Record<string, unknown>> {
+  const worker = typeof how === 'string' ? undefined : how
   const store = await s.engine.count()
   const draft = s.draft(special?.(s))
   await before?.(s, draft)
+  await worker?.look()
   await s.admit(draft)
   const wanted = { ...WANT, ...want }
-  const first = await s.claimOne(wanted)
+  const first = worker ? ((await worker.next(1))[0] as Claimed) : await s.claimOne(wanted)
   const claim = (await meanwhile?.(s, draft, first)) ?? first
   const outcome = { id: draft.id, token: claim.token, kind: 'completed', result } as const
-  const answer = await s.settle(told ? { ...outcome, claim } : outcome)
+  const known = how === 'alone' ? outcome : { ...outcome, claim }
+  const answer = await (worker ? worker.end(known) : s.settle(known))
   const run = await s.read(draft.id)
   const { totals, lanes } = await s.engine.count()
   if (watched && s.engine.hears?.() !== false)
@@ -171,7 +219,8 @@ async function seen(
   const { name, queue, status, attempt, priority, params, extra, group, progress, errors, policy } = run
   const again = await s.admit(s.draft({ key: keyOf(draft), name: draft.name, queue: draft.queue }))
   // What comes after it, and what was just asked for.
-  const next = await s.claim(wanted)
+  const next = await (worker ? worker.next(worker.left) : s.claim(wanted))
+  await worker?.leave()
   for (const each of next) await s.complete(each)
   await s.engine.cancel([draft.id])
   await s.engine.invalidate({ keys: [keyOf(draft)] })

@@ -14,7 +14,7 @@ const HELD_MS = 20
 export interface PollerNeeds {
   engine: Engine
   sleepMs: number
-  /** What to ask for, given how many claims are under way: undefined while nothing should be claimed. */
+  /** What to ask for, made anew, given how many claims are under way: undefined while nothing should be claimed. */
   want(reserved: number): Want | undefined
   claimed(claimed: Claimed, sentAt: number): void
   settled(outcome: Outcome, answer: SettleAnswer): void
@@ -100,12 +100,14 @@ export class Poller {
     }
   }
 
-  async #turn(all: Want | undefined): Promise<boolean> {
+  async #turn(want: Want | undefined): Promise<boolean> {
     // Left alone, a turn would take everything, and the two would be one: half is left for the other.
     const share = this.#underWay === 0 && this.#outcomes.length >= SPLIT ? 2 : 1
     const outcomes = this.#outcomes.splice(0, Math.min(BATCH, Math.ceil(this.#outcomes.length / share)))
-    const want =
-      all === undefined ? undefined : { ...all, limit: Math.ceil(all.limit / share), take: this.#take }
+    if (want !== undefined) {
+      want.limit = Math.ceil(want.limit / share)
+      want.take = this.#take
+    }
     const limit = want?.limit ?? 0
     const sentAt = performance.now()
     this.#reserved += limit
@@ -132,13 +134,13 @@ export class Poller {
       this.#reserved -= limit
       this.#underWay--
     }
-    const { answers, ...claims } = answer
+    const { answers } = answer
     for (let index = 0; index < outcomes.length; index++) {
       this.#needs.settled(outcomes[index] as Outcome, answers[index] as SettleAnswer)
     }
-    for (const claimed of claims.claimed) this.#needs.claimed(claimed, sentAt)
-    if (claims.malformed !== undefined) this.#needs.malformed(claims.malformed)
-    if (want !== undefined) this.#plan(want, claims)
+    for (const claimed of answer.claimed) this.#needs.claimed(claimed, sentAt)
+    if (answer.malformed !== undefined) this.#needs.malformed(answer.malformed)
+    if (want !== undefined) this.#plan(want, answer)
     return true
   }
 

@@ -41,6 +41,25 @@ test('an outcome with its claim is accepted whatever has become of the run', asy
   expect(ends).toContain('redis: ends: of a usual run')
 })
 
+test('an end by itself is accepted whatever has become of the run', async () => {
+  const failed = await failures('ends', 'if get(k) ~= text or call', 'if call')
+  expect(failed).toContain('redis: ends: of a run that has met others')
+  expect(failed).toContain('redis: ends: of a run with something rare about it')
+})
+
+test('a draft by itself is begun whatever stands there', async () => {
+  const failed = await failures(
+    'own work',
+    "if call('EXISTS', k, A .. key .. run, LANES, D) > 0 then return end",
+    '',
+  )
+  expect(failed).toContain(
+    'redis: own work: asked for again, it is joined while it runs, and a hit when it is done',
+  )
+  expect(failed).toContain('redis: own work: what was ready before it comes before it')
+  expect(failed).toContain('redis: own work: of a paused lane nothing begins')
+})
+
 test('the key of a run that lives has a time to live', async () => {
   const failed = await failures(
     'leases',

@@ -1,5 +1,6 @@
 // The verb `admit`: its script.
 import { REFRESH_PRIORITY } from '../../engine.ts'
+import { BEGIN_ALONE } from './alone.ts'
 import { INLINE } from './lua/layout.ts'
 import { AT_ONCE, MEETING } from './meet.ts'
 
@@ -10,15 +11,20 @@ import { AT_ONCE, MEETING } from './meet.ts'
  * supersede or Z follow a running one), and '' or the longest delay, a comma and how it is attended, as create() has it; then, for each row of drafts of one shape, the shape's number, and of all
  * in one text each their ids as packIds() spells them, the lengths of their params in bytes, and the params, each with a line's end behind it; and per draft, with flag d
  * its due time, with flag t the number of follow-ups and their texts.
- * Out: now; an answer for each draft that was not created (those need no reading back); hints for the one who asks; what was
+ * Out: what beginAlone() answers, or: now; an answer for each draft that was not created (those need no reading back); hints for the one who asks; what was
  * malformed. An answer is one text, because a list of lists takes the client far longer to read: the draft's index in four places,
  * the outcome's number, a digit of which 1 is that the params are the same, 2 that the id of a refreshing run follows and 4 that the next is
  * left out, the id of the run that answers, and its text, which begins with the end of that id; or, where something of that run lies beside its text, a list of the index, the number, the row, the
  * digit's 1 and the refreshing run's id or ''.
  */
 export const ADMIT = `
+${BEGIN_ALONE}
 own = ARGV[2]
-if ARGV[3] ~= '' then ownWant, ownName, ownMember = ARGV[3], ARGV[4], ARGV[5] end
+if ARGV[3] ~= '' then
+  ownWant, ownName, ownMember = ARGV[3], ARGV[4], ARGV[5]
+  local begun = beginAlone()
+  if begun then return begun end
+end
 local shapes, answers = {}, {}
 local at = 7
 for index = 1, tonumber(ARGV[6]) do
@@ -166,24 +172,6 @@ local function admit(shape, k, aside, id, params, dueAt, thens)
 end
 
 ${AT_ONCE}
--- What nearly every draft comes to that is alone and whose own instance waits for it: nothing stands in its way, and it is written
--- as running at once. As create(), handOver() and give() would do it, in half their time.
-local function beginAtOnce(shape, k, aside, id, params)
-  local kind = shape.kind
-  if not shape.birth or kind.group or kind.policy[1] < 2 or #params > ${INLINE} then return end
-  local lane = spelled(shape.lane)
-  if call('EXISTS', k, aside, lane.key, T .. 'paused', D) > 0 then return end
-  if call('SREM', IDLE .. ownName, ownMember) == 0 then return end
-  local token, expiry = ownMember .. '.h', now + readWant(ownWant).leaseMs
-  local text = 'r' .. sub(id, 44) .. NOW .. kind.length .. NOW .. NOW .. place4(1) .. place4(shape.priority) .. NEVER .. NEVER
-    .. NEVER .. USUAL .. token .. (shape.watcher and ',,,,,' .. own .. ',,,;' or ';') .. kind.text .. params
-  call('SET', k, text)
-  lease(expiry, { k, whole(expiry) })
-  call('HINCRBY', COUNTS, kind.running, '1')
-  mine[1] = 'h' .. shard .. ' ' .. token .. ' ' .. id .. text
-  return true
-end
-
 local keys, shapeOf, ids, texts, more = {}, {}, {}, {}, {}
 local count, last = 0, #ARGV
 while at <= last do
@@ -204,9 +192,6 @@ while at <= last do
       if shape.hasThen then at = at + 1 + tonumber(ARGV[at]) end
     end
   end
-end
-if ownWant and count == 1 and beginAtOnce(shapeOf[1], keys[1], keys[2], ids[1], texts[1]) then
-  return { now, answers, mine, malformed }
 end
 fetch(keys)
 moveDue()

@@ -151,7 +151,7 @@ export function admitReply(reply: unknown, drafts: readonly Draft[]): Verdict[] 
   return verdicts
 }
 
-function created(draft: Draft, now: number): Standing {
+export function created(draft: Draft, now: number): Standing {
   return {
     id: draft.id,
     name: draft.name,

@@ -1,7 +1,7 @@
 // A run as this process has claimed it: who ends it tells what it was, and the store has only to compare.
-import type { Claimed, Entry, Outcome } from '../../engine.ts'
+import type { Claimed, Draft, Entry, Outcome, Standing } from '../../engine.ts'
 import type { Row } from './ids.ts'
-import { cut, readEntry } from './ids.ts'
+import { cut, momentAt, readEntry } from './ids.ts'
 import { INLINE, PLACE } from './lua/layout.ts'
 
 export class HeldRun implements Claimed {
@@ -13,13 +13,60 @@ export class HeldRun implements Claimed {
   /** What it has in common with others, as in lua/layout.ts. */
   readonly kind: string
 
-  constructor(token: string, key: string, [text, id]: Row) {
-    const parts = cut(text)
-    this.entry = readEntry([text, id], parts)
+  private constructor(entry: Entry, token: string, key: string, text: string, kind: string) {
+    this.entry = entry
     this.token = token
     this.key = key
     this.text = text
-    this.kind = parts.kind.text
+    this.kind = kind
+  }
+
+  static read(token: string, key: string, [text, id]: Row): HeldRun {
+    const parts = cut(text)
+    return new HeldRun(readEntry([text, id], parts), token, key, text, parts.kind.text)
+  }
+
+  /** What a draft of this process has become in the step that took it in. */
+  static begun(draft: Draft, token: string, key: string, text: string, kind: string): HeldRun {
+    const now = momentAt(text, PLACE.created)
+    const { id, name, queue, priority, params, policy, extra } = draft
+    const entry: Entry = {
+      id,
+      name,
+      queue,
+      status: 'running',
+      priority,
+      attempt: 1,
+      createdAt: now,
+      dueAt: now,
+      startedAt: now,
+      errors: [],
+      params,
+      policy,
+    }
+    if (extra !== undefined) entry.extra = extra
+    return new HeldRun(entry, token, key, text, kind)
+  }
+
+  /** `times`: when it ended, and until when its result is fresh and usable. */
+  ended(times: string, result: string): Standing {
+    const { id, name, queue, priority, attempt, createdAt, dueAt, startedAt } = this.entry
+    return {
+      id,
+      name,
+      queue,
+      status: 'completed',
+      priority,
+      attempt,
+      createdAt,
+      dueAt,
+      startedAt: startedAt as number,
+      finishedAt: momentAt(times, 1),
+      result,
+      freshUntil: momentAt(times, 14),
+      staleUntil: momentAt(times, 27),
+      errors: [],
+    }
   }
 
   /** Who is to be told of its end; undefined where it has something else that is rare. */

@@ -205,11 +205,12 @@ export function cut(text: string): Parts {
   }
 }
 
-/** The places are those told in lua/layout.ts. */
+/** 13 digits, in milliseconds; the place is one of those told in lua/layout.ts. */
+export const momentAt = (text: string, place: number): number => Number(text.slice(place - 1, place + 12))
+
 function standing([, id, beside]: Row, { head, kind, result }: Parts): Standing {
   const letter = head.charAt(0)
-  const moment = (at: number): number => Number(head.slice(at - 1, at + 12))
-  const createdAt = moment(PLACE.created)
+  const createdAt = momentAt(head, PLACE.created)
   const run: Standing = {
     id,
     name: kind.name,
@@ -222,19 +223,19 @@ function standing([, id, beside]: Row, { head, kind, result }: Parts): Standing 
     errors: [],
   }
   if (letter === 'n') return run
-  run.dueAt = moment(PLACE.head)
+  run.dueAt = momentAt(head, PLACE.head)
   run.attempt = Number(head.slice(PLACE.attempt - 1, PLACE.attempt + 3))
   run.priority = Number(head.slice(PLACE.priority - 1, PLACE.finished - 1))
-  const begun = moment(PLACE.begun)
-  const finished = moment(PLACE.finished)
+  const begun = momentAt(head, PLACE.begun)
+  const finished = momentAt(head, PLACE.finished)
   if (begun > 0) run.startedAt = begun
   if (finished > 0) run.finishedAt = finished
   if (beside?.[6] != null) run.errors = beside[6] as string[]
   if (beside?.[5] != null) run.progress = beside[5] as string
   if (letter === 'c') {
     run.result = (beside?.[1] as string | null | undefined) ?? result
-    run.freshUntil = moment(PLACE.fresh)
-    run.staleUntil = moment(PLACE.usable)
+    run.freshUntil = momentAt(head, PLACE.fresh)
+    run.staleUntil = momentAt(head, PLACE.usable)
   }
   return run
 }

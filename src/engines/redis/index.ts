@@ -27,6 +27,7 @@ import type {
   Want,
 } from '../../engine.ts'
 import { checkBatch, MAX_BATCH } from '../../engine.ts'
+import { begunAlone } from './alone.ts'
 import { admitArgs, admitReply } from './drafts.ts'
 import { invalidateArgs, invalidateNameArgs, invalidateReply } from './invalidate.ts'
 import { extendArgs, extendReply, sweepArgs, sweepReply } from './leases.ts'
@@ -49,6 +50,7 @@ import { compile, SCRIPTS } from './scripts.ts'
 import type { SessionOptions } from './session.ts'
 import { Session } from './session.ts'
 import { deal, parcels, spread } from './shards.ts'
+import type { Turns } from './turns.ts'
 
 export interface RedisEngineOptions {
   /** redis://, rediss://, redis+cluster://, redis+sentinel:// and the like; options: prefix, shards, name. */
@@ -113,15 +115,25 @@ export class RedisEngine implements Engine {
   }
 
   async admit(drafts: readonly Draft[]): Promise<Verdict[]> {
-    const { turns } = await this.#ready(drafts, 'admit')
-    return this.#each('admit', drafts, byId, async (items, run, shard) => {
-      const wait = items.length === 1 ? turns.waitFor(shard, items[0] as Draft) : undefined
+    return this.#each('admit', drafts, byId, async (items, run, shard, turns) => {
+      if (items.length === 1) return [await this.#admitOne(items[0] as Draft, run, turns, shard)]
       const verdicts: Verdict[] = []
       for (const parcel of parcels(items, ({ params }) => params.length)) {
-        verdicts.push(...admitReply(await run(admitArgs(parcel, this.#address, wait)), parcel))
+        verdicts.push(...admitReply(await run(admitArgs(parcel, this.#address)), parcel))
       }
       return verdicts
     })
+  }
+
+  /** It may be this instance itself that waits for it. */
+  async #admitOne(draft: Draft, run: Run, turns: Turns, shard: number): Promise<Verdict> {
+    const wait = turns.waitFor(shard, draft)
+    const args = admitArgs([draft], this.#address, wait)
+    const reply = await run(args)
+    if (typeof reply !== 'string' || wait === undefined) return admitReply(reply, [draft])[0] as Verdict
+    const [verdict, begun] = begunAlone(draft, args, wait.member, reply)
+    turns.handOver(shard, wait.member, begun)
+    return verdict
   }
 
   async claim(want: Want): Promise<Claims> {
@@ -132,6 +144,7 @@ export class RedisEngine implements Engine {
 
   async settle(outcomes: readonly Outcome[], want?: Want): Promise<Settled> {
     const { turns } = await this.#ready(outcomes, 'settle')
+    if (outcomes.length === 1) return turns.take(outcomes, want)
     const all = parcels(outcomes, (outcome) => ('result' in outcome ? outcome.result.length : 0))
     const last = all.pop() ?? []
     const answers: Settled['answers'] = []
@@ -321,23 +334,25 @@ export class RedisEngine implements Engine {
     name: ScriptName,
     items: readonly Item[],
     id: (item: Item) => string,
-    ask: (
-      items: readonly Item[],
-      run: (args: readonly string[]) => Promise<unknown>,
-      shard: number,
-    ) => Promise<Answer[]>,
+    ask: (items: readonly Item[], run: Run, shard: number, turns: Turns) => Promise<Answer[]>,
   ): Promise<Answer[]> {
     const session = await this.#ready(items, name.startsWith('invalidate') ? 'invalidate' : name)
+    const { tags, turns } = session
+    if (tags.length === 1 && items.length > 0)
+      return ask(items, (args) => session.run(name, 0, args), 0, turns)
     const answers: Answer[] = []
     await Promise.all(
-      spread(items, session.tags.length, id).map(async ({ shard, items, at }) => {
-        const found = await ask(items, (args) => session.run(name, shard, args), shard)
+      spread(items, tags.length, id).map(async ({ shard, items, at }) => {
+        const found = await ask(items, (args) => session.run(name, shard, args), shard, turns)
         for (const [index, answer] of found.entries()) answers[at[index] as number] = answer
       }),
     )
     return answers
   }
 }
+
+/** Sends a script to a shard. */
+type Run = (args: readonly string[]) => Promise<unknown>
 
 const byId = ({ id }: { id: string }): string => id
 const itself = (id: string): string => id

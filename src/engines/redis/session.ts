@@ -84,7 +84,7 @@ export class Session {
   }
 
   async #begin(): Promise<void> {
-    const { target, prefix, shards: wanted, address, troubles } = this.#options
+    const { target, prefix, shards: wanted, address, tell, troubles } = this.#options
     await this.connection.ready()
     const usual = target.kind === 'cluster' ? CLUSTER_SHARDS : 1
     const [shards, { caveats, warnings }] = await Promise.all([
@@ -98,6 +98,7 @@ export class Session {
       address,
       send: (shard, args, again) => this.run('settle', shard, args, again),
       leave: (shard, args) => this.run('leave', shard, args),
+      ended: (run) => tell({ kind: 'ended', id: run.id, run }),
       trouble: (message, error) => troubles.hear(message, error),
     })
     for (const warning of warnings) troubles.hear(warning)
@@ -148,6 +149,7 @@ export class Session {
       sent,
       again === args ? sent : again && [counted, ...again],
     )
+    if (typeof reply === 'string') return reply
     // Every script that reads runs ends its answer with what it had to set aside.
     const malformed = Array.isArray(reply) ? reply.at(-1) : undefined
     for (const { id, reason } of readMalformed(malformed)) {

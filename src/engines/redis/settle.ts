@@ -1,6 +1,7 @@
 // The verbs `settle` and `claim`, one script for both: attempts end, and what is next begins in the same
 // step.
 import type { Outcome } from '../../engine.ts'
+import { END_ALONE } from './alone.ts'
 import { CLAIMING } from './claim.ts'
 import { endedPlainly } from './held.ts'
 import { followText, shortId } from './ids.ts'
@@ -14,11 +15,10 @@ import { PLACE } from './lua/layout.ts'
  * key, the text as it was claimed, and the value; of each of the others how it ended (c, f, x cancelled, r and the delay in ms, or l, the due
  * time if that is another, and p if the value is to be its params; then + and the number of drafts, if any), the key's and the run's
  * part of the id, the token, the value, the drafts.
- * Out: now; the answers, a letter each (s or l); what was claimed, as in claim.ts, and the tickets; in how many ms something wanted is due, or -1; 1 if
+ * Out: what endAlone() answers, or: now; the answers, a letter each (s or l); what was claimed, as in claim.ts, and the tickets; in how many ms something wanted is due, or -1; 1 if
  * something wanted may be ready still; hints for the one who asks; what was malformed.
  */
 export const SETTLE = `
-own = sub(ARGV[6], 1, 8)
 for name, member in string.gmatch(ARGV[2], '(%S+) (%S+)') do call('SREM', IDLE .. name, member) end
 local ended = {}
 
@@ -31,13 +31,27 @@ local function endsNow(kind)
   kind.lasts = whole(max(usable, now + kind.policy[5], now + 1) - now)
 end
 
--- The commonest end: the run is as it was when the one who asks has claimed it, so nothing has to be taken apart. Every text that
--- Lua makes costs 0.1 µs; this makes few, and takes a fifth of what settle() does. Answers false where that has to look.
-local function complete(kind, watchers, k, text, value)
-  if cache[k] ~= text then return false end
+-- The text of a run that ends as it was claimed: nothing has to be taken apart. Every text that Lua makes costs 0.1 µs; this makes few,
+-- and takes a fifth of what settle() does.
+local function completed(kind, watchers, text, value)
   local token, from = '', ${PLACE.token}
   if watchers ~= '' then token, from = match(text, '^([^,]+)[^;]*()', from) end
-  text = 'c' .. sub(text, ${PLACE.run}, ${PLACE.finished - 1}) .. kind.ends .. place4(#value) .. token .. sub(text, from) .. value
+  return 'c' .. sub(text, ${PLACE.run}, ${PLACE.finished - 1}) .. kind.ends .. place4(#value) .. token .. sub(text, from) .. value
+end
+
+${END_ALONE}
+own = sub(ARGV[6], 1, 8)
+-- One plain end, of one that waits on: for which want, and as nobody yet.
+if #ARGV == 14 and ARGV[8] == 'C' and ARGV[3] ~= '' and ARGV[4] ~= '0' and ARGV[2] == '' then
+  local times = endAlone()
+  if times then return times end
+end
+for name, member in string.gmatch(ARGV[2], '(%S+) (%S+)') do call('SREM', IDLE .. name, member) end
+
+-- The commonest end. Answers false where settle() has to look.
+local function complete(kind, watchers, k, text, value)
+  if cache[k] ~= text then return false end
+  text = completed(kind, watchers, text, value)
   put(k, text, kind.lasts)
   if watchers ~= '' then
     for address in string.gmatch(watchers, '%S+') do tell(address, 'e', sub(k, #E + 1) .. runOf(text), text) end

@@ -1,10 +1,11 @@
 // Takes turns with the shards: which of them a claim asks, for how much, and in how many rounds.
-import type { Claimed, Outcome, SettleAnswer, Settled, Want } from '../../engine.ts'
+
+import type { Claimed, Outcome, SettleAnswer, Settled, Standing, Want } from '../../engine.ts'
 import { sleep } from '../../time.ts'
 import type { Wait } from './drafts.ts'
+import type { HeldRun } from './held.ts'
 import { readMalformed } from './ids.ts'
 import { outcomeArgs } from './settle.ts'
-import type { Share } from './shards.ts'
 import { deal, spread } from './shards.ts'
 import type { SettleReply, SpelledWant } from './wants.ts'
 import { readHandOver, settleReply, spellWant } from './wants.ts'
@@ -21,7 +22,17 @@ export interface TurnsOptions {
   send(shard: number, args: readonly string[], again: readonly string[] | null): Promise<unknown>
   /** Sends the script LEAVE. */
   leave(shard: number, args: readonly string[]): Promise<unknown>
+  /** A run has ended that this instance waits for. */
+  ended(run: Standing): void
   trouble(message: string, error?: unknown): void
+}
+
+const ENDED_ALONE: SettleReply = {
+  answers: ['settled'],
+  claimed: [],
+  nextDueMs: undefined,
+  more: false,
+  malformed: [],
 }
 
 interface ShardState {
@@ -67,7 +78,11 @@ export class Turns {
   /** A run came instead of that news. */
   hand(shard: number, message: string): void {
     const claimed = readHandOver(message)
-    const member = claimed.token.slice(0, claimed.token.lastIndexOf('.'))
+    this.handOver(shard, claimed.token.slice(0, claimed.token.lastIndexOf('.')), claimed)
+  }
+
+  /** To this instance, which has waited there as `member`. */
+  handOver(shard: number, member: string, claimed: Claimed): void {
     const take = this.#takers.get(member)
     const state = this.#states[shard]
     if (state !== undefined) this.#told(state, member)
@@ -127,6 +142,7 @@ export class Turns {
       await this.#withdraw(spellWant(want).work)
       return outcomes.length === 0 ? { answers: [], claimed: [] } : this.take(outcomes)
     }
+    if (this.#states.length === 1) return this.#takeFromOne(outcomes, want)
     const shares = spread(outcomes, this.#states.length, ({ id }) => id)
     const answers: SettleAnswer[] = new Array(outcomes.length)
     const settled: Settled & { claimed: Claimed[] } = { answers, claimed: [] }
@@ -153,7 +169,7 @@ export class Turns {
           try {
             const reply = await this.#ask(
               shard,
-              share,
+              share?.items ?? [],
               limit === undefined ? undefined : want,
               spelled,
               limit ?? 0,
@@ -161,12 +177,7 @@ export class Turns {
             share?.at.forEach((index, at) => {
               answers[index] = reply.answers[at] as SettleAnswer
             })
-            settled.claimed.push(...reply.claimed)
-            if (reply.nextDueMs !== undefined) {
-              settled.nextDueMs = Math.min(settled.nextDueMs ?? Number.POSITIVE_INFINITY, reply.nextDueMs)
-            }
-            const malformed = readMalformed(reply.malformed)
-            if (malformed.length > 0) settled.malformed = [...(settled.malformed ?? []), ...malformed]
+            gather(settled, reply)
             if (limit !== undefined && reply.more) full.push(shard)
           } catch (error) {
             failures.push(error)
@@ -189,8 +200,28 @@ export class Turns {
       }
       this.#options.trouble('A part of the store can’t be asked for work.', failures[0])
     }
-    if (this.#states.length > 1) {
-      settled.claimed.sort((a, b) => b.entry.priority - a.entry.priority || a.entry.dueAt - b.entry.dueAt)
+    settled.claimed.sort((a, b) => b.entry.priority - a.entry.priority || a.entry.dueAt - b.entry.dueAt)
+    return settled
+  }
+
+  /** Nothing has to be dealt out then. */
+  async #takeFromOne(outcomes: readonly Outcome[], want: Want | undefined): Promise<Settled> {
+    const spelled = want === undefined ? undefined : spellWant(want)
+    let reply = await this.#ask(0, outcomes, want, spelled, want?.limit ?? 0)
+    const settled: Settled & { claimed: Claimed[] } = { answers: reply.answers, claimed: [] }
+    gather(settled, reply)
+    for (let round = 1; want !== undefined && reply.more && settled.claimed.length < want.limit; round++) {
+      if (round === MAX_ROUNDS) {
+        settled.nextDueMs = 0
+        break
+      }
+      try {
+        reply = await this.#ask(0, [], want, spelled, want.limit - settled.claimed.length)
+      } catch (error) {
+        this.#options.trouble('The store can’t be asked for more work.', error)
+        break
+      }
+      gather(settled, reply)
     }
     return settled
   }
@@ -206,7 +237,7 @@ export class Turns {
 
   async #ask(
     shard: number,
-    share: Share<Outcome> | undefined,
+    settling: readonly Outcome[],
     want: Want | undefined,
     spelled: SpelledWant | undefined,
     limit: number,
@@ -214,11 +245,11 @@ export class Turns {
     const state = this.#states[shard] as ShardState
     const prefix = this.#token()
     // A release without a want: whoever gives back is not the one to be woken for it.
-    const released = share?.items.some(({ kind }) => kind === 'released')
+    const released = settling.some(({ kind }) => kind === 'released')
     const leaves = state.waiting.filter((waiting) => released || waiting.spelled.work === spelled?.work)
     if (leaves.length > 0) state.waiting = state.waiting.filter((waiting) => !leaves.includes(waiting))
     const registered = leaves.map(({ spelled, member }) => `${spelled.name} ${member}`).join(' ')
-    const outcomes = share === undefined ? [] : outcomeArgs(share.items, this.#options.tags[shard] as string)
+    const outcomes = settling.length === 0 ? [] : outcomeArgs(settling, this.#options.tags[shard] as string)
     const quiet = [registered, '', '0', '0', prefix, '', ...outcomes]
     let args = quiet
     let again: readonly string[] | null = quiet
@@ -240,7 +271,9 @@ export class Turns {
     }
     let reply: SettleReply
     try {
-      reply = settleReply(await this.#options.send(shard, args, again), prefix)
+      const told = await this.#options.send(shard, args, again)
+      if (typeof told === 'string') this.#ended(settling[0] as Outcome, told)
+      reply = typeof told === 'string' ? ENDED_ALONE : settleReply(told, prefix)
     } catch (error) {
       state.waiting.push(...leaves)
       throw error
@@ -251,6 +284,14 @@ export class Turns {
       else if (this.#takers.has(prefix)) state.waiting.push({ member: prefix, want, spelled })
     }
     return reply
+  }
+
+  /** By itself, with nothing else to do there: told when, and until when its result answers. */
+  #ended(outcome: Outcome, times: string): void {
+    const run = (outcome as { claim?: unknown }).claim as HeldRun
+    if (run.watchers === '') return
+    const { result } = outcome as { result: string }
+    this.#options.ended(run.ended(times, result))
   }
 
   /**
@@ -272,6 +313,15 @@ export class Turns {
     if (this.#random === '') this.#random = randomText()
     return `${this.#options.address}${this.#random}${(this.#turn++).toString(36)}`
   }
+}
+
+function gather(settled: Settled & { claimed: Claimed[] }, reply: SettleReply): void {
+  for (const one of reply.claimed) settled.claimed.push(one)
+  if (reply.nextDueMs !== undefined) {
+    settled.nextDueMs = Math.min(settled.nextDueMs ?? Number.POSITIVE_INFINITY, reply.nextDueMs)
+  }
+  const malformed = readMalformed(reply.malformed)
+  if (malformed.length > 0) settled.malformed = [...(settled.malformed ?? []), ...malformed]
 }
 
 const randomText = (): string => Buffer.from(crypto.getRandomValues(new Uint8Array(9))).toString('base64url')

@@ -44,7 +44,7 @@ export function readHandOver(message: string): Claimed {
   const space = message.indexOf(' ')
   const idEnd = space + 60
   const id = message.slice(space + 1, idEnd)
-  return new HeldRun(message.slice(0, space), id.slice(0, 43), [message.slice(idEnd), longId(id)])
+  return HeldRun.read(message.slice(0, space), id.slice(0, 43), [message.slice(idEnd), longId(id)])
 }
 
 export interface SettleReply {
@@ -70,7 +70,7 @@ export function settleReply(reply: unknown, prefix: string): SettleReply {
     const id = longIds[index] as string
     const token = `${prefix}.${index}`
     if (typeof row !== 'string') return { entry: readEntry([row[0], id, row[1]]), token }
-    return new HeldRun(token, keys[index] as string, [row, id])
+    return HeldRun.read(token, keys[index] as string, [row, id])
   })
   return {
     answers: Array.from(letters, (letter) => (letter === 's' ? 'settled' : 'lost')),

@@ -237,6 +237,14 @@ end
 local WIDE = string.rep('-', 65) -- once
 -- Notes that a lease ends then, so that a sweep need not look before.
 local first
+local function leaseEnds(expiry)
+  first = first or tonumber(call('GET', T .. 'firstLease') or 1e15)
+  if expiry < first then
+    first = expiry
+    call('SET', T .. 'firstLease', whole(expiry))
+  end
+end
+
 local function lease(expiry, list)
   local many = #list >= 32
   if #list == 0 then return end
@@ -244,10 +252,6 @@ local function lease(expiry, list)
   if many then call('HSET', LEASES, WIDE, '') end
   add(function(all, from, to) call('HSET', LEASES, unpack(all, from, to)) end, list)
   if many then call('HDEL', LEASES, WIDE) end
-  first = first or tonumber(call('GET', T .. 'firstLease') or 1e15)
-  if expiry < first then
-    first = expiry
-    call('SET', T .. 'firstLease', whole(expiry))
-  end
+  leaseEnds(expiry)
 end
 `

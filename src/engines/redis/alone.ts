@@ -1,0 +1,68 @@
+// What an idle instance asks for, one draft or one end by itself: in few commands, and with an answer that is one text, because it is
+// what a caller waits for.
+import type { Draft, Verdict } from '../../engine.ts'
+import { created } from './drafts.ts'
+import { HeldRun } from './held.ts'
+import { INLINE } from './lua/layout.ts'
+
+/**
+ * Defines beginAlone(), for ADMIT: what nearly every draft comes to that is alone and whose own instance waits for it. Nothing stands
+ * in its way, and it is written as running at once, as create(), handOver() and give() would do it.
+ * Answers the text of the run; or nothing, and nothing is changed then.
+ */
+export const BEGIN_ALONE = `
+local function beginAlone()
+  local kind, flags, id, params = kindOf(ARGV[7]), ARGV[10], ARGV[13], ARGV[15]
+  -- One draft is not late, has no more than is usual, and asks for no more than to be watched.
+  if #ARGV ~= 15 or ARGV[9] ~= '0' or ARGV[11] ~= '' or (flags ~= 'w' and flags ~= '') or not kind or kind.group or kind.policy[1] < 2
+    or #params > ${INLINE + 1} then return end
+  local key, run = sub(id, 1, 43), sub(id, 45)
+  local k = E .. key
+  -- Among the lanes is also what says that something is paused.
+  if call('EXISTS', k, A .. key .. run, LANES, D) > 0 then return end
+  if call('SREM', IDLE .. ownName, ownMember) == 0 then return end
+  local expiry = now + readWant(ownWant).leaseMs
+  local text = 'r' .. run .. NOW .. kind.length .. NOW .. NOW .. place4(1) .. place4(tonumber(ARGV[8])) .. NEVER .. NEVER
+    .. NEVER .. USUAL .. ownMember .. '.h' .. (flags == 'w' and ',,,,,' .. own .. ',,,;' or ';') .. kind.text .. sub(params, 1, -2)
+  call('SET', k, text)
+  call('HSET', LEASES, k, whole(expiry))
+  leaseEnds(expiry)
+  call('HINCRBY', COUNTS, kind.running, '1')
+  return text
+end
+`
+
+/**
+ * Defines endAlone(), for SETTLE: the end of one run that is as it was claimed, while nothing else is ready or due later, and its
+ * instance waits on. Answers when it ended and until when its result is fresh and usable; or nothing, and nothing is changed then.
+ */
+export const END_ALONE = `
+local function endAlone()
+  local kind, watchers, k, text, value = kindOf(ARGV[9]), ARGV[10], ARGV[12], ARGV[13], ARGV[14]
+  if (watchers ~= '' and watchers ~= own) or not kind or kind.group or kind.policy[6] > 0 then return end
+  if get(k) ~= text or call('EXISTS', LANES, D) > 0 then return end
+  endsNow(kind)
+  call('SET', k, completed(kind, watchers, text, value), 'PX', kind.lasts)
+  call('HDEL', LEASES, k)
+  call('HINCRBY', COUNTS, kind.running, '-1')
+  call('HINCRBY', COUNTS, 'tcompleted', '1')
+  register(ARGV[7], ARGV[3], ARGV[6])
+  return kind.ends
+end
+`
+
+// Where in the arguments of admitArgs() stand the kind of the first shape and, with one shape, the ids of the first row.
+const KIND = 5
+const IDS = 11
+
+/** What ADMIT was asked with, and the text that the draft has become. */
+export function begunAlone(
+  draft: Draft,
+  args: readonly string[],
+  member: string,
+  text: string,
+): [Verdict, HeldRun] {
+  const key = (args[IDS] as string).slice(0, 43)
+  const run = HeldRun.begun(draft, `${member}.h`, key, text, args[KIND] as string)
+  return [{ outcome: 'created', entry: created(draft, run.entry.createdAt), sameParams: true }, run]
+}
