@@ -27,7 +27,7 @@ export async function checkPackage() {
   }
   for (const path of packed) {
     if (!WANTED.test(path)) wrong.push(`${path} would be published, and nobody needs it`)
-    else if (path.startsWith('dist/') && !existsSync(join(ROOT, sourceOf(path))))
+    else if (path.endsWith('.d.ts') && !existsSync(join(ROOT, sourceOf(path))))
       wrong.push(`${path} would be published, but its source is gone: build anew`)
   }
   return wrong
@@ -58,5 +58,5 @@ function targets(value, where) {
 }
 
 function sourceOf(path) {
-  return path.slice('dist/'.length).replace(/\.d\.ts$|\.js$/, '.ts')
+  return path.slice('dist/'.length).replace(/\.d\.ts$/, '.ts')
 }
