@@ -17,7 +17,7 @@ export function checkName(name: unknown, what: string): asserts name is string {
     typeof name !== 'string' ||
     name.length === 0 ||
     name.length > 200 ||
-    /[\u0000-\u001f\u007f\ud800-\udfff]/.test(name)
+    /[\u0000-\u001f\u007f\ud800-\udfff]/u.test(name)
   ) {
     throw new DeferqError(
       'INVALID_OPTION',

@@ -12,10 +12,9 @@ import type { Worker, WorkerOptions } from '../worker/worker.ts'
 export type AnyDeferQ = DeferQ<any>
 
 /**
- * What a bootstrap came to; `configured` is true where a function made it, and so could read the options. `handlers` is for those
- * who consume messages.
+ * What a bootstrap came to; `deaf` says why what it made can't heed the options. `handlers` is for those who consume messages.
  */
-export type Bootstrapped = { configured: boolean; handlers?: unknown } & (
+export type Bootstrapped = { deaf?: string | undefined; handlers?: unknown } & (
   | { worker: Worker; deferq: AnyDeferQ }
   | { worker?: undefined; deferq: AnyDeferQ }
 )
@@ -38,7 +37,8 @@ export async function loadBootstrap(
     const found = names.length === 0 ? 'nothing' : `${names.join(', ')}, and no default`
     throw wrong(path, file, `it exports ${found}`)
   }
-  const configured = typeof exported === 'function'
+  const from = typeof exported === 'function' ? 'its function returned' : 'its default export is'
+  const deaf = deafness(exported)
   if (typeof exported === 'function') {
     if (/^class\b/.test(Function.prototype.toString.call(exported))) {
       throw wrong(
@@ -57,11 +57,19 @@ export async function loadBootstrap(
   } else {
     exported = await exported
   }
-  const from = configured ? 'its function returned' : 'its default export is'
-  const beside = { configured, handlers: module.handlers }
+  const beside = { deaf, handlers: module.handlers }
   if (isWorker(exported)) return { ...beside, worker: exported, deferq: exported.deferq }
   if (isDeferQ(exported)) return { ...beside, deferq: exported }
   throw wrong(path, file, `${from} ${describe(exported)}`)
+}
+
+/** Of a Worker: why the options don't reach it. */
+function deafness(exported: unknown): string | undefined {
+  if (typeof exported !== 'function') return 'exports a finished Worker, which keeps its own options'
+  const takesNone = /^(async\s*)?(function\b[\s*]*[\w$]*\s*)?\(\s*\)/
+  return takesNone.test(Function.prototype.toString.call(exported))
+    ? 'exports a function that takes no options'
+    : undefined
 }
 
 /**

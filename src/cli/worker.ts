@@ -175,18 +175,13 @@ function workerOf(
 }
 
 /** A finished worker can't be told anything any more; whoever gave flags would believe that it had been. */
-function warnOfFlags(
-  { worker, configured }: Bootstrapped,
-  flags: WorkerFlags,
-  path: string,
-  logger: Logger,
-): void {
+function warnOfFlags({ worker, deaf }: Bootstrapped, flags: WorkerFlags, path: string, logger: Logger): void {
   const given = ofTheWorker(flags)
-  if (worker === undefined || configured || given.length === 0) return
+  if (worker === undefined || deaf === undefined || given.length === 0) return
   logger.warn(
     {},
-    `${given.join(', ')} ${given.length === 1 ? 'has' : 'have'} no effect: ${path} exports a finished Worker, which keeps its own options. ` +
-      'Export a function, which receives them: export default (options) => new Worker(deferq, options)',
+    `${given.join(', ')} ${given.length === 1 ? 'has' : 'have'} no effect: ${path} ${deaf}. ` +
+      'Export a function that receives them: export default (options) => new Worker(deferq, options)',
   )
 }
 

@@ -22,7 +22,7 @@ const KEY = 'e'.repeat(64)
 /** The same at all times: what one want waits for is not there for another at once. */
 const WANT = { names: ['job', 'after'], limit: 9 }
 const long = `"${'ü'.repeat(2_000)}"`
-const odd = 'jöb;,:|"'
+const odd = 'jöb;,:|"🎉'
 
 const USUAL: Record<string, Variant> = {
   'nothing special': {},

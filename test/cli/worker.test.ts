@@ -276,6 +276,30 @@ describe('options', () => {
     expect(code).toBe(0)
     expect((await run(['--bootstrap=finished.mjs', '--quiet'])).stderr).not.toContain('no effect')
   })
+
+  test('a function that takes none can not heed them either', async () => {
+    for (const [name, head, told] of [
+      ['deaf', '()', true],
+      ['deaf-async', 'async function make ( )', true],
+      ['hears', '(options = {})', false],
+      ['hears-all', 'function (...all)', false],
+    ] as const) {
+      const make = head.includes('function') ? `${head} {` : `${head} => {`
+      installed.write(
+        `${name}.mjs`,
+        `import { DeferQ, Worker, task } from 'deferq'
+        const deferq = new DeferQ({ tasks: [task('t', { run() {} })] })
+        export default (${make} return new Worker(deferq, { stopWhenEmpty: true }) })`,
+      )
+      const { stderr, code } = await run([`--bootstrap=${name}.mjs`, '--concurrency=2'])
+      expect(code).toBe(0)
+      if (told)
+        expect(stderr).toContain(
+          `--concurrency has no effect: ${name}.mjs exports a function that takes no options.`,
+        )
+      else expect(stderr).not.toContain('no effect')
+    }
+  })
 })
 
 describe('usage', () => {

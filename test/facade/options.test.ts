@@ -266,6 +266,7 @@ describe('a malformed option is refused by its name', () => {
       expect(() => task(name as string, { run })).toThrow(named('name of a task'))
     }
     expect(() => task('x', { run: 5 as never })).toThrow(named('run'))
+    expect(task('bericht ü 🎉', { run }).name).toBe('bericht ü 🎉')
   })
 })
 
