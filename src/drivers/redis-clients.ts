@@ -4,7 +4,7 @@ import type { Cluster, Redis, RedisOptions } from 'ioredis'
 import { DeferqError } from '../errors.ts'
 import type { Target } from './redis-url.ts'
 
-export type Library = Pick<typeof import('ioredis'), 'Redis' | 'Cluster'>
+export type Library = Pick<typeof import('ioredis'), 'Redis' | 'Cluster' | 'Command'>
 export type Client = Redis | Cluster
 
 export interface ClientSettings {
