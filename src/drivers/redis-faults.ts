@@ -50,7 +50,8 @@ export function loginFault(error: unknown, where: string): DeferqError {
 }
 
 export function unavailable(what: string, where: string, cause: unknown): DeferqError {
-  const reason = cause instanceof Error && cause.message !== '' ? ` Last error: ${cause.message}.` : ''
+  const reason =
+    cause instanceof Error && cause.message !== '' ? ` Last error: ${cause.message.replace(/\.$/, '')}.` : ''
   return new DeferqError(
     'STORE_UNAVAILABLE',
     `${what} at ${where}.${reason} Check that Redis runs and can be reached from here.`,

@@ -13,7 +13,11 @@ export class Troubles {
 
   hear(message: string, error?: unknown): void {
     const now = performance.now()
-    const kind = error instanceof Error ? `${message} ${error.message}` : message
+    // Some tell when they try again, with another number each time.
+    const kind = (error instanceof Error ? `${message} ${error.message}` : message).replace(
+      /\b\d+ ?ms\b/g,
+      'a while',
+    )
     if (now - (this.#toldAt.get(kind) ?? Number.NEGATIVE_INFINITY) < QUIET_MS) return
     if (this.#toldAt.size >= MAX_KINDS) this.#toldAt.clear()
     this.#toldAt.set(kind, now)
