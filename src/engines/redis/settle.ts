@@ -19,7 +19,6 @@ import { PLACE } from './lua/layout.ts'
  * something wanted may be ready still; hints for the one who asks; what was malformed.
  */
 export const SETTLE = `
-for name, member in string.gmatch(ARGV[2], '(%S+) (%S+)') do call('SREM', IDLE .. name, member) end
 local ended = {}
 
 -- A run of this kind that ends now.

@@ -3,7 +3,7 @@
 import type { Claimed, Outcome, SettleAnswer, Settled, Standing, Want } from '../../engine.ts'
 import { sleep } from '../../time.ts'
 import type { Wait } from './drafts.ts'
-import type { HeldRun } from './held.ts'
+import { endedPlainly } from './held.ts'
 import { readMalformed } from './ids.ts'
 import { outcomeArgs } from './settle.ts'
 import { deal, spread } from './shards.ts'
@@ -27,13 +27,13 @@ export interface TurnsOptions {
   trouble(message: string, error?: unknown): void
 }
 
-const ENDED_ALONE: SettleReply = {
+const endedAlone = (): SettleReply => ({
   answers: ['settled'],
   claimed: [],
   nextDueMs: undefined,
   more: false,
   malformed: [],
-}
+})
 
 interface ShardState {
   /** It had more than was asked for, or said that something is ready. */
@@ -273,7 +273,7 @@ export class Turns {
     try {
       const told = await this.#options.send(shard, args, again)
       if (typeof told === 'string') this.#ended(settling[0] as Outcome, told)
-      reply = typeof told === 'string' ? ENDED_ALONE : settleReply(told, prefix)
+      reply = typeof told === 'string' ? endedAlone() : settleReply(told, prefix)
     } catch (error) {
       state.waiting.push(...leaves)
       throw error
@@ -288,10 +288,9 @@ export class Turns {
 
   /** By itself, with nothing else to do there: told when, and until when its result answers. */
   #ended(outcome: Outcome, times: string): void {
-    const run = (outcome as { claim?: unknown }).claim as HeldRun
-    if (run.watchers === '') return
-    const { result } = outcome as { result: string }
-    this.#options.ended(run.ended(times, result))
+    const run = endedPlainly(outcome)
+    if (outcome.kind !== 'completed' || !run?.watchers) return
+    this.#options.ended(run.ended(times, outcome.result))
   }
 
   /**
