@@ -2,15 +2,14 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
-import { DIST, paramsOf } from './contenders.mjs'
+import { paramsOf } from './contenders.mjs'
 
 export const BATCH = 100
 
 /** With the journal and the durability that deferq asks of its file. */
 export async function openTable() {
-  const { loadDriver } = await import(new URL('src/drivers/sqlite.js', pathToFileURL(`${DIST.pathname}/`)))
-  const Database = await loadDriver()
+  const { DatabaseSync: Database } =
+    process.getBuiltinModule('node:sqlite') ?? (await import('@photostructure/sqlite'))
   const folder = mkdtempSync(join(tmpdir(), 'deferq-floor-'))
   const db = new Database(join(folder, 'floor.db'), {})
   db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL')
