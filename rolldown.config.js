@@ -18,7 +18,10 @@ export default defineConfig({
   output: {
     dir: 'dist',
     chunkFileNames: 'src/parts/[name]-[hash].js',
-    codeSplitting: { groups: [{ name: 'core', test: /[\\/]src[\\/](worker[\\/])?[\w-]+\.ts$/ }] },
+    // What an import of the package needs.
+    codeSplitting: {
+      groups: [{ name: 'core', test: /[\\/]src[\\/](worker[\\/])?(?!offload)[\w-]+\.ts$/ }],
+    },
   },
   // What one part loads only when it is needed may be at hand in another.
   checks: { ineffectiveDynamicImport: false },

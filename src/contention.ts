@@ -1,7 +1,7 @@
 // What debounce, throttle, onDuplicate, onAbandoned, rateLimit and concurrency mean in the contract's terms.
-import { hash } from 'node:crypto'
 import type { Attended, Draft, Limit, OnDuplicate } from './engine.ts'
 import { DeferqError } from './errors.ts'
+import { sha256 } from './fingerprint.ts'
 import type { SharedOptions, TaskOptions } from './task.ts'
 import { durationMs } from './time.ts'
 
@@ -69,7 +69,7 @@ export function groupingOf<Params>(
 
 /** In the shard of its group: what is limited together lies together. */
 export function keyInGroup(key: string, name: string, group: string): string {
-  return hash('sha256', `${name}\0${group}`, 'hex').slice(0, 8) + key.slice(8)
+  return sha256(`${name}\0${group}`).slice(0, 8) + key.slice(8)
 }
 
 function propertyOf(params: unknown, path: string): unknown {
@@ -92,5 +92,5 @@ function groupText(name: string, value: unknown): string {
   }
   const text = String(value)
   const plain = text.length <= GROUP_CHARS && text.isWellFormed() && !/[\u0000-\u001f\u007f]/.test(text)
-  return plain ? text : hash('sha256', text, 'hex')
+  return plain ? text : sha256(text)
 }

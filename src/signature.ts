@@ -9,9 +9,9 @@
 //
 // A webhook's id comes from a header, which holds no line feed, so no webhook's bytes begin with a line `v1r`.
 import type { KeyObject } from 'node:crypto'
-import { createHmac, createSecretKey, timingSafeEqual } from 'node:crypto'
 import { DeferqError } from './errors.ts'
 import { newRun } from './fingerprint.ts'
+import { nodeCrypto } from './node-crypto.ts'
 
 /** How far the clocks of the two sides may be apart, with the way between them. */
 export const TOLERANCE_MS = 300_000
@@ -72,7 +72,7 @@ export function keysOf(secrets: string | readonly string[], where: string): Keys
         'INVALID_OPTION',
         `${at} is ${secret === '' ? 'empty' : `a ${typeof secret}`}: is its environment variable set?`,
       )
-    return createSecretKey(secret.startsWith('whsec_') ? decoded(secret, at) : plain(secret, at))
+    return nodeCrypto().createSecretKey(secret.startsWith('whsec_') ? decoded(secret, at) : plain(secret, at))
   })
 }
 
@@ -143,7 +143,7 @@ export function verify(
     const expected = Buffer.from(`${version},${signature(key, head, body)}`)
     for (const each of given) {
       const found = Buffer.from(each)
-      if (found.length === expected.length && timingSafeEqual(found, expected)) valid = true
+      if (found.length === expected.length && nodeCrypto().timingSafeEqual(found, expected)) valid = true
     }
   }
   if (!valid) throw invalid('mismatch', `no signature of the form ${version} fits what was received`)
@@ -158,7 +158,7 @@ function headOf(id: string, timestamp: string, request: RequestLine | undefined)
 }
 
 const signature = (key: KeyObject, head: string, body: string | Uint8Array): string =>
-  createHmac('sha256', key).update(head).update(body).digest('base64')
+  nodeCrypto().createHmac('sha256', key).update(head).update(body).digest('base64')
 
 function invalid(reason: string, what: string): DeferqError {
   return new DeferqError('INVALID_SIGNATURE', `The signature is not valid: ${what}.`, { details: { reason } })

@@ -35,6 +35,7 @@ const BASE = [
   'value',
   'decode',
   'heap',
+  'node-crypto',
   'signature',
 ]
 // Besides the contract itself, what wraps any engine.
