@@ -12,10 +12,11 @@ import { INLINE } from './lua/layout.ts'
  */
 export const BEGIN_ALONE = `
 local function beginAlone()
-  local kind, flags, id, params = kindOf(ARGV[7]), ARGV[10], ARGV[13], ARGV[15]
-  -- One draft is not late, has no more than is usual, and asks for no more than to be watched.
-  if #ARGV ~= 15 or ARGV[9] ~= '0' or ARGV[11] ~= '' or (flags ~= 'w' and flags ~= '') or not kind or kind.group or kind.policy[1] < 2
-    or #params > ${INLINE + 1} then return end
+  local kind, id, params = kindOf(ARGV[7]), ARGV[13], ARGV[15]
+  -- It is due now and nothing follows it, or there were more arguments. What its flags say of what it meets says nothing where it meets none.
+  if #ARGV ~= 15 or ARGV[9] ~= '0' or ARGV[11] ~= '' or not kind or kind.group or kind.policy[1] < 2 or #params > ${INLINE + 1} then
+    return
+  end
   local key, run = sub(id, 1, 43), sub(id, 45)
   local k = E .. key
   -- Among the lanes is also what says that something is paused.
@@ -23,7 +24,7 @@ local function beginAlone()
   if call('SREM', IDLE .. ownName, ownMember) == 0 then return end
   local expiry = now + readWant(ownWant).leaseMs
   local text = 'r' .. run .. NOW .. kind.length .. NOW .. NOW .. place4(1) .. place4(tonumber(ARGV[8])) .. NEVER .. NEVER
-    .. NEVER .. USUAL .. ownMember .. '.h' .. (flags == 'w' and ',,,,,' .. own .. ',,,;' or ';') .. kind.text .. sub(params, 1, -2)
+    .. NEVER .. USUAL .. ownMember .. '.h' .. (flagsOf(ARGV[10]).w and ',,,,,' .. own .. ',,,;' or ';') .. kind.text .. sub(params, 1, -2)
   call('SET', k, text)
   call('HSET', LEASES, k, whole(expiry))
   leaseEnds(expiry)
