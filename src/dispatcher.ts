@@ -17,7 +17,7 @@ export class Dispatcher {
     this.#engine = engine
     this.#batcher = new Batcher(async (drafts) => {
       // Usually all of them leave. Should some stay behind, they are no longer found by their twins: a draft more to send.
-      if (drafts.length >= this.#gathered.size) this.#gathered.clear()
+      if (drafts.length >= this.#gathered.size) this.#gathered = new Map()
       else for (const draft of drafts) this.#gathered.delete(draft.params)
       return (await engine()).admit(drafts)
     })

@@ -40,12 +40,16 @@ export class Attempt implements Context {
   /** Given to the next heartbeat, and cleared by it. */
   progressText: string | undefined
   error: unknown
+  /** How it went, once it is over; undefined when the run has gone to somebody else. */
+  outcome: Outcome | undefined
+  /** Among those that its worker holds. */
+  place = -1
   interruption: Interruption | undefined
   readonly traceId: string | undefined
   readonly #needs: AttemptNeeds
   #controller: AbortController | undefined
   #log: Logger | undefined
-  #over: ((outcome: Outcome | undefined) => void) | undefined
+  #over: (() => void) | undefined
   #timer: NodeJS.Timeout | undefined
   #extra: Extra = {}
   #lastProgress = -Infinity
@@ -62,8 +66,8 @@ export class Attempt implements Context {
     this.#needs = needs
   }
 
-  /** The outcome to settle; undefined when the run has gone to somebody else. */
-  run(): Promise<Outcome | undefined> {
+  /** Until it is over. */
+  run(): Promise<void> {
     return new Promise((resolve) => {
       this.#over = resolve
       try {
@@ -186,8 +190,10 @@ export class Attempt implements Context {
   }
 
   #finish(outcome: Outcome | undefined): void {
+    if (this.#over === undefined) return
     clearTimeout(this.#timer)
-    this.#over?.(outcome)
+    this.outcome = outcome
+    this.#over()
     this.#over = undefined
   }
 

@@ -4,12 +4,12 @@ import { MAX_BATCH } from '../engine.ts'
 import { DeferqError } from '../errors.ts'
 import { sleep } from '../time.ts'
 import type { Attempt } from './attempt.ts'
+import type { Held } from './held.ts'
 
 export interface HeartbeatNeeds {
   engine: Engine
   leaseMs: number
-  /** Running attempts, and ended ones that wait for their settlement. */
-  held: ReadonlyMap<string, Attempt>
+  held: Held
   interrupt(attempt: Attempt, why: 'lost' | 'cancelled'): void
   trouble(error: unknown, message: string): void
 }
@@ -27,7 +27,7 @@ export class Heartbeat {
     while (!signal.aborted) {
       await sleep(everyMs, signal)
       if (signal.aborted) return
-      const attempts = [...this.#needs.held.values()]
+      const attempts = this.#needs.held.all()
       for (let at = 0; at < attempts.length; at += MAX_BATCH) {
         await this.#beatOnTime(attempts.slice(at, at + MAX_BATCH), everyMs)
       }
@@ -79,7 +79,7 @@ export class Heartbeat {
   /** By now another worker may have it: with the store away, only this process's own clock can tell. */
   #giveUpTheOverdue(): void {
     const now = performance.now()
-    for (const attempt of this.#needs.held.values()) {
+    for (const attempt of this.#needs.held.all()) {
       if (now - attempt.heldAt > this.#needs.leaseMs) this.#needs.interrupt(attempt, 'lost')
     }
   }

@@ -1,5 +1,6 @@
 // Settles what is done and claims what is next, in one round trip; sleeps when there is neither, until something comes up.
 import type { Claimed, Claims, Engine, Outcome, SettleAnswer, Want } from '../engine.ts'
+import type { Attempt } from './attempt.ts'
 
 // Two turns under way at a time: the store works on one while this process works on what the other has brought.
 const TURNS = 2
@@ -17,7 +18,7 @@ export interface PollerNeeds {
   /** What to ask for, made anew, given how many claims are under way: undefined while nothing should be claimed. */
   want(reserved: number): Want | undefined
   claimed(claimed: Claimed, sentAt: number): void
-  settled(outcome: Outcome, answer: SettleAnswer): void
+  settled(attempt: Attempt, answer: SettleAnswer): void
   /** Nothing was claimable, and nothing is held. */
   empty(): void
   malformed(rows: NonNullable<Claims['malformed']>): void
@@ -26,7 +27,7 @@ export interface PollerNeeds {
 
 export class Poller {
   readonly #needs: PollerNeeds
-  #outcomes: Outcome[] = []
+  #ended: Attempt[] = []
   #reserved = 0
   #underWay = 0
   #nudged = true
@@ -44,9 +45,9 @@ export class Poller {
     this.#take = (claimed) => this.#taken(claimed)
   }
 
-  /** An attempt is over. */
-  done(outcome: Outcome): void {
-    this.#outcomes.push(outcome)
+  /** An attempt is over, with an outcome to settle. */
+  done(attempt: Attempt): void {
+    this.#ended.push(attempt)
     this.#rouse()
   }
 
@@ -57,7 +58,7 @@ export class Poller {
   }
 
   get idle(): boolean {
-    return this.#outcomes.length === 0 && this.#underWay === 0
+    return this.#ended.length === 0 && this.#underWay === 0
   }
 
   stop(): void {
@@ -67,9 +68,9 @@ export class Poller {
 
   /** What could not be settled never will be; answers how much that is. */
   abandon(): number {
-    const left = this.#outcomes.length
+    const left = this.#ended.length
     this.#abandoned = true
-    this.#outcomes = []
+    this.#ended = []
     this.stop()
     return left
   }
@@ -88,7 +89,7 @@ export class Poller {
     let pauseMs = 0
     for (;;) {
       const due = this.#nudged || performance.now() >= this.#nextLookAt
-      const settling = this.#outcomes.length > 0
+      const settling = this.#ended.length > 0
       const want = this.#stopped || !(due || settling) ? undefined : this.#needs.want(this.#reserved)
       if (!settling && want === undefined) {
         if (this.#stopped) return
@@ -102,8 +103,8 @@ export class Poller {
 
   async #turn(want: Want | undefined): Promise<boolean> {
     // Left alone, a turn would take everything, and the two would be one: half is left for the other.
-    const share = this.#underWay === 0 && this.#outcomes.length >= SPLIT ? 2 : 1
-    const outcomes = this.#outcomes.splice(0, Math.min(BATCH, Math.ceil(this.#outcomes.length / share)))
+    const share = this.#underWay === 0 && this.#ended.length >= SPLIT ? 2 : 1
+    const ended = this.#ended.splice(0, Math.min(BATCH, Math.ceil(this.#ended.length / share)))
     if (want !== undefined) {
       want.limit = Math.ceil(want.limit / share)
       want.take = this.#take
@@ -121,22 +122,22 @@ export class Poller {
     if (share > 1) this.#rouse()
     let answer: Claims & { answers: SettleAnswer[] }
     try {
-      answer = await this.#send(outcomes, want)
+      answer = await this.#send(ended, want)
       this.#failing = false
     } catch (error) {
       this.#failing = true
       // Settling is idempotent by token: what may or may not have arrived is sent again.
-      if (!this.#abandoned) this.#outcomes.unshift(...outcomes)
+      if (!this.#abandoned) this.#ended.unshift(...ended)
       this.#nudged = true
       this.#needs.trouble(error, 'settling and claiming failed; it is tried again')
-      return this.#stopped && this.#outcomes.length === 0
+      return this.#stopped && this.#ended.length === 0
     } finally {
       this.#reserved -= limit
       this.#underWay--
     }
     const { answers } = answer
-    for (let index = 0; index < outcomes.length; index++) {
-      this.#needs.settled(outcomes[index] as Outcome, answers[index] as SettleAnswer)
+    for (let index = 0; index < ended.length; index++) {
+      this.#needs.settled(ended[index] as Attempt, answers[index] as SettleAnswer)
     }
     for (const claimed of answer.claimed) this.#needs.claimed(claimed, sentAt)
     if (answer.malformed !== undefined) this.#needs.malformed(answer.malformed)
@@ -160,7 +161,8 @@ export class Poller {
     })
   }
 
-  async #send(outcomes: Outcome[], want: Want | undefined): Promise<Claims & { answers: SettleAnswer[] }> {
+  async #send(ended: Attempt[], want: Want | undefined): Promise<Claims & { answers: SettleAnswer[] }> {
+    const outcomes = ended.map(({ outcome }) => outcome as Outcome)
     if (outcomes.length > 0) return this.#needs.engine.settle(outcomes, want)
     return { answers: [], ...(await this.#needs.engine.claim(want as Want)) }
   }

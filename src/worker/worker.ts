@@ -11,6 +11,7 @@ import { Attempt, aboutOf } from './attempt.ts'
 import { CHORES } from './chores.ts'
 import type { WorkerEvents, WorkerSummary } from './events.ts'
 import { Heartbeat } from './heartbeat.ts'
+import { Held } from './held.ts'
 import type { Settings, WorkerOptions } from './options.ts'
 import { handlersOf, limitsOf, settingsOf } from './options.ts'
 import { reportOrphans } from './orphans.ts'
@@ -32,7 +33,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
   readonly #tasks: ReadonlyMap<string, AnyTask>
   readonly #names: readonly string[]
   readonly #limits: Want['limits']
-  readonly #held = new Map<string, Attempt>()
+  readonly #held = new Held()
   readonly #ending = new AbortController()
   readonly #summary: WorkerSummary = {
     reason: 'stopped',
@@ -126,7 +127,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
       sleepMs,
       want: (reserved) => this.#want(reserved),
       claimed: (claimed, sentAt) => this.#start(claimed, sentAt),
-      settled: (outcome, answer) => this.#settled(outcome, answer),
+      settled: (attempt, answer) => this.#settled(attempt, answer),
       empty: () => this.#empty(),
       malformed: (rows) => {
         for (const { id, reason } of rows)
@@ -229,30 +230,30 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
       logger: this.#handlersLogger,
       beat: (each) => (this.#heartbeat as Heartbeat).beatOne(each),
     })
-    this.#held.set(claimed.token, attempt)
+    this.#held.add(attempt)
     this.#running++
     this.#summary.claimed++
     if (this.#summary.claimed === this.#settings.maxJobs) this.#stop('maxJobs')
     this.#tell('started', aboutOf(attempt))
     // Claimed while the rest was being released: others shall have it at once.
     if (this.#releasing) queueMicrotask(() => attempt.interrupt('released'))
-    void attempt.run().then((outcome) => {
+    void attempt.run().then(() => {
       this.#running--
-      if (outcome !== undefined) this.#poller?.done(outcome)
+      if (attempt.outcome !== undefined) this.#poller?.done(attempt)
       else this.#lost(attempt)
     })
   }
 
-  #settled(outcome: Outcome, answer: SettleAnswer): void {
-    const attempt = this.#held.get(outcome.token)
-    if (attempt === undefined) return
+  #settled(attempt: Attempt, answer: SettleAnswer): void {
+    if (!this.#held.has(attempt)) return
     if (answer === 'lost') {
       this.#lost(attempt)
       return
     }
-    this.#held.delete(outcome.token)
+    this.#held.delete(attempt)
     const about = aboutOf(attempt)
     const { error } = attempt
+    const outcome = attempt.outcome as Outcome
     switch (outcome.kind) {
       case 'completed':
         this.#summary.completed++
@@ -286,7 +287,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
   }
 
   #lost(attempt: Attempt): void {
-    if (!this.#held.delete(attempt.token)) return
+    if (!this.#held.delete(attempt)) return
     this.#summary.lost++
     const about = aboutOf(attempt)
     const why = attempt.interruption ?? 'lost'
@@ -302,7 +303,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
       this.#upkeep?.nudge()
     }
     if (hint.kind !== 'cancelled') return
-    for (const attempt of this.#held.values()) {
+    for (const attempt of this.#held.all()) {
       if (attempt.id === hint.id) attempt.interrupt('cancelled')
     }
   }
@@ -345,7 +346,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
     if (this.#cut) return
     this.#cut = true
     this.#logger.error({}, 'the worker ends, because its deferq was closed: stop the worker first')
-    for (const attempt of this.#held.values()) attempt.interrupt('lost')
+    for (const attempt of this.#held.all()) attempt.interrupt('lost')
     this.#poller?.abandon()
     this.#stop('aborted')
   }
@@ -356,7 +357,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
 
   #release(): void {
     this.#releasing = true
-    for (const attempt of this.#held.values()) attempt.interrupt('released')
+    for (const attempt of this.#held.all()) attempt.interrupt('released')
   }
 
   /** A listener that throws is no reason to lose the task it was told about. */
