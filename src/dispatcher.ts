@@ -23,7 +23,9 @@ export class Dispatcher {
     })
   }
 
+  /** Each draft once: whoever asks again makes a new one. */
   admit(draft: Draft): Promise<Verdict> {
+    draft.isNew = true
     const twin = this.#gathered.get(draft.params)
     if (twin !== undefined && sameAsk(twin.draft, draft)) {
       if (draft.watch) twin.draft.watch = true

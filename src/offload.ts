@@ -79,7 +79,9 @@ export class Offload implements Engine {
     const gone = answers.flatMap((answer, index) => (answer === undefined ? [index] : []))
     if (gone.length > 0) {
       // Their follow-ups were admitted when they were answered.
-      const anew = gone.map((index): Draft => ({ ...(drafts[index] as Draft), refresh: true, then: [] }))
+      const anew = gone.map(
+        (index): Draft => ({ ...(drafts[index] as Draft), refresh: true, then: [], isNew: false }),
+      )
       const again = await this.#engine.admit(anew)
       for (const [at, index] of gone.entries()) answers[index] = again[at]
     }

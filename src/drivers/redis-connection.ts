@@ -72,17 +72,12 @@ export class Connection {
   }
 
   /**
-   * Runs a script on the node that holds the tag. `again` is sent instead when the connection went while the
-   * answer was awaited, since it may have been done already; null: nothing is.
+   * Runs a script on the node that holds its key, the first that it is handed. Told `lost` when the connection went while the
+   * answer was awaited, since it may have been done already then; not to be sent again, it fails.
    */
-  run(
-    script: Script,
-    tag: string,
-    args: readonly string[],
-    again: readonly string[] | null = args,
-  ): Promise<unknown> {
+  run(script: Script, handed: (lost: boolean) => readonly string[], again: boolean): Promise<unknown> {
     return this.#attempt((client, lost) => {
-      const rest = ['1', tag, ...((lost ? again : args) as readonly string[])]
+      const rest = ['1', ...handed(lost)]
       if (script.function === undefined || !this.#hasFunctions) return this.#asText(client, script, rest)
       const { name, library } = script.function
       return this.#send(client, 'fcall', name, rest).catch(async (error) => {
@@ -92,7 +87,7 @@ export class Connection {
         if (this.#hasFunctions) return this.#send(client, 'fcall', name, rest)
         return this.#asText(client, script, rest)
       })
-    }, again !== null)
+    }, again)
   }
 
   async #asText(client: Client, script: Script, rest: readonly string[]): Promise<unknown> {

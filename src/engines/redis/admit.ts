@@ -7,9 +7,9 @@ import { AT_ONCE, MEETING } from './meet.ts'
 /**
  * In: ARGV 2 the asking instance's address, 3 the want for which it waits itself, if that covers the drafts, or '', 4 and 5 the
  * want's name and as whom it waits, 6 the number of shapes; per shape kind, priority, delay, flags (r refresh, j join
- * or m reject on mismatch, w watch, d due, t then; of a duplicate R reject, P replace or S supersede a pending run, X reject, Y
+ * or m reject on mismatch, w watch, d due, t then, n new; of a duplicate R reject, P replace or S supersede a pending run, X reject, Y
  * supersede or Z follow a running one), and '' or the longest delay, a comma and how it is attended, as create() has it; then, for each row of drafts of one shape, the shape's number, and of all
- * in one text each their ids as packIds() spells them, the lengths of their params in bytes, and the params, each with a line's end behind it; and per draft, with flag d
+ * in one text each their ids as packIds() spells them, the lengths of their params in bytes or '' where no line ends within them, and the params, each with a line's end behind it; and per draft, with flag d
  * its due time, with flag t the number of follow-ups and their texts.
  * Out: what beginAlone() answers, or: now; an answer for each draft that was not created (those need no reading back); hints for the one who asks; what was
  * malformed. An answer is one text, because a list of lists takes the client far longer to read: the draft's index in four places,
@@ -18,6 +18,8 @@ import { AT_ONCE, MEETING } from './meet.ts'
  * digit's 1 and the refreshing run's id or ''.
  */
 export const ADMIT = `
+-- Nothing that it did before is to be looked for.
+local function isNew(flags) return flags.n and not resent end
 ${BEGIN_ALONE}
 own = ARGV[2]
 if ARGV[3] ~= '' then
@@ -32,7 +34,7 @@ for index = 1, tonumber(ARGV[6]) do
   local shape = {
     kind = kindOf(ARGV[at]), priority = tonumber(ARGV[at + 1]), delay = tonumber(ARGV[at + 2]),
     refresh = flags.r, reject = flags.m, compare = flags.m or flags.j, watcher = flags.w and own or nil,
-    hasDue = flags.d, hasThen = flags.t,
+    hasDue = flags.d, hasThen = flags.t, isNew = isNew(flags), born = 0,
     duplicates = (flags.R or flags.P or flags.S or flags.X or flags.Y or flags.Z) and flags,
   }
   if ARGV[at + 4] ~= '' then
@@ -113,12 +115,12 @@ local function merge(shape, r, due, thens, replacing)
 end
 
 ${MEETING}
--- Answers nothing where the run was created.
+-- Answers nothing where the run was created. Without the key that it would have aside, none can be there.
 local function admit(shape, k, aside, id, params, dueAt, thens)
   local key, run = sub(id, 1, 43), sub(id, 44)
   local due = dueOf(shape, dueAt, now)
   local r = stands(k)
-  if not r and not get(aside) then
+  if not r and not (aside and get(aside)) then
     create(shape.kind, id, params, shape.priority, due, shape.watcher, nil, nil, thens, shape.attend)
     return
   end
@@ -132,7 +134,7 @@ local function admit(shape, k, aside, id, params, dueAt, thens)
   end
   local usable = accepted and not shape.refresh
 
-  local own = r and r@run == run and r or read(aside, id)
+  local own = r and r@run == run and r or aside and read(aside, id)
   if own then
     if usable and accepted@run ~= run then return answer(4, accepted, true, id) end
     return answer(1, own, true)
@@ -172,20 +174,22 @@ local function admit(shape, k, aside, id, params, dueAt, thens)
 end
 
 ${AT_ONCE}
-local keys, shapeOf, ids, texts, more = {}, {}, {}, {}, {}
+-- By the draft's place: what stands under its key, its shape, key, run and params, and where in ARGV the rest of it is.
+local ks, shapeOf, keys, runs, texts, asides, more = {}, {}, {}, {}, {}, {}, {}
 local count, last = 0, #ARGV
 while at <= last do
   local shape, spelled, params = shapes[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 3]
   local from = 1
-  local lengths = string.gmatch(ARGV[at + 2], '%d+')
+  local lengths = ARGV[at + 2] ~= '' and string.gmatch(ARGV[at + 2], '%d+')
   at = at + 4
+  -- Lua reads each text that it makes, byte by byte: what need not be made is left out.
   for place = 1, #spelled, 60 do
-    local key = sub(spelled, place, place + 42)
-    local id, length = key .. sub(spelled, place + 44, place + 59), lengths()
+    local key, run = sub(spelled, place, place + 42), sub(spelled, place + 44, place + 59)
+    local stop = lengths and from + lengths() or findText(params, '\\n', from, true)
     count = count + 1
-    keys[2 * count - 1], keys[2 * count] = E .. key, A .. id
-    shapeOf[count], ids[count], texts[count] = shape, id, sub(params, from, from + length - 1)
-    from = from + length + 1
+    ks[count], shapeOf[count], keys[count], runs[count], texts[count] = E .. key, shape, key, run, sub(params, from, stop - 1)
+    from = stop + 1
+    if not shape.isNew then asides[count] = A .. key .. run end
     if shape.hasDue or shape.hasThen then
       more[count] = at
       if shape.hasDue then at = at + 1 end
@@ -193,29 +197,38 @@ while at <= last do
     end
   end
 end
-fetch(keys)
+local standing = {}
+add(function(list, from, to)
+  for index, text in ipairs(call('MGET', unpack(list, from, to))) do standing[from + index - 1] = text end
+end, ks)
+local before = {}
+for _, aside in pairs(asides) do before[#before + 1] = aside end
+if #before > 0 then fetch(before) end
 moveDue()
 for index = 1, count do
-  local shape, id, params = shapeOf[index], ids[index], texts[index]
-  local k, aside = keys[2 * index - 1], keys[2 * index]
-  if shape.birth and cache[k] == false and cache[aside] == false and #params <= ${INLINE} then
+  local shape, k, run, params, aside = shapeOf[index], ks[index], runs[index], texts[index], asides[index]
+  -- What this script has written since is newer.
+  local text = cache[k]
+  if text == nil then text = standing[index] end
+  if not text and shape.birth and not (aside and cache[aside]) and #params <= ${INLINE} then
     -- What create() does, for nearly all drafts: a third of its cost.
-    bornAs(k, shape.letter .. sub(id, 44) .. shape.birth .. params)
-    push(shape.lane, sub(id, 1, 45))
-    bump(shape.kind.pending, 1)
+    bornAs(k, shape.letter .. run .. shape.birth .. params)
+    push(shape.lane, keys[index] .. sub(run, 1, 2))
+    shape.born = shape.born + 1
   else
-    local place, due, thens = more[index]
-    if shape.hasDue then
-      due = tonumber(ARGV[place])
-      place = place + 1
-    end
-    if shape.hasThen then
-      thens = {}
-      for then_ = 1, tonumber(ARGV[place]) do thens[then_] = readFollow(ARGV[place + then_]) end
-    end
-    local answer = shape.asksOnly and cache[k] and cache[aside] == false and atOnce(index, shape, id, cache[k])
+    local answer = text and shape.asksOnly and not (aside and cache[aside]) and atOnce(index, shape, run, text)
     if not answer then
-      answer = admit(shape, k, aside, id, params, due, thens)
+      local place, due, thens = more[index]
+      if shape.hasDue then
+        due = tonumber(ARGV[place])
+        place = place + 1
+      end
+      if shape.hasThen then
+        thens = {}
+        for then_ = 1, tonumber(ARGV[place]) do thens[then_] = readFollow(ARGV[place + then_]) end
+      end
+      cache[k] = text
+      answer = admit(shape, k, aside, keys[index] .. run, params, due, thens)
       if type(answer) == 'string' then
         answer = place4(index) .. answer
       elseif answer then
@@ -224,6 +237,9 @@ for index = 1, count do
     end
     if answer then answers[#answers + 1] = answer end
   end
+end
+for _, shape in ipairs(shapes) do
+  if shape.born > 0 then bump(shape.kind.pending, shape.born) end
 end
 finish()
 return { now, answers, mine, malformed }

@@ -19,12 +19,13 @@ local function beginAlone()
   end
   local key, run = sub(id, 1, 43), sub(id, 45)
   local k = E .. key
+  local flags = flagsOf(ARGV[10])
   -- Among the lanes is also what says that something is paused.
-  if call('EXISTS', k, A .. key .. run, LANES, D) > 0 then return end
+  if call('EXISTS', k, LANES, D) > 0 or not isNew(flags) and call('EXISTS', A .. key .. run) > 0 then return end
   if call('SREM', IDLE .. ownName, ownMember) == 0 then return end
   local expiry = now + readWant(ownWant).leaseMs
   local text = 'r' .. run .. NOW .. kind.length .. NOW .. NOW .. place4(1) .. place4(tonumber(ARGV[8])) .. NEVER .. NEVER
-    .. NEVER .. USUAL .. ownMember .. '.h' .. (flagsOf(ARGV[10]).w and ',,,,,' .. own .. ',,,;' or ';') .. kind.text .. sub(params, 1, -2)
+    .. NEVER .. USUAL .. ownMember .. '.h' .. (flags.w and ',,,,,' .. own .. ',,,;' or ';') .. kind.text .. sub(params, 1, -2)
   call('SET', k, text)
   call('HSET', LEASES, k, whole(expiry))
   leaseEnds(expiry)

@@ -48,14 +48,14 @@ export function admitArgs(drafts: readonly Draft[], address: string, wait: Wait 
       shapes.push(...shape)
     }
     let ids = ''
-    let lengths = ''
     let params = ''
+    let withLines = false
     const more: string[] = []
     for (to = from; to < drafts.length; to++) {
       const draft = drafts[to] as Draft
       if (draft !== first && !alike(first, draft)) break
       ids += spread60(draft.id)
-      lengths += `${Buffer.byteLength(draft.params)},`
+      if (draft.params.includes('\n')) withLines = true
       params += `${draft.params}\n`
       if (draft.dueAt !== undefined) more.push(String(draft.dueAt))
       if (draft.then !== undefined && draft.then.length > 0) {
@@ -63,11 +63,14 @@ export function admitArgs(drafts: readonly Draft[], address: string, wait: Wait 
         for (const follow of draft.then) more.push(followText(follow))
       }
     }
-    args.push(String(number), packIds(ids), lengths, params)
+    args.push(String(number), packIds(ids), withLines ? lengthsOf(drafts.slice(from, to)) : '', params)
     for (const each of more) args.push(each)
   }
   return [address, wait.want, wait.name, wait.member, String(known.size), ...shapes, ...args]
 }
+
+const lengthsOf = (drafts: readonly Draft[]): string =>
+  drafts.map(({ params }) => Buffer.byteLength(params)).join()
 
 function shapeOf(draft: Draft): string[] {
   const flags =
@@ -75,7 +78,8 @@ function shapeOf(draft: Draft): string[] {
     (draft.onMismatch === undefined ? '' : draft.onMismatch === 'join' ? 'j' : 'm') +
     (draft.watch ? 'w' : '') +
     (draft.dueAt === undefined ? '' : 'd') +
-    (draft.then === undefined || draft.then.length === 0 ? '' : 't')
+    (draft.then === undefined || draft.then.length === 0 ? '' : 't') +
+    (draft.isNew ? 'n' : '')
   const { maxDelayMs, attended } = draft
   const more =
     maxDelayMs === undefined && attended === undefined
@@ -106,6 +110,7 @@ const alike = (a: Draft, b: Draft): boolean =>
   a.attended === b.attended &&
   a.group === b.group &&
   a.watch === b.watch &&
+  a.isNew === b.isNew &&
   a.delayMs === b.delayMs &&
   (a.dueAt === undefined) === (b.dueAt === undefined) &&
   (a.then === undefined || a.then.length === 0) === (b.then === undefined || b.then.length === 0)

@@ -65,9 +65,9 @@ end
 export const AT_ONCE = `
 -- What admit() answers for nearly all drafts that find something, without taking its text apart: a fresh result, or a run that waits
 -- and would not change. Half of their cost.
-local function atOnce(index, shape, id, text)
-  local letter, run = sub(text, 1, 1), runOf(text)
-  if run == sub(id, 44) then return end
+local function atOnce(index, shape, run, text)
+  local letter = sub(text, 1, 1)
+  if runOf(text) == run then return end
   if letter == 'c' then
     local fresh, stop = tonumber(sub(text, ${PLACE.fresh}, ${PLACE.fresh + 12})), string.find(text, ';', ${PLACE.token}, true)
     if not fresh or fresh <= now or not stop or (string.find(text, ',', ${PLACE.token}, true) or 0) < stop then return end

@@ -142,12 +142,11 @@ export class Session {
     const { scripts, target, troubles } = this.#options
     // A node of a cluster tells only how many heard a message there.
     const counted = target.kind === 'cluster' ? '0' : '1'
-    const sent = [counted, ...args]
+    const tag = this.tags[shard] as string
     const reply = await this.connection.run(
       scripts[name],
-      this.tags[shard] as string,
-      sent,
-      again === args ? sent : again && [counted, ...again],
+      (lost) => (lost ? [tag, `${counted}+`, ...(again as readonly string[])] : [tag, counted, ...args]),
+      again !== null,
     )
     if (typeof reply === 'string') return reply
     // Every script that reads runs ends its answer with what it had to set aside.

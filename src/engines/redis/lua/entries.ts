@@ -8,7 +8,7 @@ export const ENTRIES = `
 local sub, match, min, max = string.sub, string.match, math.min, math.max -- once
 local unpackText, byte, findText = struct.unpack, string.byte, string.find -- once
 local call = redis.call
-local counted = ARGV[1] == '1'
+local counted, resent = string.byte(ARGV[1]) == 49, #ARGV[1] > 1
 local T, prefix, shard, E, A, X, L, D -- once
 local LANES, LEASES, COUNTS, WANTS, IDLE -- once
 if KEYS[1] ~= T then
