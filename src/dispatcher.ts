@@ -4,36 +4,60 @@ import type { Draft, Engine, Verdict } from './engine.ts'
 import { DeferqError } from './errors.ts'
 import { keyOf } from './fingerprint.ts'
 
-export class Dispatcher {
-  readonly #engine: () => Promise<Engine>
+/** The plain drafts that are gathered and have not left yet. */
+class Gathering {
   readonly #batcher: Batcher<Draft, Verdict>
   /**
-   * The plain drafts that are gathered and have not left yet. By their params, which twins share: a text that is there is found faster
-   * than one cut from an id.
+   * By their params, which twins share: a text that is there is found faster than one cut from an id. A new map for each batch: one that
+   * is cleared leaves a table behind that points to the next, and a chain of them keeps all drafts from being collected young.
    */
-  #gathered = new Map<string, { draft: Draft; verdict: Promise<Verdict> }>()
+  #drafts = new Map<string, { draft: Draft; verdict: Promise<Verdict> }>()
 
-  constructor(engine: () => Promise<Engine>) {
-    this.#engine = engine
-    this.#batcher = new Batcher(async (drafts) => {
+  constructor(admit: (drafts: Draft[]) => Promise<readonly Verdict[]>, underWay?: number) {
+    this.#batcher = new Batcher((drafts) => {
       // Usually all of them leave. Should some stay behind, they are no longer found by their twins: a draft more to send.
-      if (drafts.length >= this.#gathered.size) this.#gathered = new Map()
-      else for (const draft of drafts) this.#gathered.delete(draft.params)
-      return (await engine()).admit(drafts)
-    })
+      if (drafts.length >= this.#drafts.size) this.#drafts = new Map()
+      else for (const draft of drafts) this.#drafts.delete(draft.params)
+      return admit(drafts)
+    }, underWay)
   }
 
-  /** Each draft once: whoever asks again makes a new one. */
   admit(draft: Draft): Promise<Verdict> {
-    draft.isNew = true
-    const twin = this.#gathered.get(draft.params)
+    const twin = this.#drafts.get(draft.params)
     if (twin !== undefined && sameAsk(twin.draft, draft)) {
       if (draft.watch) twin.draft.watch = true
       return twin.verdict.then(asSecond)
     }
     const verdict = this.#batcher.add(draft)
-    if (twin === undefined && draft.then === undefined) this.#gathered.set(draft.params, { draft, verdict })
+    if (twin === undefined && draft.then === undefined) this.#drafts.set(draft.params, { draft, verdict })
     return verdict
+  }
+}
+
+export class Dispatcher {
+  readonly #engine: () => Promise<Engine>
+  readonly #all: Gathering
+  /** By shard, where the store has several: a batch is then one command, and waits for no other shard. One at a time, for they overlap each other. */
+  readonly #byShard: Gathering[] = []
+  #shardOf: Engine['shardOf']
+
+  constructor(engine: () => Promise<Engine>) {
+    this.#engine = engine
+    this.#all = new Gathering((drafts) => this.#admit(drafts))
+  }
+
+  /** Each draft once: whoever asks again makes a new one. */
+  admit(draft: Draft): Promise<Verdict> {
+    draft.isNew = true
+    const shard = this.#shardOf?.(draft.id)
+    if (shard === undefined) return this.#all.admit(draft)
+    return (this.#byShard[shard] ??= new Gathering((drafts) => this.#admit(drafts), 1)).admit(draft)
+  }
+
+  async #admit(drafts: readonly Draft[]): Promise<readonly Verdict[]> {
+    const engine = await this.#engine()
+    this.#shardOf ??= engine.shardOf?.bind(engine)
+    return engine.admit(drafts)
   }
 
   /** By itself, for the other dispatches of the tick are no part of the caller's transaction. */

@@ -214,6 +214,9 @@ export interface Engine {
   /** Releases everything, and takes back this instance's waits. Calls after it are refused with CLOSED. */
   close(): Promise<void>
 
+  /** In which of several shards an id lies, each of them asked by a command of its own; undefined or left out where there is but one. */
+  shardOf?(id: string): number | undefined
+
   admit(drafts: readonly Draft[]): Promise<Verdict[]>
   claim(want: Want): Promise<Claims>
   /** Ends attempts and, when `want` is given, claims what is next in the same round trip. */

@@ -72,6 +72,10 @@ export class Offload implements Engine {
     return this.#closed
   }
 
+  shardOf(id: string): number | undefined {
+    return this.#engine.shardOf?.(id)
+  }
+
   async admit(drafts: readonly Draft[]): Promise<Verdict[]> {
     const verdicts = await this.#engine.admit(drafts)
     const values = await this.#values(verdicts.map(({ entry }) => entry.result))

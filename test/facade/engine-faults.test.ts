@@ -1,6 +1,7 @@
 // An engine that fails, hangs or lies: its errors reach every caller of that batch and nobody else; and many at once.
 import { expect, test } from 'vitest'
-import type { Draft } from '../../src/engine.ts'
+import type { Draft, Engine } from '../../src/engine.ts'
+import { MemoryEngine } from '../../src/engines/memory.ts'
 import { DeferQ, DeferqError, task } from '../../src/index.ts'
 import {
   AWAY,
@@ -47,6 +48,41 @@ test('while one batch fails another that is under way does not', async () => {
   expect((await second).every(({ outcome }) => outcome === 'created')).toBe(true)
   await first
   expect(broken.calls.admit?.map(([drafts]) => (drafts as Draft[]).length)).toEqual([2, 2, 2])
+  await deferq.close()
+})
+
+test('where a store has shards, a batch is of one shard, and waits for no other', async () => {
+  const engine = new MemoryEngine()
+  const batches: Draft[][] = []
+  const stuck = gate()
+  const shardOf = (id: string): number => Number.parseInt(id.slice(0, 8), 16) % 3
+  const sharded = new Proxy(engine, {
+    get(target, member: keyof Engine) {
+      if (member === 'shardOf') return shardOf
+      if (member === 'admit') {
+        return async (drafts: Draft[]) => {
+          batches.push(drafts)
+          if (batches.length > 1 && drafts.some(({ id }) => shardOf(id) === 1)) await stuck.opened
+          return target.admit(drafts)
+        }
+      }
+      const value = target[member as keyof MemoryEngine] as unknown
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
+  const deferq = new DeferQ({ engine: sharded, logger: SILENT })
+  // Which shards there are is known once the store is open.
+  await deferq.dispatch('x', 'first')
+  const all = Array.from({ length: 60 }, (_, n) => deferq.dispatch('x', n))
+  const answered: string[] = []
+  for (const one of all) void one.then(({ taskId }) => answered.push(taskId))
+  const shards = batches.slice(1).map((batch) => [...new Set(batch.map(({ id }) => shardOf(id)))])
+  await eventually('two of three shards have answered', () => batches.length === 4 && answered.length > 20)
+  expect(answered.filter((id) => shardOf(id) === 1)).toEqual([])
+  stuck.open()
+  const ids = (await Promise.all(all)).map(({ taskId }) => taskId)
+  expect(new Set(ids).size).toBe(60)
+  expect(shards.every((of) => of.length === 1)).toBe(true)
   await deferq.close()
 })
 

@@ -6,6 +6,7 @@ import { RedisEngine } from '../../src/engines/redis/index.ts'
 import { Subscriber } from '../../src/engines/redis/subscriber.ts'
 import type { RedisOptions, RedisServer } from '../servers/redis.ts'
 import { startRedis, startRedisSentinel } from '../servers/redis.ts'
+import { proxyTo } from '../transports/proxy.ts'
 import { draft, want } from './drafts.ts'
 
 const cleanups: (() => unknown)[] = []
@@ -136,6 +137,27 @@ test('connections cut in mid-command: nothing is lost, nothing is done twice', a
   const { totals, lanes } = await one.count()
   expect(totals).toMatchObject({ created: 3_000, completed: 3_000 })
   expect(lanes).toEqual([])
+})
+
+test('a new draft whose answer was lost finds its run when it is sent again, though that was moved aside meanwhile', async () => {
+  const {
+    server: { port, url },
+  } = await server()
+  const proxy = await proxyTo(port)
+  const { engine: one } = engine(`redis://127.0.0.1:${proxy.port}`)
+  const { engine: other } = engine(url)
+  // So that the server knows the scripts, and the first answer is no refusal.
+  await Promise.all([one.count(), other.count()])
+  const asked = draft({ isNew: true })
+  proxy.loseNextAnswer(async () => {
+    const { claimed } = await other.claim(want())
+    expect(claimed[0]?.entry.id).toBe(asked.id)
+    await other.invalidate({ keys: [asked.id.slice(0, 64)] })
+  })
+  const [verdict] = await one.admit([asked])
+  expect(verdict).toMatchObject({ outcome: 'created', entry: { id: asked.id, status: 'running' } })
+  expect(proxy.lost()).toBe(1)
+  expect((await other.count()).totals.created).toBe(1)
 })
 
 test('a server that answers nobody: every call fails in time, and goes on when it is back', async () => {

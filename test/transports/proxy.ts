@@ -5,8 +5,8 @@ import { onTestFinished } from 'vitest'
 
 export interface Proxy {
   port: number
-  /** The next answer is lost, and with it its connection. */
-  loseNextAnswer(): void
+  /** The next answer is lost, and with it its connection; what is sent after that arrives once `meanwhile` is over. */
+  loseNextAnswer(meanwhile?: () => Promise<void>): void
   lost(): number
   /** The clients are cut off; what they have sent still reaches the server. */
   hangUp(): void
@@ -16,6 +16,8 @@ export async function proxyTo(port: number): Promise<Proxy> {
   const sockets = new Set<Socket>()
   const clients = new Set<Socket>()
   let losing = false
+  let during: (() => Promise<void>) | undefined
+  let held = Promise.resolve()
   let lost = 0
   const server = createServer((client) => {
     const upstream = connect(port, '127.0.0.1')
@@ -31,13 +33,14 @@ export async function proxyTo(port: number): Promise<Proxy> {
         upstream.destroy()
       })
     }
-    client.on('data', (chunk) => upstream.write(chunk))
+    client.on('data', (chunk) => void held.then(() => upstream.write(chunk)))
     upstream.on('data', (chunk) => {
       if (!losing) return void client.write(chunk)
       losing = false
       lost++
       client.destroy()
       upstream.destroy()
+      if (during !== undefined) held = during()
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -47,8 +50,9 @@ export async function proxyTo(port: number): Promise<Proxy> {
   })
   return {
     port: (server.address() as AddressInfo).port,
-    loseNextAnswer: () => {
+    loseNextAnswer: (meanwhile) => {
       losing = true
+      during = meanwhile
     },
     lost: () => lost,
     hangUp: () => {

@@ -164,7 +164,7 @@ export class HttpEngine implements Engine {
 }
 
 /** Without what concerns this side alone. */
-function travelling({ watch: _, asked, ...draft }: Draft): object {
+function travelling({ watch: _watch, isNew: _isNew, asked, ...draft }: Draft): object {
   if (asked === undefined) return draft
   return { id: draft.id, name: draft.name, params: draft.params, asked }
 }

@@ -49,7 +49,7 @@ import type { ScriptName, Scripts } from './scripts.ts'
 import { compile, SCRIPTS } from './scripts.ts'
 import type { SessionOptions } from './session.ts'
 import { Session } from './session.ts'
-import { deal, parcels, spread } from './shards.ts'
+import { deal, parcels, shardOf, spread } from './shards.ts'
 import type { Turns } from './turns.ts'
 
 export interface RedisEngineOptions {
@@ -112,6 +112,11 @@ export class RedisEngine implements Engine {
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
+  }
+
+  shardOf(id: string): number | undefined {
+    const shards = this.#session?.tags.length ?? 1
+    return shards === 1 ? undefined : shardOf(id, shards)
   }
 
   async admit(drafts: readonly Draft[]): Promise<Verdict[]> {
