@@ -38,8 +38,24 @@ export async function openPostgresFloor({ url }) {
     const { rows } = await pool.query({ name: 'turn', text: TURN, values })
     return rows.map(({ id, params }) => [id, params])
   }
-  return { call: together(insert), fill: insert, start: workers(turn), close: () => pool.end() }
+  return { call: together(insert, 1), fill: insert, start: workers(turn), close: () => pool.end() }
 }
+
+// What stands there already answers; the rest is stored and queued.
+const ASK = `
+  local keys, texts, tickets, answers = {}, {}, {}, {}
+  for i = 1, #ARGV, 2 do keys[#keys + 1] = ARGV[i] end
+  for i, found in ipairs(redis.call('MGET', unpack(keys))) do
+    answers[i] = found or ''
+    if not found then
+      texts[#texts + 1], texts[#texts + 2], tickets[#tickets + 1] = keys[i], ARGV[2 * i], keys[i]
+    end
+  end
+  if #tickets > 0 then
+    redis.call('MSET', unpack(texts))
+    redis.call('RPUSH', KEYS[1], unpack(tickets))
+  end
+  return answers`
 
 const BATCH_TURN = `
   for i = 2, #ARGV do redis.call('SET', 'r' .. ARGV[i], ARGV[1], 'PX', ${HOUR_MS}) end
@@ -70,12 +86,17 @@ const FINISH = `
 /** On Redis: a task is a string and an entry of a list, its result another string. */
 export async function openRedisFloor(at) {
   const { client, close } = await openIoredis(at, { pipelined: false })
+  client.defineCommand('ask', { numberOfKeys: 1, lua: ASK })
   client.defineCommand('turn', { numberOfKeys: 1, lua: BATCH_TURN })
   client.defineCommand('begin', { numberOfKeys: 1, lua: BEGIN })
   client.defineCommand('finish', { numberOfKeys: 1, lua: FINISH })
-  const begin = async (index) => {
+  const asked = (index) => {
     const text = JSON.stringify(paramsOf(index))
-    const key = createHash('sha256').update(text).digest('base64url')
+    return [createHash('sha256').update(text).digest('base64url'), text]
+  }
+  const ask = together((indexes) => client.ask('ready', ...indexes.flatMap(asked)), 2)
+  const begin = async (index) => {
+    const [key, text] = asked(index)
     expect(await client.begin(key, text), 1, 'The answer')
     return [key, text]
   }
@@ -86,7 +107,7 @@ export async function openRedisFloor(at) {
     await client.mset(indexes.flatMap((index) => [`p${index}`, JSON.stringify(paramsOf(index))]))
     await client.rpush('ready', ...indexes.map((index) => `p${index}`))
   }
-  return { fill, begin, end, start: workers((ids) => client.turn('ready', RESULT, ...ids)), close }
+  return { ask, fill, begin, end, start: workers((ids) => client.turn('ready', RESULT, ...ids)), close }
 }
 
 /** Two that take turns, so that one's answer is read while the other's is being made. */
@@ -104,27 +125,30 @@ const workers = (turn) => async (tick) => {
   await Promise.all([work(), work()])
 }
 
-/** What callers ask for while a batch is under way goes in the next. */
-function together(send) {
-  let waiting = []
-  let underWay = false
-  const go = async () => {
-    underWay = true
+/** What callers ask for while `most` batches are under way goes in the next, and is dealt out to those that are not. */
+function together(send, most) {
+  const waiting = []
+  let underWay = 0
+  const go = async (share) => {
+    underWay++
     while (waiting.length > 0) {
-      const batch = waiting
-      waiting = []
+      const batch = waiting.splice(0, Math.max(BATCH, Math.ceil(waiting.length / share)))
       try {
-        await send(batch.map(({ index }) => index))
-        for (const { resolve } of batch) resolve()
+        const answers = await send(batch.map(({ index }) => index))
+        batch.forEach(({ resolve }, at) => {
+          resolve(answers?.[at])
+        })
       } catch (error) {
         for (const { reject } of batch) reject(error)
       }
     }
-    underWay = false
+    underWay--
+  }
+  const begin = () => {
+    while (underWay < most && waiting.length > 0) void go(most - underWay)
   }
   return (index) =>
     new Promise((resolve, reject) => {
-      waiting.push({ index, resolve, reject })
-      if (!underWay) void Promise.resolve().then(go)
+      if (waiting.push({ index, resolve, reject }) === 1 && underWay < most) queueMicrotask(begin)
     })
 }

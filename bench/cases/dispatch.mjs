@@ -1,6 +1,7 @@
 // New tasks, each with params of its own, from a hundred callers at once.
 import { createHash } from 'node:crypto'
-import { NAME, openBee, openBullmq, openDeferq, openIoredis, paramsOf } from '../contenders.mjs'
+import { NAME, openBee, openBullmq, openDeferq, paramsOf } from '../contenders.mjs'
+import { openRedisFloor } from '../floors.mjs'
 import { callsPerSecond, expect } from '../load.mjs'
 
 export const title = 'dispatch: new tasks, 100 callers in flight'
@@ -40,9 +41,9 @@ export const contenders = {
     return { call: (index) => queue.createJob(paramsOf(index)).save(), close }
   },
 
-  async 'floor: ioredis PING'(at) {
-    const { client, close } = await openIoredis(at)
-    return { call: () => client.ping(), close }
+  async 'floor: ioredis, a script'(at) {
+    const { ask, close } = await openRedisFloor(at)
+    return { call: async (index) => expect(await ask(index), '', 'The answer'), close }
   },
 }
 

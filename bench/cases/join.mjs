@@ -1,5 +1,6 @@
 // Duplicates of tasks that wait already, from a hundred callers at once; no two for one key in the same tick.
-import { NAME, openBullmq, openDeferq, openIoredis, paramsOf } from '../contenders.mjs'
+import { NAME, openBullmq, openDeferq, paramsOf } from '../contenders.mjs'
+import { openRedisFloor } from '../floors.mjs'
 import { callsPerSecond, expect } from '../load.mjs'
 
 export const title = 'join: duplicates of waiting tasks, 100 callers in flight'
@@ -30,10 +31,14 @@ export const contenders = {
     return { call, close }
   },
 
-  async 'floor: ioredis PING'(at) {
-    const { client, close } = await openIoredis(at)
-    return { call: () => client.ping(), close }
+  async 'floor: ioredis, a script'(at) {
+    const { ask, close } = await openRedisFloor(at)
+    await Promise.all(keys.map(ask))
+    return { call: async (index) => JSON.parse(await ask(index % KEYS)), close }
   },
 }
+
+/** Others had their turn meanwhile: code may have been thrown away, and caches are cold. */
+export const prepare = ({ call }, count) => callsPerSecond(Math.ceil(count / 4), 100, call)
 
 export const measure = ({ call }, count) => callsPerSecond(count, 100, call)
