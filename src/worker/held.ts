@@ -3,7 +3,7 @@ import type { Attempt } from './attempt.ts'
 
 /**
  * Not a Map: each time one grows or is tidied, V8 leaves a table behind that points to the next, so with what comes and goes
- * a chain of them reaches the old generation, and every attempt lives on until that is collected. It was a third of a worker's time.
+ * a chain of them reaches the old generation, and every attempt lives on until that is collected. Without it workers do 1.4 times as much.
  */
 export class Held {
   readonly #attempts: Attempt[] = []

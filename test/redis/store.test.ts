@@ -341,3 +341,32 @@ test.each(['redis', 'cluster', 'sentinel'] as const)(
     expect(Number(stdout)).toBeLessThan(1_500)
   },
 )
+
+test('ends of one batch bring their texts along, whatever is written in them; what is large is read by its id', async () => {
+  const { engine: asking, hints, open } = await store()
+  const { engine: working } = await open()
+  const results = ['1', '"é"', '"\u{1f600} 字"', `"${'x'.repeat(1_500)}"`, `"${'ü'.repeat(500)}"`]
+  // More than goes into one message.
+  results.push(...Array.from({ length: 100 }, (_, n) => `"${n}${'y'.repeat(1_000)}"`))
+  const drafts = results.map((_, n) => draft({ params: `"ä${n}"`, watch: true }))
+  await asking.admit(drafts)
+  const { claimed } = await working.claim(want({ limit: 200 }))
+  const resultOf = ({ entry }: Claimed): string =>
+    results[drafts.findIndex(({ id }) => id === entry.id)] as string
+  await working.settle(
+    claimed.map((one) => ({
+      id: one.entry.id,
+      token: one.token,
+      kind: 'completed',
+      result: resultOf(one),
+      claim: one,
+    })),
+  )
+  const ends = (): Extract<Hint, { kind: 'ended' }>[] => hints.filter((hint) => hint.kind === 'ended')
+  await vi.waitFor(() => expect(ends()).toHaveLength(105))
+  const told = drafts.map(({ id }) => ends().find((hint) => hint.id === id)?.run)
+  expect(told.map((run) => run?.result)).toEqual(results.map((result, n) => (n === 3 ? undefined : result)))
+  const read = await asking.read(drafts.map(({ id }) => id))
+  expect(read.map((run) => run?.result)).toEqual(results)
+  for (const [n, run] of told.entries()) if (run !== undefined) expect(read[n]).toMatchObject({ ...run })
+})

@@ -242,6 +242,21 @@ function standing([, id, beside]: Row, { head, kind, result }: Parts): Standing 
 
 export const readStanding = (row: Row): Standing => standing(row, cut(row[0]))
 
+/** Runs that have ended, in one text: of each its id, in four places how many bytes its text has, and that. */
+export function endedIn(told: string): Standing[] {
+  const bytes = Buffer.byteLength(told) === told.length ? undefined : Buffer.from(told)
+  const part = (from: number, to: number): string =>
+    bytes === undefined ? told.slice(from, to) : bytes.toString('utf8', from, to)
+  const runs: Standing[] = []
+  for (let at = 0; at < (bytes ?? told).length; ) {
+    const id = longId(part(at, at + SHORT_ID))
+    const from = at + SHORT_ID + 4
+    at = from + Number(part(from - 4, from))
+    runs.push(readStanding([part(from, at), id]))
+  }
+  return runs
+}
+
 export function readEntry(row: Row, parts = cut(row[0])): Entry {
   const [params, , parent, name, value] = (row[2] ?? []) as (string | null | undefined)[]
   const { policy, extra, group } = parts.kind

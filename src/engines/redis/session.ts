@@ -8,7 +8,7 @@ import type { Troubles } from '../../drivers/redis-troubles.ts'
 import type { Target } from '../../drivers/redis-url.ts'
 import type { Hint, Selector } from '../../engine.ts'
 import { isDeferqError } from '../../errors.ts'
-import { longId, readMalformed, readStanding, SHORT_ID } from './ids.ts'
+import { endedIn, longId, readMalformed } from './ids.ts'
 import type { ScriptName, Scripts } from './scripts.ts'
 import { shardTags } from './shards.ts'
 import { bindStore } from './store.ts'
@@ -178,11 +178,9 @@ export class Session {
       case 'i':
         tell({ kind: 'invalidated', selector: JSON.parse(rest) as Selector })
         break
-      case 'E': {
-        const id = longId(rest.slice(0, SHORT_ID))
-        tell({ kind: 'ended', id, run: readStanding([rest.slice(SHORT_ID), id]) })
+      case 'E':
+        for (const run of endedIn(rest)) tell({ kind: 'ended', id: run.id, run })
         break
-      }
       case 'e':
       case 'c': {
         const kind = message[0] === 'e' ? 'ended' : 'cancelled'

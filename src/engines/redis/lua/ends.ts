@@ -9,6 +9,9 @@ const template = (error: string): string => error.replaceAll('-111111', '@A').re
 const SUPERSEDED = template(supersededError(-111_111, -222_222, '@B'))
 const ABANDONED = template(abandonedError(-111_111, -222_222))
 
+/** Characters; whoever hears more at once has others wait for the server meanwhile. */
+const MAX_HINT = 65_536
+
 export const ENDS = `
 -- A follow-up travels as the JSON text of a list of texts; cjson reads those to the letter, and nothing is
 -- ever encoded here, where it would turn [] into {} and round large numbers. The list: s, f or b for success,
@@ -61,12 +64,16 @@ local hints, hearers = {}, {}
 local function tell(address, kind, id, text)
   local told = hints[address]
   if not told then
-    told = { e = {}, c = {} }
+    told = { e = {}, c = {}, texts = {} }
     hints[address] = told
     hearers[#hearers + 1] = address
   end
-  told[kind][#told[kind] + 1] = id
-  if text then told.text = text end
+  if text and #text < 10000 then
+    local texts, last = told.texts, #told.texts
+    texts[last + 1], texts[last + 2], texts[last + 3] = id, place4(#text), text
+  else
+    told[kind][#told[kind] + 1] = id
+  end
 end
 
 local function follow(r, value)
@@ -332,10 +339,14 @@ local function finish()
   end
   for _, address in ipairs(hearers) do
     local told = hints[address]
-    if #told.e == 1 and told.text then
-      -- One end alone brings its text along, which saves who waits a round trip; of many, the ids are read as a batch.
-      publish(address, 'E' .. told.e[1] .. told.text)
-      told.e = {}
+    -- An end brings its text along where it can, which saves who waits a round trip.
+    local from, size = 1, 0
+    for last = 3, #told.texts, 3 do
+      size = size + #told.texts[last]
+      if size > ${MAX_HINT} or last == #told.texts then
+        publish(address, 'E' .. table.concat(told.texts, '', from, last))
+        from, size = last + 1, 0
+      end
     end
     for _, kind in ipairs({ 'e', 'c' }) do
       add(function(list, from, to) publish(address, kind .. table.concat(list, '', from, to)) end, told[kind])
