@@ -9,7 +9,7 @@ const template = (error: string): string => error.replaceAll('-111111', '@A').re
 const SUPERSEDED = template(supersededError(-111_111, -222_222, '@B'))
 const ABANDONED = template(abandonedError(-111_111, -222_222))
 
-/** Characters; whoever hears more at once has others wait for the server meanwhile. */
+/** Bytes; whoever is told more at once keeps the server from all others meanwhile. */
 const MAX_HINT = 65_536
 
 export const ENDS = `
@@ -272,10 +272,15 @@ end
 
 local function give(r, want, address, member)
   local token, expiry = member .. '.h', now + want.leaseMs
-  if r@token ~= '' then r@before = r@token end
-  r@status, r@attempt, r@begun, r@token = 'r', place4(r@attempt + 1), NOW, token
+  local status, attempt, begun, last, before = r@status, r@attempt, r@begun, r@token, r@before
+  if last ~= '' then r@before = last end
+  r@status, r@attempt, r@begun, r@token = 'r', place4(attempt + 1), NOW, token
   local text = compose(r)
-  if not publish(address, 'h' .. shard .. ' ' .. token .. ' ' .. r@id .. text) then return false end
+  if not publish(address, 'h' .. shard .. ' ' .. token .. ' ' .. r@id .. text) then
+    -- Whoever is gone has begun nothing: for the next one it is as it was.
+    r@status, r@attempt, r@begun, r@token, r@before = status, attempt, begun, last, before
+    return false
+  end
   if births[#births - 1] == r@k then births[#births] = text else put(r@k, text) end
   lease(expiry, { r@k, whole(expiry) })
   bump(r@kind.pending, -1)
