@@ -21,12 +21,10 @@ export const ADMIT = `
 -- Nothing that it did before is to be looked for.
 local function isNew(flags) return flags.n and not resent end
 ${BEGIN_ALONE}
+local begun = beginAlone() -- first
+if begun then return begun end
 own = ARGV[2]
-if ARGV[3] ~= '' then
-  ownWant, ownName, ownMember = ARGV[3], ARGV[4], ARGV[5]
-  local begun = beginAlone()
-  if begun then return begun end
-end
+if ARGV[3] ~= '' then ownWant, ownName, ownMember = ARGV[3], ARGV[4], ARGV[5] end
 local shapes, answers = {}, {}
 local at = 7
 for index = 1, tonumber(ARGV[6]) do

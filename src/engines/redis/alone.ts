@@ -12,20 +12,21 @@ import { INLINE } from './lua/layout.ts'
  */
 export const BEGIN_ALONE = `
 local function beginAlone()
-  local kind, id, params = kindOf(ARGV[7]), ARGV[13], ARGV[15]
-  -- It is due now and nothing follows it, or there were more arguments. What its flags say of what it meets says nothing where it meets none.
-  if #ARGV ~= 15 or ARGV[9] ~= '0' or ARGV[11] ~= '' or not kind or kind.group or kind.policy[1] < 2 or #params > ${INLINE + 1} then
-    return
-  end
+  -- It is due now and nothing follows it, or there were more arguments.
+  if #ARGV ~= 15 or ARGV[3] == '' or ARGV[9] ~= '0' or ARGV[11] ~= '' then return end
+  local want, member, id, params = ARGV[3], ARGV[5], ARGV[13], ARGV[15]
+  local kind = kindOf(ARGV[7])
+  if not kind or kind.group or kind.policy[1] < 2 or #params > ${INLINE + 1} then return end
   local key, run = sub(id, 1, 43), sub(id, 45)
   local k = E .. key
+  -- What they say of what it meets says nothing where it meets none.
   local flags = flagsOf(ARGV[10])
   -- Among the lanes is also what says that something is paused.
   if call('EXISTS', k, LANES, D) > 0 or not isNew(flags) and call('EXISTS', A .. key .. run) > 0 then return end
-  if call('SREM', IDLE .. ownName, ownMember) == 0 then return end
-  local expiry = now + readWant(ownWant).leaseMs
+  if call('SREM', IDLE .. ARGV[4], member) == 0 then return end
+  local expiry = now + readWant(want).leaseMs
   local text = 'r' .. run .. NOW .. kind.length .. NOW .. NOW .. place4(1) .. place4(tonumber(ARGV[8])) .. NEVER .. NEVER
-    .. NEVER .. USUAL .. ownMember .. '.h' .. (flags.w and ',,,,,' .. own .. ',,,;' or ';') .. kind.text .. sub(params, 1, -2)
+    .. NEVER .. USUAL .. member .. '.h' .. (flags.w and ',,,,,' .. ARGV[2] .. ',,,;' or ';') .. kind.text .. sub(params, 1, -2)
   call('SET', k, text)
   call('HSET', LEASES, k, whole(expiry))
   leaseEnds(expiry)
@@ -40,14 +41,17 @@ end
  */
 export const END_ALONE = `
 local function endAlone()
-  local kind, watchers, k, text, value = kindOf(ARGV[9]), ARGV[10], ARGV[12], ARGV[13], ARGV[14]
-  if (watchers ~= '' and watchers ~= own) or not kind or kind.group or kind.policy[6] > 0 then return end
-  if get(k) ~= text or call('EXISTS', LANES, D) > 0 then return end
+  -- One plain end, of one that waits on: for which want, and as nobody yet.
+  if #ARGV ~= 14 or ARGV[8] ~= 'C' or ARGV[3] == '' or ARGV[4] == '0' or ARGV[2] ~= '' then return end
+  local watchers, k, text, value = ARGV[10], ARGV[12], ARGV[13], ARGV[14]
+  local kind = kindOf(ARGV[9])
+  if not kind or kind.group or kind.policy[6] > 0 or watchers ~= '' and watchers ~= sub(ARGV[6], 1, 8) then return end
+  -- What stands there may be no text at all.
+  if pcall('GET', k) ~= text or call('EXISTS', LANES, D) > 0 then return end
   endsNow(kind)
   call('SET', k, completed(kind, watchers, text, value), 'PX', kind.lasts)
   call('HDEL', LEASES, k)
-  call('HINCRBY', COUNTS, kind.running, '-1')
-  call('HINCRBY', COUNTS, 'tcompleted', '1')
+  call('HINCRBY', COUNTS, kind.completed, '1')
   register(ARGV[7], ARGV[3], ARGV[6])
   return kind.ends
 end

@@ -3,6 +3,7 @@
 import { leaseLostError } from '../../endings.ts'
 import type { Lease, LeaseAnswer, Swept } from '../../engine.ts'
 import { longId, shortId } from './ids.ts'
+import { LOOK_MS } from './lua/basics.ts'
 
 /**
  * In: ARGV 2 how long in ms; then per lease its id and token in one, and its progress marked with p, or ''.
@@ -62,13 +63,13 @@ export const SWEEP = `
 moveDue()
 local requeued, failed, abandoned = {}, {}, {}
 
--- Nothing to find before the first lease ends; then all of them are looked through, in steps, by one sweep or
--- by several.
+-- Nothing to find before the first lease ends; then, or when that is not known, all of them are looked through, in steps, by one
+-- sweep or by several.
 local expired, limit = {}, tonumber(ARGV[2])
 local scan = call('GET', T .. 'leaseScan')
-if not scan and now >= tonumber(call('GET', T .. 'firstLease') or 1e15) then
+if not scan and now >= tonumber(call('GET', T .. 'firstLease') or 0) then
   scan = '0'
-  call('DEL', T .. 'firstLease')
+  call('SET', T .. 'firstLease', whole(now + ${LOOK_MS}))
 end
 if scan then
   local step = call('HSCAN', LEASES, scan, 'COUNT', ${LOOKED_AT})
@@ -81,8 +82,7 @@ if scan then
       later = min(later or expiry, expiry)
     end
   end
-  local first = tonumber(call('GET', T .. 'firstLease') or 1e15)
-  if later and later < first then call('SET', T .. 'firstLease', whole(later)) end
+  if later and later < tonumber(call('GET', T .. 'firstLease') or 0) then call('SET', T .. 'firstLease', whole(later)) end
   if step[1] == '0' then call('DEL', T .. 'leaseScan') else call('SET', T .. 'leaseScan', step[1]) end
   scan = step[1] ~= '0'
 end
@@ -159,12 +159,24 @@ for _, name in ipairs(call('ZRANGE', LANES, '0', '-1')) do
     break
   end
 end
-finish()
-local held, empty = call('HGETALL', COUNTS), {}
-for index = 2, #held, 2 do
-  if held[index] == '0' then empty[#empty + 1] = held[index - 1] end
+
+-- That something was completed is one counter to its end. Here the lane's and the store's are made good, so that a lane may go.
+local function counters(each)
+  local list = call('HGETALL', COUNTS)
+  for index = 1, #list, 2 do each(list[index], list[index + 1]) end
 end
-add(function(list, from, to) call('HDEL', COUNTS, unpack(list, from, to)) end, empty)
+local gone = {}
+counters(function(field, count)
+  if byte(field) ~= ${'c'.charCodeAt(0)} then return end
+  bump('r' .. sub(field, 2), -count)
+  bump('tcompleted', tonumber(count))
+  gone[#gone + 1] = field
+end)
+finish()
+counters(function(field, count)
+  if count == '0' then gone[#gone + 1] = field end
+end)
+add(function(list, from, to) call('HDEL', COUNTS, unpack(list, from, to)) end, gone)
 return { requeued, failed, abandoned, scan and 1 or 0, malformed }
 `
 

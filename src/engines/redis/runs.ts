@@ -224,12 +224,17 @@ export function countsOf(fields: ReadonlyMap<string, number>, paused: ReadonlySe
   for (const [field, count] of fields) {
     const rest = field.slice(1)
     if (field.startsWith('t')) {
-      totals[rest as Total] = count
+      totals[rest as Total] = (totals[rest as Total] ?? 0) + count
       continue
     }
     let lane = lanes.get(rest)
     if (lane === undefined) lanes.set(rest, (lane = { ...laneOf(rest), pending: 0, running: 0 }))
-    lane[field.startsWith('p') ? 'pending' : 'running'] = count
+    if (field.startsWith('p')) lane.pending = count
+    else if (field.startsWith('r')) lane.running += count
+    else {
+      lane.running -= count
+      totals.completed = (totals.completed ?? 0) + count
+    }
   }
   // Whatever was created waits, runs or has ended: one counter less to keep with each dispatch.
   const { completed = 0, failed = 0, cancelled = 0 } = totals

@@ -39,12 +39,9 @@ local function completed(kind, watchers, text, value)
 end
 
 ${END_ALONE}
+local times = endAlone() -- first
+if times then return times end
 own = sub(ARGV[6], 1, 8)
--- One plain end, of one that waits on: for which want, and as nobody yet.
-if #ARGV == 14 and ARGV[8] == 'C' and ARGV[3] ~= '' and ARGV[4] ~= '0' and ARGV[2] == '' then
-  local times = endAlone()
-  if times then return times end
-end
 for name, member in string.gmatch(ARGV[2], '(%S+) (%S+)') do call('SREM', IDLE .. name, member) end
 
 -- The commonest end. Answers false where settle() has to look.
@@ -128,8 +125,8 @@ while at <= last do
       end
     end
     if done > 0 then
-      freed(kind, done)
-      bump('tcompleted', done)
+      bump(kind.completed, done)
+      if kind.group then ran(kind, -done) end
     end
     at = at + 4 + 3 * count
   else

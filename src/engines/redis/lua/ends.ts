@@ -1,4 +1,4 @@
-// The server-side scripts' third part: how a run ends, what follows it, who is told, and what every script
+// The server-side scripts' fourth part: how a run ends, what follows it, who is told, and what every script
 // ends with.
 import { abandonedError, supersededError } from '../../../endings.ts'
 import { MAX_ERRORS } from '../../../engine.ts'
@@ -181,7 +181,7 @@ local function hexOf(text)
       bits = bits - 4
       local digit = math.floor(held / 2 ^ bits)
       held = held - digit * 2 ^ bits
-      digits[#digits + 1] = string.format('%x', digit)
+      digits[#digits + 1] = format('%x', digit)
     end
   end
   return table.concat(digits)
@@ -220,33 +220,13 @@ local function publish(channel, message)
     return true
   end
   -- Hints are hints: a user who may not publish loses them and nothing else.
-  local heard = redis.pcall('PUBLISH', prefix .. ':' .. channel, message)
+  local heard = pcall('PUBLISH', prefix .. ':' .. channel, message)
   return not counted or heard ~= 0
 end
 
 local function wants(want, lane)
   if not want.names[lane.name] then return false end
   return not want.queues or want.queues[lane.queue] == true
-end
-
-local wantsRead = {} -- once
-local howManyWants = 0 -- once
--- When a want was last written down.
-local wantedAt = {} -- once
-local function readWant(text)
-  local want = wantsRead[text]
-  if want then return want end
-  local list = cjson.decode(text)
-  want = { names = {}, leaseMs = list.l, limits = list.m or {} }
-  for _, name in ipairs(list.n) do want.names[name] = true end
-  if list.q then
-    want.queues = {}
-    for _, queue in ipairs(list.q) do want.queues[queue == 'default' and '' or queue] = true end
-  end
-  howManyWants = howManyWants + 1
-  if howManyWants > 100 then wantsRead, wantedAt, howManyWants = {}, {}, 1 end
-  wantsRead[text] = want
-  return want
 end
 
 -- Those who wait, by want: how each is registered begins with its address, and is part of the token of what it is handed.
@@ -319,17 +299,6 @@ local function wake()
       end)
     end
   end
-end
-
--- Hears of work from now on, or is handed some. For a second a want is known to be written down: long enough to spare a busy
--- worker the command, and short enough where another version of these scripts took it away.
-local function register(name, text, member)
-  local since = now - (wantedAt[T .. name] or 0)
-  if since < 0 or since > 1000 then
-    call('HSET', WANTS, name, text)
-    wantedAt[T .. name] = now
-  end
-  call('SADD', IDLE .. name, member)
 end
 
 local STEPS = { [1] = '1', [-1] = '-1' } -- once

@@ -1,30 +1,10 @@
-// The server-side scripts' first part: how an entry is read and written; where things lie, layout.ts tells.
+// The server-side scripts' second part: how an entry is read and written; where things lie, layout.ts tells.
 import { PLACE, RARE } from './layout.ts'
 
 /** How long what could not be read is kept for whoever looks into it. */
 const MALFORMED_MS = 30 * 86_400_000
 
 export const ENTRIES = `
-local sub, match, min, max = string.sub, string.match, math.min, math.max -- once
-local unpackText, byte, findText = struct.unpack, string.byte, string.find -- once
-local call = redis.call
-local counted, resent = string.byte(ARGV[1]) == 49, #ARGV[1] > 1
-local T, prefix, shard, E, A, X, L, D -- once
-local LANES, LEASES, COUNTS, WANTS, IDLE -- once
-if KEYS[1] ~= T then
-  T = KEYS[1]
-  prefix, shard = string.match(T, '^{(.*):(%d+)')
-  E, A, X, L, D = T .. 'e:', T .. 'a:', T .. 'x:', T .. 'l:', T .. 'delayed'
-  LANES, LEASES, COUNTS, WANTS, IDLE = T .. 'lanes', T .. 'leases', T .. 'counts', T .. 'wants', T .. 'idle:'
-end
-local clock = call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local function moment(ms) return string.format('%013d', ms) end
-local NOW = moment(now)
-local NEVER = moment(0) -- once
--- A number as an argument costs 0.4 µs each time, because Redis prints it with 17 digits.
-local function whole(number) return string.format('%.0f', number) end
-
 -- Lua hands over no more than about 8,000 values at once.
 local function add(to, from)
   for index = 1, #from, 1000 do to(from, index, min(index + 999, #from)) end
@@ -113,77 +93,6 @@ local function setAside(k, reason)
   write()
   bury(k, reason)
   cache[k] = false
-end
-
-local policies = {} -- once
--- maxAttempts, resultTtl, staleTtl, failureTtl, retention, every: in base 36, 0 as nothing; times in seconds, or in
--- ms after a point.
-local function policyOf(packed)
-  local policy = policies[packed]
-  if not policy then
-    policy = {}
-    for point, part in string.gmatch(packed .. ',', '(%.?)([^,]*),') do
-      policy[#policy + 1] = (tonumber(part, 36) or 0) * (point == '' and 1000 or 1)
-    end
-    if #policy < 5 then return end
-    policy[6] = policy[6] or 0
-    policy[1] = policy[1] / 1000
-    policies[packed] = policy
-  end
-  return policy
-end
-
-local kinds = {} -- once
-local howManyKinds = 0 -- once
-local function kindOf(text)
-  local kind = kinds[text]
-  if kind then return kind end
-  local packed, q, x, g, at = match(text, '^([^;:]*);?(%d*),?(%d*),?(%d*):()')
-  local policy = packed and policyOf(packed)
-  if not policy then return end
-  q, x, g = tonumber(q) or 0, tonumber(x), tonumber(g)
-  local groupAt = at + q + (x or 0)
-  local queue, name = sub(text, at, at + q - 1), sub(text, groupAt + (g or 0))
-  if #queue ~= q or name == '' then return end
-  local lane = q .. ':' .. queue .. name
-  kind = {
-    text = text, length = string.format('%04x', #text), packed = packed, policy = policy, after = sub(text, #packed + 1),
-    name = name, queue = queue, extra = x and sub(text, at + q, groupAt - 1), lane = lane, pending = 'p' .. lane, running = 'r' .. lane,
-    list = lane,
-  }
-  if g then
-    kind.group = sub(text, groupAt, groupAt + g - 1)
-    kind.list = lane .. '\\1' .. kind.group
-  end
-  -- They are kept from call to call; a store sees few of them, or as many as it likes.
-  howManyKinds = howManyKinds + 1
-  if howManyKinds > 1000 then kinds, policies, howManyKinds = {}, {}, 1 end
-  kinds[text] = kind
-  return kind
-end
-
-local places = {} -- once
--- Four places, for attempts and priorities.
-local function place4(number)
-  local text = places[number]
-  if not text then
-    text = string.format('%04d', number)
-    places[number] = text
-  end
-  return text
-end
-
-local USUAL = place4(0) -- once
-
--- What tells the tokens of one claim from each other: to spell a number takes longer than all else about one.
-local suffixes = {} -- once
-local function suffix(number)
-  local text = suffixes[number]
-  if not text then
-    text = '.' .. number .. ';'
-    suffixes[number] = text
-  end
-  return text
 end
 
 -- What a text says, or nil if it makes no sense.

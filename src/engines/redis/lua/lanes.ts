@@ -1,4 +1,4 @@
-// The server-side scripts' second part: lanes, tickets, and the birth of a run.
+// The server-side scripts' third part: lanes, tickets, and the birth of a run.
 import { INLINE } from './layout.ts'
 
 /** How many of the delayed are looked at for the one that is wanted next. */
@@ -183,18 +183,6 @@ local function advance(r, due, priority)
   return true
 end
 
--- What is said of a draft by letters.
-local flagsRead = {} -- once
-local function flagsOf(text)
-  local flags = flagsRead[text]
-  if not flags then
-    flags = {}
-    for letter in string.gmatch(text, '%a') do flags[letter] = true end
-    flagsRead[text] = flags
-  end
-  return flags
-end
-
 -- What a run's text begins with, and what follows the run's own part of its id, up to its params.
 local function birth(kind, priority, due, watchers, accepted, side, attend)
   if due <= now and priority == 0 and not watchers and not accepted and side == '' and not attend then
@@ -235,16 +223,6 @@ local function create(kind, id, params, priority, due, watchers, accepted, paren
 end
 
 local WIDE = string.rep('-', 65) -- once
--- Notes that a lease ends then, so that a sweep need not look before.
-local first
-local function leaseEnds(expiry)
-  first = first or tonumber(call('GET', T .. 'firstLease') or 1e15)
-  if expiry < first then
-    first = expiry
-    call('SET', T .. 'firstLease', whole(expiry))
-  end
-end
-
 local function lease(expiry, list)
   local many = #list >= 32
   if #list == 0 then return end

@@ -19,8 +19,8 @@
 //   delayed          the tickets of what is due later, scored by due time
 //   leases           the ends of the leases of what runs, by the Redis key of its text; a hash, because a sorted set costs six times
 //                    as much
-//   firstLease       none of them ends before this; leaseScan: how far a sweep has come in looking for the ended ones
-//   counts           p<lane> pending, r<lane> running, t<total>
+//   firstLease       none of them ends before this, and at that time all are looked through; leaseScan: how far a sweep has come in looking for the ended ones
+//   counts           p<lane> pending, r<lane> begun and not put back or ended otherwise than completed, c<lane> completed, t<total>
 //   wants, idle:<w>  what idle instances wait for, and who they are
 //   compact          how far the clearing of stale tickets has come, per lane
 //   malformed:<…>    what could not be read

@@ -2,6 +2,8 @@
 
 /** In a script's source, a `local` with this behind it keeps its value from call to call. */
 const ONCE = / -- once$/
+/** One that is done as soon as the first of the shared parts is set; what it answers, if anything, is the script's answer. */
+const FIRST = / -- first$/
 
 interface Chunk {
   text: string
@@ -35,6 +37,8 @@ export function libraryOf(
   ]
   for (const [verb, source] of Object.entries(scripts)) {
     const own = chunksOf(source)
+    const [first] = own.filter(({ text }) => FIRST.test(text))
+    const [basics, ...others] = shared.map((_part, at) => at)
     lines.push(
       'do',
       declare(own.flatMap(({ names }) => names)),
@@ -43,10 +47,15 @@ export function libraryOf(
       `redis.register_function{function_name = '${name}_${verb}', flags = {${flags[verb] ?? ''}}, callback = function(keys, argv)`,
       'KEYS, ARGV = keys, argv',
       'if not isSet then once() end',
-      ...shared.map((_part, at) => `begin${at}()`),
-      'local reply = run()',
-      ...shared.map((_part, at) => `rest${at}()`),
+      `begin${basics}()`,
+      first === undefined ? 'local reply' : first.text.replace(/^local \w+/, 'local reply'),
+      'if not reply then',
+      ...others.map((part) => `begin${part}()`),
+      'reply = run()',
+      ...others.map((part) => `rest${part}()`),
       letGo(own),
+      'end',
+      `rest${basics}()`,
       'KEYS, ARGV = nil, nil',
       'return reply',
       'end}',
@@ -58,7 +67,7 @@ export function libraryOf(
 
 const isFunction = ({ text }: Chunk): boolean => text.startsWith('local function')
 const isOnce = ({ text }: Chunk): boolean => ONCE.test(text)
-const isEach = (chunk: Chunk): boolean => !isFunction(chunk) && !isOnce(chunk)
+const isEach = (chunk: Chunk): boolean => !isFunction(chunk) && !isOnce(chunk) && !FIRST.test(chunk.text)
 const SET: Chunk = { text: 'isSet = true', names: [] }
 
 const declare = (names: readonly string[]): string =>

@@ -1,4 +1,5 @@
 // What every server-side script begins with.
+import { BASICS } from './basics.ts'
 import { ENDS } from './ends.ts'
 import { ENTRIES } from './entries.ts'
 import { LANES } from './lanes.ts'
@@ -8,4 +9,4 @@ import { LANES } from './lanes.ts'
  * a cluster), with a '+' behind it where the same may have been done already, because its answer was lost. A script that changes something ends with `finish()`, which writes what was gathered: entries,
  * tickets, counters, hints.
  */
-export const PRELUDE: readonly string[] = [ENTRIES, LANES, ENDS]
+export const PRELUDE: readonly string[] = [BASICS, ENTRIES, LANES, ENDS]
