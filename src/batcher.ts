@@ -16,29 +16,41 @@ const MOST = 128
 export class Batcher<Item, Answer> {
   readonly #send: (items: Item[]) => Promise<readonly Answer[]>
   readonly #most: number
+  readonly #inOrder: boolean
   #gathered: Waiting<Item, Answer>[] = []
   #underWay = 0
   #scheduled = false
+  /** The last batch to end has failed. */
+  #failing = false
 
-  /** With one batch under way at a time, the order is kept. */
-  constructor(send: (items: Item[]) => Promise<readonly Answer[]>, underWay = UNDER_WAY) {
+  /** `inOrder`: no batch leaves before the one before it has ended. */
+  constructor(
+    send: (items: Item[]) => Promise<readonly Answer[]>,
+    { underWay = UNDER_WAY, inOrder = false }: { underWay?: number; inOrder?: boolean } = {},
+  ) {
     this.#send = send
-    this.#most = underWay
+    this.#most = inOrder ? 1 : underWay
+    this.#inOrder = inOrder
   }
 
   add(item: Item): Promise<Answer> {
     return new Promise((resolve, reject) => {
       this.#gathered.push({ item, resolve, reject })
-      if (this.#scheduled || this.#underWay >= this.#most) return
+      if (this.#scheduled || !this.#hasRoom) return
       this.#scheduled = true
       queueMicrotask(this.#flush)
     })
   }
 
+  /** Where nothing answers, each batch would wait out its time before the next one may: callers would fail ever later, in turn. */
+  get #hasRoom(): boolean {
+    return this.#underWay < this.#most || (this.#failing && !this.#inOrder)
+  }
+
   readonly #flush = (): void => {
     this.#scheduled = false
-    while (this.#gathered.length > 0 && this.#underWay < this.#most) {
-      const share = Math.ceil(this.#gathered.length / (this.#most - this.#underWay))
+    while (this.#gathered.length > 0 && this.#hasRoom) {
+      const share = Math.ceil(this.#gathered.length / Math.max(1, this.#most - this.#underWay))
       const batch = this.#gathered.splice(0, Math.min(MOST, Math.max(LEAST, share)))
       this.#underWay++
       void this.#deliver(batch)
@@ -48,10 +60,12 @@ export class Batcher<Item, Answer> {
   async #deliver(batch: Waiting<Item, Answer>[]): Promise<void> {
     try {
       const answers = await this.#send(batch.map(({ item }) => item))
+      this.#failing = false
       for (let index = 0; index < batch.length; index++) {
         ;(batch[index] as Waiting<Item, Answer>).resolve(answers[index] as Answer)
       }
     } catch (error) {
+      this.#failing = true
       for (const { reject } of batch) reject(error)
     } finally {
       this.#underWay--

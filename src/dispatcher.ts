@@ -13,13 +13,13 @@ class Gathering {
    */
   #drafts = new Map<string, { draft: Draft; verdict: Promise<Verdict> }>()
 
-  constructor(admit: (drafts: Draft[]) => Promise<readonly Verdict[]>, underWay?: number) {
+  constructor(admit: (drafts: Draft[]) => Promise<readonly Verdict[]>, options?: { underWay: number }) {
     this.#batcher = new Batcher((drafts) => {
       // Usually all of them leave. Should some stay behind, they are no longer found by their twins: a draft more to send.
       if (drafts.length >= this.#drafts.size) this.#drafts = new Map()
       else for (const draft of drafts) this.#drafts.delete(draft.params)
       return admit(drafts)
-    }, underWay)
+    }, options)
   }
 
   admit(draft: Draft): Promise<Verdict> {
@@ -51,7 +51,9 @@ export class Dispatcher {
     draft.isNew = true
     const shard = this.#shardOf?.(draft.id)
     if (shard === undefined) return this.#all.admit(draft)
-    return (this.#byShard[shard] ??= new Gathering((drafts) => this.#admit(drafts), 1)).admit(draft)
+    return (this.#byShard[shard] ??= new Gathering((drafts) => this.#admit(drafts), { underWay: 1 })).admit(
+      draft,
+    )
   }
 
   async #admit(drafts: readonly Draft[]): Promise<readonly Verdict[]> {

@@ -51,8 +51,8 @@ export class Producer implements AsyncDisposable {
     checkName(queue, 'new Producer(): queue')
     this.#queue = queue
     this.#broker = new Broker(options, 'new Producer()')
-    // One batch at a time: what is sent first arrives first.
-    this.#batcher = new Batcher((letters) => this.#publish(letters), 1)
+    // What is sent first arrives first.
+    this.#batcher = new Batcher((letters) => this.#publish(letters), { inOrder: true })
   }
 
   /** Connects now rather than with the first message. */

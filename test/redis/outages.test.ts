@@ -4,6 +4,7 @@ import { afterEach, expect, test, vi } from 'vitest'
 import type { Claimed, Draft, Hint } from '../../src/engine.ts'
 import { RedisEngine } from '../../src/engines/redis/index.ts'
 import { Subscriber } from '../../src/engines/redis/subscriber.ts'
+import { DeferQ } from '../../src/index.ts'
 import type { RedisOptions, RedisServer } from '../servers/redis.ts'
 import { startRedis, startRedisSentinel } from '../servers/redis.ts'
 import { proxyTo } from '../transports/proxy.ts'
@@ -287,6 +288,22 @@ test('a connection for hints that has gone silent is replaced', async () => {
   started.continue()
   await vi.waitFor(() => expect(resumed).toBeGreaterThan(0), 10_000)
   expect(made).toBeGreaterThan(1)
+})
+
+test('a server that hangs: every caller fails in bounded time, however many there are', async () => {
+  const { server: started } = await server()
+  const { engine: one } = engine(started.url, 500)
+  const deferq = new DeferQ({ engine: one })
+  cleanups.push(() => deferq.close())
+  await deferq.dispatch('x', -1)
+  await started.pause()
+  const calls = Array.from({ length: 2_000 }, (_, index) => timed(deferq.dispatch('x', index)))
+  const failed = await Promise.all(calls)
+  await started.continue()
+  for (const { error } of failed) expect(error).toMatchObject({ code: 'STORE_UNAVAILABLE' })
+  // One time for those that were under way, and one for all the others.
+  expect(Math.max(...failed.map(({ ms }) => ms))).toBeLessThan(2_000)
+  expect((await deferq.dispatch('x', 1)).outcome).toMatch(/created|joined/)
 })
 
 test('sentinels name another master: calls under way go on there', async () => {
