@@ -113,6 +113,29 @@ export const ENDS: Cases = {
     assert.equal(other?.status, 'running')
   },
 
+  async 'of a run whose key another one has by now: that one runs on'(s) {
+    const meanwhile: [answer: SettleAnswer, (claimed: Claimed) => Promise<unknown>][] = [
+      ['lost', ({ entry }) => s.engine.cancel([entry.id])],
+      ['settled', ({ entry }) => s.engine.invalidate({ keys: [keyOf(entry)] })],
+      ['settled', (claimed) => s.complete(claimed, '"first"')],
+    ]
+    for (const [answer, make] of meanwhile) {
+      const first = s.draft({ policy: { resultTtlMs: 0 } })
+      await s.admit(first)
+      const late = await s.claimOne()
+      await make(late)
+      const second = s.draft({ key: keyOf(first), params: '"second"' })
+      assert.equal((await s.admit(second)).outcome, 'created')
+      const { entry, token } = await s.claimOne()
+      assert.equal(entry.id, second.id)
+      const outcome = { id: first.id, token: late.token, kind: 'completed', result: '"late"' } as const
+      assert.equal(await s.settle({ ...outcome, claim: late }), answer)
+      assert.equal((await s.read(second.id)).status, 'running')
+      assert.equal(await s.settle({ ...outcome, id: second.id, token, result: '"second"' }), 'settled')
+      assert.equal((await s.read(second.id)).result, '"second"')
+    }
+  },
+
   async 'many at once, with their claims and without'(s) {
     const drafts = Array.from({ length: 30 }, (_, index) =>
       s.draft({ params: `${index}`, watch: index % 3 === 0, queue: index % 2 === 0 ? 'default' : 'q' }),

@@ -1,5 +1,6 @@
 // Conformance: leases, fencing by token, heartbeats and the recovery of what died with its worker.
 import assert from 'node:assert/strict'
+import type { Claimed } from '../engine.ts'
 import type { Cases } from './index.ts'
 import { eventually, hearing, keyOf } from './scene.ts'
 
@@ -29,6 +30,28 @@ export const LEASES: Cases = {
     assert.equal(run.errors.length, 1)
     assert.match(run.errors[0] as string, /LEASE_LOST/)
     assert.equal((await s.engine.count()).totals.lost, 5)
+  },
+
+  async 'what is renewed runs on as it was claimed, and ends so'(s) {
+    await s.engine.admit([s.draft(), s.draft()])
+    const claimed = await s.claim({ limit: 2 })
+    const leases = claimed.map(({ entry, token }) => ({ id: entry.id, token }))
+    assert.deepEqual(await s.engine.extend(leases, s.units(40)), ['held', 'held'])
+    for (const { entry } of claimed) {
+      const { status, attempt, startedAt } = await s.read(entry.id)
+      assert.deepEqual(
+        { status, attempt, startedAt },
+        { status: 'running', attempt: 1, startedAt: entry.startedAt },
+      )
+    }
+    assert.equal((await s.claim({ limit: 2 })).length, 0)
+    for (const [index, lease] of leases.entries()) {
+      const claim = claimed[index] as Claimed
+      const outcome = { ...lease, kind: 'completed', result: '1' } as const
+      assert.equal(await s.settle(index === 0 ? outcome : { ...outcome, claim }), 'settled')
+    }
+    const { lanes, totals } = await s.engine.count()
+    assert.deepEqual([lanes, totals.completed], [[], 2])
   },
 
   async 'a stale token is lost before anybody has claimed anew, too'(s) {

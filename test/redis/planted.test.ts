@@ -1,16 +1,22 @@
 // Bugs planted in the server-side scripts: the conformance suite must turn red for each, or it proves nothing.
 import { expect, test } from 'vitest'
 import { REWRITE } from '../../src/engines/redis/index.ts'
+import { LEASE, LETTER, PLACE } from '../../src/engines/redis/lua/layout.ts'
 import { conformance } from '../../src/testing/index.ts'
 import { sharedUrl } from '../servers/shared.ts'
-import { redisFactory } from './factory.ts'
+import { redisFactory, together } from './factory.ts'
 
 /** Runs a group of the suite with every script rewritten, and answers the names of the cases that failed. */
-async function failures(group: string, find: string, replace: string): Promise<string[]> {
+async function failures(
+  group: string,
+  find: string,
+  replace: string,
+  before = (source: string): string => source,
+): Promise<string[]> {
   let planted = 0
   const rewrite = (source: string): string => {
     if (source.includes(find)) planted++
-    return source.replaceAll(find, replace)
+    return before(source).replaceAll(find, replace)
   }
   const factory = redisFactory('redis', () => sharedUrl('redis'), 1, { [REWRITE]: rewrite })
   const cases = conformance(factory).filter(({ name }) => name.startsWith(`redis: ${group}:`))
@@ -32,13 +38,38 @@ test('an outcome is accepted whatever its token', async () => {
 })
 
 test('an outcome with its claim is accepted whatever has become of the run', async () => {
-  const failed = await failures('leases', 'if cache[k] ~= text then return false end', '')
+  const failed = await failures('leases', 'same = cache[k] == text', 'same = true')
   expect(failed).toContain(
     'redis: leases: a stale token changes nothing: the late outcome is lost, the newer one stands',
   )
-  const ends = await failures('ends', 'if cache[k] ~= text then return false end', '')
+  const ends = await failures('ends', 'same = cache[k] == text', 'same = true')
   expect(ends).toContain('redis: ends: of a run that has met others')
   expect(ends).toContain('redis: ends: of a usual run')
+})
+
+test('the end of a run that keeps its first text is accepted whatever its token', async () => {
+  const same = `same = findText(text, sub(lease, ${LEASE.token}), ${PLACE.token}, true) == ${PLACE.token}`
+  const failed = await failures('ends', same, 'same = true', together)
+  expect(failed).toContain('redis: ends: of a run whose key another one has by now: that one runs on')
+})
+
+test('a run that keeps its first text is changed, and its lease does not tell', async () => {
+  const failed = await failures(
+    'ends',
+    `if byte(text) == ${LETTER.running} then call('HSET'`,
+    "if false then call('HSET'",
+    together,
+  )
+  expect(failed).toContain('redis: ends: of a run that has met others')
+})
+
+test('a run that keeps its first text is taken for one that waits', async () => {
+  const failed = await failures('claim', 'cacheBegun(news, cache)', '', together)
+  expect(failed).toContain(
+    'redis: claim: a claimed run is running, under a token of its own, with all that a worker needs',
+  )
+  const renewed = await failures('leases', ` .. (lease and sub(lease, ${LEASE.begun}) or '')`, '', together)
+  expect(renewed).toContain('redis: leases: what is renewed runs on as it was claimed, and ends so')
 })
 
 test('an end by itself is accepted whatever has become of the run', async () => {

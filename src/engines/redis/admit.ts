@@ -1,7 +1,7 @@
 // The verb `admit`: its script.
 import { REFRESH_PRIORITY } from '../../engine.ts'
 import { BEGIN_ALONE } from './alone.ts'
-import { INLINE } from './lua/layout.ts'
+import { INLINE, LETTER } from './lua/layout.ts'
 import { AT_ONCE, MEETING } from './meet.ts'
 
 /**
@@ -195,17 +195,21 @@ while at <= last do
     end
   end
 end
-local standing = {}
+local standing, news, born = {}, {}, {}
 add(function(list, from, to)
-  for index, text in ipairs(call('MGET', unpack(list, from, to))) do standing[from + index - 1] = text end
+  for index, text in ipairs(call('MGET', unpack(list, from, to))) do
+    standing[from + index - 1] = text
+    if text and byte(text) == ${LETTER.new} then news[#news + 1], born[list[from + index - 1]] = list[from + index - 1], text end
+  end
 end, ks)
+cacheBegun(news, born)
 local before = {}
 for _, aside in pairs(asides) do before[#before + 1] = aside end
 if #before > 0 then fetch(before) end
 moveDue()
 for index = 1, count do
   local shape, k, run, params, aside = shapeOf[index], ks[index], runs[index], texts[index], asides[index]
-  -- What this script has written since is newer.
+  -- What this script has written since is newer, and so is what has begun.
   local text = cache[k]
   if text == nil then text = standing[index] end
   if not text and shape.birth and not (aside and cache[aside]) and #params <= ${INLINE} then

@@ -1,6 +1,6 @@
 // The claiming half of the script SETTLE.
 import { MAX_LOOK } from './lua/lanes.ts'
-import { PLACE } from './lua/layout.ts'
+import { LETTER, PLACE } from './lua/layout.ts'
 
 /**
  * Stale tickets that one call passes over at the most, at 1 µs each. Whoever is stopped by it is told to ask
@@ -19,12 +19,16 @@ local function kindAt(text, at)
 end
 `
 
+// From how many on they are taken together, and how many at the most: Lua hands over no more than about 8,000 values.
+const MANY = 8
+const TOGETHER = 1_000
+
 // How many groups a claim looks at in one go.
 const GROUPS = 500
 
 /**
  * Defines claim(want, limit, lease in ms, prefix of the tokens), look(want) and findNextDue(want), which
- * leave in `rows` of each claimed run its text, or that and what lies beside, in `tickets` their tickets, in `more` 1
+ * leave in `rows` of each claimed run its text (that which it was born with, where it keeps it), or that and what lies beside, in `tickets` their tickets, in `more` 1
  * where something wanted may be ready still, in `nextDue` in how many ms something wanted is due, or -1.
  */
 export const CLAIMING = `
@@ -57,7 +61,7 @@ local function head(c, count)
       if text then
         -- A new run has nothing unusual: as with complete(), there is no need to take it apart.
         local letter, first, second = byte(text, 1, 3)
-        if letter == ${'n'.charCodeAt(0)} and c.priority == 0 and #ticket == 45 and isFor(ticket, first, second) then
+        if letter == ${LETTER.new} and c.priority == 0 and #ticket == 45 and isFor(ticket, first, second) then
           local kind, created = kindAt(text, ${PLACE.head}), sub(text, ${PLACE.created}, ${PLACE.length - 1})
           c.due = tonumber(created)
           if kind and laneAt(kind, 0) == c.text and c.due and c.due <= now then
@@ -105,9 +109,41 @@ local function take(c, expiry, tokens)
   end
   rows[claimed + 1] = beside and { text, beside } or text
   tickets[claimed + 1] = ticket
-  local at = 2 * claimed
+  local at = #leases
   leases[at + 1], leases[at + 2] = c.k, expiry
   claimed, c.count, c.at, c.taken = claimed + 1, c.count + 1, c.at + 1, c.taken + 1
+end
+
+-- What a large claim nearly always finds: runs as they were born, at the head of a lane. Their texts stay as they are, and their leases
+-- tell that they have begun (layout.ts). What stands behind the first that is otherwise is left to head().
+local function takeNew(c, limit, expiry, tokens)
+  local count = min(limit, ${TOGETHER})
+  if count < ${MANY} or c.priority ~= 0 then return end
+  local list, keys = call('LRANGE', c.key, 0, count - 1), {}
+  c.tickets, c.keys, c.last = list, keys, #list < count
+  if #list == 0 then return end
+  for index, ticket in ipairs(list) do keys[index] = keyOf(ticket) end
+  local texts, held = call('MGET', unpack(keys)), call('HMGET', LEASES, unpack(keys))
+  local begun, own, seen, usual, done = expiry .. NOW .. tokens, {}, {}, nil, 0
+  for index, text in ipairs(texts) do
+    local ticket, k = list[index], keys[index]
+    -- A stale ticket fits one in 4,096 runs under the same key, and that may have begun. And what this script has read it may have changed.
+    if not text or held[index] or seen[ticket] or cache[k] ~= nil or #ticket ~= 45 then break end
+    local letter, first, second = byte(text, 1, 3)
+    if letter ~= ${LETTER.new} or not isFor(ticket, first, second) then break end
+    local kind = kindAt(text, ${PLACE.head})
+    if kind ~= usual then
+      if not kind or laneAt(kind, 0) ~= c.text then break end
+      usual = kind
+    end
+    if (tonumber(sub(text, ${PLACE.created}, ${PLACE.length - 1})) or math.huge) > now then break end
+    own[2 * index - 1], own[2 * index], seen[ticket] = k, begun .. suffix(claimed), true
+    done, claimed = index, claimed + 1
+    rows[claimed], tickets[claimed] = text, ticket
+  end
+  lease(tonumber(expiry), own)
+  if done < #list then fetch({ unpack(keys, done + 1) }) end
+  c.count, c.taken, c.at = done, done, done + 1
 end
 
 local function begin(lane)
@@ -265,6 +301,7 @@ local function claim(want, limit, leaseMs, tokens)
     end
     if #group == 1 then
       local c, count = group[1], limit - claimed
+      takeNew(c, count, expiry, tokens)
       while claimed < limit and head(c, count) do take(c, expiry, tokens) end
     else
       local heads = {}

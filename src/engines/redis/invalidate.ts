@@ -1,6 +1,7 @@
 // The verb `invalidate`: results and remembered failures are forgotten, by key or by name.
 import type { Selector } from '../../engine.ts'
 import { shortKey } from './ids.ts'
+import { LEASE } from './lua/layout.ts'
 
 const FORGET = `
 -- An ended run keeps its time to live.
@@ -44,10 +45,10 @@ local function forget(key, name)
   end
   if r@status == 'r' then
     -- It goes on for those who wait, aside, and its lease goes with it.
-    local expiry = call('HGET', LEASES, k)
-    if expiry then
+    local held = call('HGET', LEASES, k)
+    if held then
       call('HDEL', LEASES, k)
-      lease(tonumber(expiry), { A .. r@id, expiry })
+      lease(tonumber(sub(held, 1, ${LEASE.begun - 1})), { A .. r@id, held })
     end
     local behind = r@next
     if behind ~= '' then

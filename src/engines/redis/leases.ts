@@ -4,6 +4,7 @@ import { leaseLostError } from '../../endings.ts'
 import type { Lease, LeaseAnswer, Swept } from '../../engine.ts'
 import { longId, shortId } from './ids.ts'
 import { LOOK_MS } from './lua/basics.ts'
+import { LEASE } from './lua/layout.ts'
 
 /**
  * In: ARGV 2 how long in ms; then per lease its id and token in one, and its progress marked with p, or ''.
@@ -17,13 +18,14 @@ for at = 3, #ARGV, 2 do
   local id, token, progress = sub(ARGV[at], 1, 59), sub(ARGV[at], 60), ARGV[at + 1]
   local r = find(id)
   if r and r@status == 'r' and r@token == token then
-    held[#held + 1] = r@k
-    held[#held + 1] = whole(expiry)
     if progress ~= '' then
       local side = r@side
       aside(r, 'g', 'g', sub(progress, 2))
       if r@side ~= side then save(r) end
     end
+    local lease = leased[r@k]
+    held[#held + 1] = r@k
+    held[#held + 1] = whole(expiry) .. (lease and sub(lease, ${LEASE.begun}) or '')
     answers[#answers + 1] = 'h'
   else
     answers[#answers + 1] = r and r@status == 'x' and 'c' or 'l'
@@ -75,7 +77,7 @@ if scan then
   local step = call('HSCAN', LEASES, scan, 'COUNT', ${LOOKED_AT})
   local later
   for index = 1, #step[2], 2 do
-    local expiry = tonumber(step[2][index + 1]) or 0
+    local expiry = tonumber(sub(step[2][index + 1], 1, ${LEASE.begun - 1})) or 0
     if expiry <= now and #expired < limit then
       expired[#expired + 1] = step[2][index]
     else
@@ -86,6 +88,8 @@ if scan then
   if step[1] == '0' then call('DEL', T .. 'leaseScan') else call('SET', T .. 'leaseScan', step[1]) end
   scan = step[1] ~= '0'
 end
+-- Their leases tell what they are.
+fetch(expired)
 add(function(list, from, to) call('HDEL', LEASES, unpack(list, from, to)) end, expired)
 for _, k in ipairs(expired) do
   local r = stands(k)

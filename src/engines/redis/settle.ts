@@ -5,14 +5,14 @@ import { END_ALONE } from './alone.ts'
 import { CLAIMING } from './claim.ts'
 import { endedPlainly } from './held.ts'
 import { followText, shortId } from './ids.ts'
-import { PLACE } from './lua/layout.ts'
+import { LEASE, PLACE } from './lua/layout.ts'
 
 /**
  * In: ARGV 2 how this instance is registered as waiting here, want's name and member in turn, 3 the
  * want as JSON {n: names, q: queues, l: the lease in ms, if runs may be handed over} or '' for none, 4 the limit (0: only see
  * whether something is ready), 5 the lease in ms, 6 the tokens' prefix, which begins with the instance's address and is also what to
- * register as, 7 the want's short name; then of a row of completions whose text the asking process knows C, the kind, the watchers, how many, and of each the Redis
- * key, the text as it was claimed, and the value; of each of the others how it ended (c, f, x cancelled, r and the delay in ms, or l, the due
+ * register as, 7 the want's short name; then of a row of completions whose text the asking process knows C, the kind, the watchers, how many, the Redis
+ * keys of all, and of each the text as it was claimed and the value; of each of the others how it ended (c, f, x cancelled, r and the delay in ms, or l, the due
  * time if that is another, and p if the value is to be its params; then + and the number of drafts, if any), the key's and the run's
  * part of the id, the token, the value, the drafts.
  * Out: what endAlone() answers, or: now; the answers, a letter each (s or l); what was claimed, as in claim.ts, and the tickets; in how many ms something wanted is due, or -1; 1 if
@@ -43,18 +43,6 @@ local times = endAlone() -- first
 if times then return times end
 own = sub(ARGV[6], 1, 8)
 for name, member in string.gmatch(ARGV[2], '(%S+) (%S+)') do call('SREM', IDLE .. name, member) end
-
--- The commonest end. Answers false where settle() has to look.
-local function complete(kind, watchers, k, text, value)
-  if cache[k] ~= text then return false end
-  text = completed(kind, watchers, text, value)
-  put(k, text, kind.lasts)
-  if watchers ~= '' then
-    for address in string.gmatch(watchers, '%S+') do tell(address, 'e', sub(k, #E + 1) .. runOf(text), text) end
-  end
-  ended[#ended + 1] = k
-  return true
-end
 
 local function settle(how, id, token, value, thens)
   local r = find(id)
@@ -95,13 +83,50 @@ local function settle(how, id, token, value, thens)
   return 's'
 end
 
+-- The commonest ends: of runs of one kind, each as it was claimed. Answers a letter each.
+local function complete(at)
+  local kind, watchers, count = kindOf(ARGV[at + 1]), ARGV[at + 2], tonumber(ARGV[at + 3])
+  local usual, place, letters, others, done = kind and kind.policy[6] == 0, at + 4 + count, {}, {}, {}
+  if usual and kind.endsAt ~= NOW then endsNow(kind) end
+  local held = call('HMGET', LEASES, unpack(ARGV, at + 4, place - 1))
+  for index, lease in ipairs(held) do
+    if not lease or #lease < ${LEASE.token} then others[#others + 1] = ARGV[at + 3 + index] end
+  end
+  fetch(others)
+  for index, lease in ipairs(held) do
+    local k, text, value = ARGV[at + 3 + index], ARGV[place], ARGV[place + 1]
+    local same
+    if lease and #lease >= ${LEASE.token} then
+      -- Its own text has not changed since: of this one the token tells that it is the same, up to the semicolon behind it.
+      same = findText(text, sub(lease, ${LEASE.token}), ${PLACE.token}, true) == ${PLACE.token}
+    else
+      same = cache[k] == text
+    end
+    if usual and same then
+      text = completed(kind, watchers, text, value)
+      call('SET', k, text, 'PX', kind.lasts)
+      if cache[k] then cache[k] = text end
+      for address in string.gmatch(watchers, '%S+') do tell(address, 'e', sub(k, #E + 1) .. runOf(text), text) end
+      letters[index], done[#done + 1] = 's', k
+    else
+      letters[index] = settle('c', sub(k, #E + 1) .. runOf(text), match(text, '^[^,;]*', ${PLACE.token}), value, {})
+    end
+    place = place + 2
+  end
+  if #done > 0 then
+    -- What is named twice had one lease.
+    local count = call('HDEL', LEASES, unpack(done))
+    bump(kind.completed, count)
+    if kind.group then ran(kind, -count) end
+  end
+  return table.concat(letters)
+end
+
 ${CLAIMING}
 local keys, answers, at, last = {}, {}, 8, #ARGV
 while at <= last do
   if ARGV[at] == 'C' then
-    local count = tonumber(ARGV[at + 3])
-    for one = at + 4, at + 1 + 3 * count, 3 do keys[#keys + 1] = ARGV[one] end
-    at = at + 4 + 3 * count
+    at = at + 4 + 3 * tonumber(ARGV[at + 3])
   else
     keys[#keys + 1] = E .. ARGV[at + 1]
     at = at + 5 + tonumber(match(ARGV[at], '%+(%d+)') or 0)
@@ -113,22 +138,8 @@ at = 8
 while at <= last do
   local how = ARGV[at]
   if how == 'C' then
-    local kind, watchers, count, done = kindOf(ARGV[at + 1]), ARGV[at + 2], tonumber(ARGV[at + 3]), 0
-    local usual = kind and kind.policy[6] == 0
-    if usual and kind.endsAt ~= NOW then endsNow(kind) end
-    for one = at + 4, at + 1 + 3 * count, 3 do
-      local k, text, value = ARGV[one], ARGV[one + 1], ARGV[one + 2]
-      if usual and complete(kind, watchers, k, text, value) then
-        answers[#answers + 1], done = 's', done + 1
-      else
-        answers[#answers + 1] = settle('c', sub(k, #E + 1) .. runOf(text), match(text, '^[^,;]*', ${PLACE.token}), value, {})
-      end
-    end
-    if done > 0 then
-      bump(kind.completed, done)
-      if kind.group then ran(kind, -done) end
-    end
-    at = at + 4 + 3 * count
+    answers[#answers + 1] = complete(at)
+    at = at + 4 + 3 * tonumber(ARGV[at + 3])
   else
     local kind, count = match(how, '^(.[^+]*)%+?(%d*)$')
     local _, key, run, token, value = unpack(ARGV, at, at + 4)
@@ -157,26 +168,25 @@ return { now, table.concat(answers), rows, tickets, nextDue, more, mine, malform
 /** `tag`: the shard's, with which its Redis keys begin. */
 export function outcomeArgs(outcomes: readonly Outcome[], tag: string): string[] {
   const args: string[] = []
-  // Where the present row is counted, what it is of, and how many are in it.
-  let row = -1
-  let kind: string | undefined
-  let told = ''
-  let count = 0
+  let row: { kind: string; watchers: string; keys: string[]; rest: string[] } | undefined
+  const endRow = (): void => {
+    if (row === undefined) return
+    args.push('C', row.kind, row.watchers, String(row.keys.length), ...row.keys, ...row.rest)
+    row = undefined
+  }
   for (const outcome of outcomes) {
     const run = endedPlainly(outcome)
     const watchers = run?.watchers
     if (run !== undefined && watchers !== undefined && outcome.kind === 'completed') {
-      if (run.kind !== kind || watchers !== told) {
-        row = args.push('C', run.kind, watchers, '') - 1
-        kind = run.kind
-        told = watchers
-        count = 0
+      if (run.kind !== row?.kind || watchers !== row.watchers) {
+        endRow()
+        row = { kind: run.kind, watchers, keys: [], rest: [] }
       }
-      args[row] = String(++count)
-      args.push(`${tag}e:${run.key}`, run.text, outcome.result)
+      row.keys.push(`${tag}e:${run.key}`)
+      row.rest.push(run.text, outcome.result)
       continue
     }
-    kind = undefined
+    endRow()
     const then = outcome.then ?? []
     const drafts = then.length === 0 ? '' : `+${then.length}`
     let how = 'l'
@@ -202,5 +212,6 @@ export function outcomeArgs(outcomes: readonly Outcome[], tag: string): string[]
     args.push(how + drafts, id.slice(0, 43), id.slice(43), outcome.token, value)
     for (const draft of then) args.push(followText({ on: 'both', draft }))
   }
+  endRow()
   return args
 }

@@ -1,5 +1,5 @@
 // The server-side scripts' second part: how an entry is read and written; where things lie, layout.ts tells.
-import { PLACE, RARE } from './layout.ts'
+import { LEASE, LETTER, PLACE, RARE } from './layout.ts'
 
 /** How long what could not be read is kept for whoever looks into it. */
 const MALFORMED_MS = 30 * 86_400_000
@@ -16,27 +16,55 @@ local function bump(field, by) counts[field] = (counts[field] or 0) + by end
 -- What was read, and what is to be written, by key. MGET answers nothing, and no error, for a key of another
 -- type.
 local cache, births, writes, endings = {}, {}, {}, {}
+
+-- The leases, by key, of those that run and have the texts that they were born with.
+local leased = {}
+local BEGUN = place4(1) .. USUAL .. NEVER .. NEVER .. NEVER .. USUAL -- once
+-- The text as it would have been written when it began.
+local function asBegun(k, text, lease)
+  leased[k] = lease
+  return 'r' .. sub(text, ${PLACE.run}, ${PLACE.head - 1}) .. sub(text, ${PLACE.created}, ${PLACE.length - 1}) .. sub(lease, ${LEASE.begun}, ${LEASE.token - 1})
+    .. BEGUN .. sub(lease, ${LEASE.token}) .. sub(text, ${PLACE.head})
+end
+
+-- Of what was read as it was born, some may have begun since.
+local function cacheBegun(news, texts)
+  if #news == 0 or #news > 8 and call('EXISTS', LEASES) == 0 then return end
+  add(function(list, from, to)
+    for index, lease in ipairs(call('HMGET', LEASES, unpack(list, from, to))) do
+      local k = list[from + index - 1]
+      if lease and #lease >= ${LEASE.token} then cache[k] = asBegun(k, texts[k], lease) end
+    end
+  end, news)
+end
+
 local function fetch(keys)
+  local news = {}
   add(function(list, from, to)
     for index, text in ipairs(call('MGET', unpack(list, from, to))) do
       local k = list[from + index - 1]
       -- What this script has written since is newer than what Redis has.
-      if cache[k] == nil then cache[k] = text end
+      if cache[k] == nil then
+        cache[k] = text
+        if text and byte(text) == ${LETTER.new} then news[#news + 1] = k end
+      end
     end
   end, keys)
+  cacheBegun(news, cache)
 end
 
 local function get(k)
-  local text = cache[k]
-  if text == nil then
-    text = call('MGET', k)[1]
-    cache[k] = text
-  end
-  return text
+  if cache[k] == nil then fetch({ k }) end
+  return cache[k]
 end
 
 -- With a time to live, in ms as text, only what has ended: a run that lives has none, and MSET takes away what its key had.
 local function put(k, text, lasts)
+  local lease = leased[k]
+  if lease then
+    leased[k] = nil
+    if byte(text) == ${LETTER.running} then call('HSET', LEASES, k, sub(lease, 1, ${LEASE.begun - 1})) end
+  end
   cache[k] = text
   local list = lasts and endings or writes
   local length = #list
@@ -87,6 +115,7 @@ local function rename(from, to)
   write()
   call('RENAME', from, to)
   cache[to], cache[from] = cache[from], false
+  leased[to], leased[from] = leased[from], nil
 end
 
 local function setAside(k, reason)

@@ -18,7 +18,9 @@
 //   paused           q<queue> and n<name>; while there is one, `!` is among the lanes
 //   delayed          the tickets of what is due later, scored by due time
 //   leases           the ends of the leases of what runs, by the Redis key of its text; a hash, because a sorted set costs six times
-//                    as much
+//                    as much. What a large claim takes keeps the text that it was born with, and its lease goes on: when it began,
+//                    its token and a semicolon. To write such a text anew would cost a seventh of its way through the server; whatever
+//                    else changes it does so, and cuts its lease short
 //   firstLease       none of them ends before this, and at that time all are looked through; leaseScan: how far a sweep has come in looking for the ended ones
 //   counts           p<lane> pending, r<lane> begun and not put back or ended otherwise than completed, c<lane> completed, t<total>
 //   wants, idle:<w>  what idle instances wait for, and who they are
@@ -62,6 +64,12 @@ export const PLACE = {
   answer: 108,
   token: 112,
 }
+
+/** Where things stand in a lease, counted like those of the text. */
+export const LEASE = { begun: 14, token: 27 }
+
+/** The first letter of a text, as a number. */
+export const LETTER = { new: 'n'.charCodeAt(0), running: 'r'.charCodeAt(0) }
 
 /**
  * Longer params and results lie beside the text, which is written anew with each step in the life of a run.
