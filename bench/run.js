@@ -28,6 +28,7 @@ const ORDER = [
   'backlog-later',
   'backlog-status',
   'shards',
+  'cluster',
   'memory',
   'memory-cached',
   'fingerprint-3',

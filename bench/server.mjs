@@ -29,6 +29,27 @@ export async function startRabbitmq() {
   return startSharedRabbitmq()
 }
 
+/** Masters of its own, as the tests start them; `sizes` answers how many keys each holds. */
+export async function startCluster(masters) {
+  const { register } = await import('tsx/esm/api')
+  register()
+  const { startRedisCluster } = await import('../test/servers/redis.ts')
+  const { url, urls, stop } = await startRedisCluster(masters)
+  const { Redis } = await import('ioredis')
+  const sizes = () =>
+    Promise.all(
+      urls.map(async (each) => {
+        const client = new Redis(each)
+        try {
+          return await client.dbsize()
+        } finally {
+          client.disconnect()
+        }
+      }),
+    )
+  return { url, sizes, stop }
+}
+
 /** postgres from its own folders or PATH, else DEFERQ_TEST_POSTGRES_URL, whose schemas are then dropped between rounds. */
 export async function startPostgres() {
   const versions = await readdir('/usr/lib/postgresql').catch(() => [])

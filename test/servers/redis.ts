@@ -67,7 +67,15 @@ export async function startRedisCluster(masters = 3): Promise<RedisCluster> {
   if (given) return { url: given, urls: hosts(given), nodes: [], stop: async () => undefined }
 
   const program = await programOf(REDIS, 'A Redis Cluster', 'DEFERQ_TEST_REDIS_CLUSTER_URL')
-  const args = ['--cluster-enabled', 'yes', '--cluster-node-timeout', '2000']
+  // One that has met no other does not know its own address.
+  const args = [
+    '--cluster-enabled',
+    'yes',
+    '--cluster-node-timeout',
+    '2000',
+    '--cluster-announce-ip',
+    '127.0.0.1',
+  ]
   const nodes = await all(Array.from({ length: masters }, () => startServer(program, { args })))
   const ports = nodes.map((node) => node.port)
   try {
