@@ -1,6 +1,7 @@
 // What lies in Redis after all kinds of calls: every ready run has its ticket, counters agree, memory stays small.
 import { execFile } from 'node:child_process'
 import { randomInt } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import type { Cluster, Redis } from 'ioredis'
 import { afterEach, expect, test, vi } from 'vitest'
@@ -266,6 +267,22 @@ test('one run wakes one of those who wait, and whoever has gone is passed over',
   await engine.admit([draft(), draft(), draft(), draft(), draft()])
   await vi.waitFor(() => expect(heard()).toBe(4))
   expect(await raw.exists(idle as string)).toBe(0)
+})
+
+test('whoever waits on in a store that was emptied is told of work', async () => {
+  const { engine, open, raw, tag } = await store()
+  const { engine: waiting, hints } = await open()
+  for (let round = 1; round <= 5; round++) {
+    await waiting.claim(want())
+    await raw.del(...(await raw.keys(`${tag.replace(/[{}]/g, '?')}*`)))
+    // Longer than one who waits is known to, and far shorter than until it looks again by itself.
+    await sleep(20)
+    await waiting.claim(want())
+    const before = hints.length
+    await engine.admit([draft()])
+    await vi.waitFor(() => expect(hints.slice(before).map(({ kind }) => kind)).toContain('work'), 500)
+    await waiting.claim(want())
+  }
 })
 
 test('a run that is handed to one who has gone is in its first attempt for the next', async () => {

@@ -134,11 +134,11 @@ local function leaseEnds(expiry)
   if next and expiry < tonumber(next) then call('SET', T .. 'firstLease', whole(expiry)) end
 end
 
--- Hears of work from now on, or is handed some. For a second a want is known to be written down: long enough to spare a busy
--- worker the command, and short enough where another version of these scripts took it away.
+-- Hears of work from now on, or is handed some. For some milliseconds a want is known to be written down: long enough to spare a busy
+-- worker the command, and short enough where the store was emptied, or another version of these scripts took it away.
 local function register(name, text, member)
   local since = now - (wantedAt[T .. name] or 0)
-  if since < 0 or since > 1000 then
+  if since < 0 or since > 10 then
     call('HSET', WANTS, name, text)
     wantedAt[T .. name] = now
   end
