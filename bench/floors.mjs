@@ -38,7 +38,7 @@ export async function openPostgresFloor({ url }) {
     const { rows } = await pool.query({ name: 'turn', text: TURN, values })
     return rows.map(({ id, params }) => [id, params])
   }
-  return { call: together(insert, 1), fill: insert, start: workers(turn), close: () => pool.end() }
+  return { call: together(insert, 1), fill: insert, start: workers(turn, 2), close: () => pool.end() }
 }
 
 // What stands there already answers; the rest is stored and queued.
@@ -58,8 +58,8 @@ const ASK = `
   return answers`
 
 const BATCH_TURN = `
-  for i = 2, #ARGV do redis.call('SET', 'r' .. ARGV[i], ARGV[1], 'PX', ${HOUR_MS}) end
-  local ids = redis.call('LPOP', KEYS[1], ${BATCH})
+  for i = 3, #ARGV do redis.call('SET', 'r' .. ARGV[i], ARGV[1], 'PX', ${HOUR_MS}) end
+  local ids = redis.call('LPOP', KEYS[1], ARGV[2])
   if not ids then return {} end
   local params = redis.call('MGET', unpack(ids))
   for i = 1, #ids do params[i] = {ids[i], params[i]} end
@@ -90,13 +90,13 @@ export async function openRedisFloor(at) {
   client.defineCommand('turn', { numberOfKeys: 1, lua: BATCH_TURN })
   client.defineCommand('begin', { numberOfKeys: 1, lua: BEGIN })
   client.defineCommand('finish', { numberOfKeys: 1, lua: FINISH })
-  const asked = (index) => {
-    const text = JSON.stringify(paramsOf(index))
+  const asked = (index, params = paramsOf(index)) => {
+    const text = JSON.stringify(params)
     return [createHash('sha256').update(text).digest('base64url'), text]
   }
   const ask = together((indexes) => client.ask('ready', ...indexes.flatMap(asked)), 2)
-  const begin = async (index) => {
-    const [key, text] = asked(index)
+  const begin = async (index, params) => {
+    const [key, text] = asked(index, params)
     expect(await client.begin(key, text), 1, 'The answer')
     return [key, text]
   }
@@ -107,11 +107,12 @@ export async function openRedisFloor(at) {
     await client.mset(indexes.flatMap((index) => [`p${index}`, JSON.stringify(paramsOf(index))]))
     await client.rpush('ready', ...indexes.map((index) => `p${index}`))
   }
-  return { ask, fill, begin, end, start: workers((ids) => client.turn('ready', RESULT, ...ids)), close }
+  const turn = (most) => (ids) => client.turn('ready', RESULT, most, ...ids)
+  return { ask, fill, begin, end, start: workers(turn(BATCH), 2), startOne: workers(turn(1), 1), close }
 }
 
-/** Two that take turns, so that one's answer is read while the other's is being made. */
-const workers = (turn) => async (tick) => {
+/** Two of them take turns, so that one's answer is read while the other's is being made. */
+const workers = (turn, count) => async (tick) => {
   const work = async () => {
     let batch = await turn([])
     while (batch.length > 0) {
@@ -122,7 +123,7 @@ const workers = (turn) => async (tick) => {
       batch = await turn(batch.map(([id]) => id))
     }
   }
-  await Promise.all([work(), work()])
+  await Promise.all(Array.from({ length: count }, work))
 }
 
 /** What callers ask for while `most` batches are under way goes in the next, and is dealt out to those that are not. */

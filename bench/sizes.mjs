@@ -1,6 +1,7 @@
 // Tasks whose params and results have a given size, from dispatch to result: a case for each size.
 
 import { NAME, openBullmq, openDeferq } from './contenders.mjs'
+import { openRedisFloor } from './floors.mjs'
 import { callsPerSecond, expect } from './load.mjs'
 
 export const unit = '/s'
@@ -21,6 +22,15 @@ export function sized(bytes, callers) {
         const { queue, queueEvents, worker, close } = await openBullmq(at, settings)
         void worker.run()
         const call = async (index) => (await queue.add(NAME, { index, text })).waitUntilFinished(queueEvents)
+        return { call, close }
+      },
+
+      async 'floor: two bare scripts'(at) {
+        const { begin, end, close } = await openRedisFloor(at)
+        const call = async (index) => {
+          await end(await begin(index, { index, text }), text)
+          return text
+        }
         return { call, close }
       },
     },

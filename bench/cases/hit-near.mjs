@@ -46,6 +46,14 @@ export const contenders = {
     for (let index = 0; index < KEYS; index++) await keyv.set(`report:${index}:xlsx`, RESULT, 3_600_000)
     return { call: (index) => keyv.get(`report:${index % KEYS}:xlsx`), close: () => {} }
   },
+
+  // No deadline, no copy: nobody keeps anything with less.
+  async 'floor: a Map'() {
+    const kept = new Map(
+      Array.from({ length: KEYS }, (_, index) => [JSON.stringify(paramsOf(index)), RESULT]),
+    )
+    return { call: async (index) => kept.get(JSON.stringify(paramsOf(index % KEYS))), close: () => {} }
+  },
 }
 
 async function warmed(call) {

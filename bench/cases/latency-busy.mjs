@@ -1,6 +1,7 @@
 // From dispatch to result while others keep the same queue at about half of what BullMQ bears here: 4,000 tasks a second.
 
 import { NAME, openBee, openBullmq, openDeferq, paramsOf } from '../contenders.mjs'
+import { openRedisFloor } from '../floors.mjs'
 import { latencies } from '../load.mjs'
 
 export const title = 'latency: dispatch to result beside 4,000 tasks a second'
@@ -43,6 +44,12 @@ export const contenders = {
         job.save().catch(reject)
       })
     return { call, add: (index) => queue.createJob(paramsOf(index)).save(), close }
+  },
+
+  async 'floor: two bare scripts'(at) {
+    const { begin, end, close } = await openRedisFloor(at)
+    const call = async (index) => end(await begin(index), index)
+    return { call, add: call, close }
   },
 }
 

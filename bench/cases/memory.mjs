@@ -1,5 +1,6 @@
 // What a waiting task with small params takes in the store's memory, everything counted.
 import { NAME, openBee, openBullmq, openDeferq, paramsOf } from '../contenders.mjs'
+import { openRedisFloor } from '../floors.mjs'
 import { inSlices } from '../load.mjs'
 import { bytesUsed } from '../redis-memory.mjs'
 
@@ -32,6 +33,7 @@ export const contenders = {
       ),
   })),
   'bee-queue': opened(openBee),
+  'floor: MSET, RPUSH': opened(openRedisFloor),
 }
 
 export async function measure({ at, fill }, count) {
