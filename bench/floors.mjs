@@ -94,7 +94,7 @@ export async function openRedisFloor(at) {
     const text = JSON.stringify(params)
     return [createHash('sha256').update(text).digest('base64url'), text]
   }
-  const ask = together((indexes) => client.ask('ready', ...indexes.flatMap(asked)), 2)
+  const ask = together((indexes) => client.ask('ready', ...indexes.flatMap((index) => asked(index))), 2)
   const begin = async (index, params) => {
     const [key, text] = asked(index, params)
     expect(await client.begin(key, text), 1, 'The answer')
