@@ -1,11 +1,13 @@
 // The connection that carries commands: every call ends in bounded time, and what is safe to repeat survives
 // a reconnect.
 import type { Cluster, Redis } from 'ioredis'
+import { Deadlines } from '../deadlines.ts'
 import { DeferqError } from '../errors.ts'
 import { sleep } from '../time.ts'
 import type { Client, ClientSettings, Library } from './redis-clients.ts'
-import { commandClient } from './redis-clients.ts'
+import { commandClient, nodesOf } from './redis-clients.ts'
 import { isLoginFault, judge, loginFault, unavailable } from './redis-faults.ts'
+import { endSilence } from './redis-silence.ts'
 import type { Target } from './redis-url.ts'
 
 export interface Script {
@@ -28,6 +30,8 @@ export class Connection {
   /** A server before Redis 7, or a user who may not load functions: scripts then travel as such. */
   #hasFunctions = true
   readonly #waiting = new Set<Waiting>()
+  readonly #deadlines = new Deadlines()
+  readonly #leaveSilence: () => void
   #lastError: unknown
   #closed = false
 
@@ -50,6 +54,7 @@ export class Connection {
     }
     this.client.on('error', failed)
     if (target.kind === 'cluster') (this.client as Cluster).on('node error', failed)
+    this.#leaveSilence = endSilence(() => nodesOf(this.client), settings.timeoutMs)
     let connected = false
     this.client.on('ready', () => {
       this.#release((waiting) => waiting.resolve())
@@ -62,6 +67,7 @@ export class Connection {
 
   close(): void {
     this.#closed = true
+    this.#leaveSilence()
     this.#release((waiting) => waiting.reject(this.#closedError()))
     this.client.disconnect()
   }
@@ -77,7 +83,7 @@ export class Connection {
    */
   run(script: Script, handed: (lost: boolean) => readonly string[], again: boolean): Promise<unknown> {
     return this.#attempt((client, lost) => {
-      const rest = ['1', ...handed(lost)]
+      const rest = handed(lost)
       if (script.function === undefined || !this.#hasFunctions) return this.#asText(client, script, rest)
       const { name, library } = script.function
       return this.#send(client, 'fcall', name, rest).catch(async (error) => {
@@ -99,10 +105,13 @@ export class Connection {
     }
   }
 
-  /** The client's own methods flatten what they are given, at 0.1 µs for each argument; and JavaScript passes no more than about 100,000. */
+  /**
+   * A script with one key. The client's own methods flatten what they are given, at 0.1 µs for each argument; and JavaScript passes no
+   * more than about 100,000.
+   */
   #send(client: Client, name: string, what: string, rest: readonly string[]): Promise<unknown> {
     const command = new this.#Command(name, [], { replyEncoding: 'utf8' })
-    command.args = [what, ...rest]
+    command.args = [what, '1', ...rest]
     return client.sendCommand(command) as Promise<unknown>
   }
 
@@ -178,14 +187,14 @@ export class Connection {
 
   #within<Answer>(deadline: number, answer: Promise<Answer>): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(OVERDUE), Math.max(0, deadline - performance.now()))
+      const limit = this.#deadlines.add(deadline, () => reject(OVERDUE))
       answer.then(
         (value) => {
-          clearTimeout(timer)
+          this.#deadlines.met(limit)
           resolve(value)
         },
         (error: unknown) => {
-          clearTimeout(timer)
+          this.#deadlines.met(limit)
           reject(error)
         },
       )

@@ -1,5 +1,6 @@
 // One attempt at a task: decode, validate, call the handler, and say how it went; over at once when it is aborted.
 
+import type { Deadline, Deadlines } from '../deadlines.ts'
 import { decode } from '../decode.ts'
 import { validate } from '../draft.ts'
 import type { Claimed, Outcome } from '../engine.ts'
@@ -21,6 +22,7 @@ export interface AttemptNeeds {
   task: AnyTask
   backoff: Backoff | undefined
   timeoutMs: number
+  deadlines: Deadlines
   logger: Logger
   /** Sends this attempt's heartbeat now. */
   beat(attempt: Attempt): Promise<void>
@@ -50,7 +52,7 @@ export class Attempt implements Context {
   #controller: AbortController | undefined
   #log: Logger | undefined
   #over: (() => void) | undefined
-  #timer: NodeJS.Timeout | undefined
+  #deadline: Deadline | undefined
   #extra: Extra = {}
   #lastProgress = -Infinity
 
@@ -77,7 +79,9 @@ export class Attempt implements Context {
         return
       }
       const timeoutMs = this.#extra.timeoutMs ?? this.#needs.timeoutMs
-      this.#timer = setTimeout(() => this.interrupt('timeout'), Math.min(timeoutMs, 2_147_483_647))
+      this.#deadline = this.#needs.deadlines.add(performance.now() + timeoutMs, () =>
+        this.interrupt('timeout'),
+      )
       this.#handle().then(
         (outcome) => this.#finish(outcome),
         (error) => this.#fail(error),
@@ -191,7 +195,7 @@ export class Attempt implements Context {
 
   #finish(outcome: Outcome | undefined): void {
     if (this.#over === undefined) return
-    clearTimeout(this.#timer)
+    if (this.#deadline !== undefined) this.#needs.deadlines.met(this.#deadline)
     this.outcome = outcome
     this.#over()
     this.#over = undefined

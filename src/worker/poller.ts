@@ -1,4 +1,5 @@
 // Settles what is done and claims what is next, in one round trip; sleeps when there is neither, until something comes up.
+import type { Deadlines } from '../deadlines.ts'
 import type { Claimed, Claims, Engine, Outcome, SettleAnswer, Want } from '../engine.ts'
 import type { Attempt } from './attempt.ts'
 
@@ -14,6 +15,7 @@ const HELD_MS = 20
 
 export interface PollerNeeds {
   engine: Engine
+  deadlines: Deadlines
   sleepMs: number
   /** What to ask for, made anew, given how many claims are under way: undefined while nothing should be claimed. */
   want(reserved: number): Want | undefined
@@ -35,7 +37,9 @@ export class Poller {
   #stopped = false
   #abandoned = false
   #failing = false
-  #wake: (() => void)[] = []
+  #asleep: (() => void)[] = []
+  /** One that was roused has not looked around yet. */
+  #roused = false
   #looks = 0
   #lastWant: Want | undefined
   readonly #take: NonNullable<Want['take']>
@@ -63,7 +67,7 @@ export class Poller {
 
   stop(): void {
     this.#stopped = true
-    this.#rouse()
+    for (const wake of [...this.#asleep]) wake()
   }
 
   /** What could not be settled never will be; answers how much that is. */
@@ -88,6 +92,7 @@ export class Poller {
   async #turns(): Promise<void> {
     let pauseMs = 0
     for (;;) {
+      this.#roused = false
       const due = this.#nudged || performance.now() >= this.#nextLookAt
       const settling = this.#ended.length > 0
       const want = this.#stopped || !(due || settling) ? undefined : this.#needs.want(this.#reserved)
@@ -119,7 +124,7 @@ export class Poller {
       this.#nudged = share > 1
       this.#nextLookAt = sentAt + this.#needs.sleepMs
     }
-    if (share > 1) this.#rouse()
+    if (this.#ended.length > 0) this.#rouse()
     let answer: Claims & { answers: SettleAnswer[] }
     try {
       answer = await this.#send(ended, want)
@@ -184,20 +189,24 @@ export class Poller {
   }
 
   #pause(ms: number, deaf = false): Promise<void> {
+    const { deadlines } = this.#needs
     return new Promise((resolve) => {
-      const timer = setTimeout(done, ms)
-      const wakes = this.#wake
-      function done(): void {
-        clearTimeout(timer)
-        const at = wakes.indexOf(done)
-        if (at >= 0) wakes.splice(at, 1)
+      const wake = (): void => {
+        deadlines.met(deadline)
+        const at = this.#asleep.indexOf(wake)
+        if (at >= 0) this.#asleep.splice(at, 1)
         resolve()
       }
-      if (!deaf) wakes.push(done)
+      const deadline = deadlines.add(performance.now() + ms, wake)
+      if (!deaf) this.#asleep.push(wake)
     })
   }
 
+  /** One of those asleep, who rouses the next if there is more than it takes. */
   #rouse(): void {
-    for (const wake of [...this.#wake]) wake()
+    const [wake] = this.#asleep
+    if (wake === undefined || this.#roused) return
+    this.#roused = true
+    wake()
   }
 }

@@ -35,6 +35,7 @@ const BASE = [
   'value',
   'decode',
   'heap',
+  'deadlines',
   'node-crypto',
   'signature',
 ]

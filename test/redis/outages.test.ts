@@ -187,6 +187,20 @@ test('a server that answers nobody: every call fails in time, and goes on when i
   }, 5_000)
 })
 
+test('a connection that has gone silent is replaced, and calls fail in time until then', async () => {
+  const {
+    server: { port },
+  } = await server()
+  const proxy = await proxyTo(port)
+  const { engine: one } = engine(`redis://127.0.0.1:${proxy.port}`, 400)
+  await one.count()
+  proxy.silence()
+  const { error, ms } = await timed<unknown>(one.count())
+  expect(error).toMatchObject({ code: 'STORE_UNAVAILABLE' })
+  expect(ms).toBeLessThan(1_500)
+  await vi.waitFor(async () => expect(await one.count()).toHaveProperty('totals'), 5_000)
+})
+
 test('a server that is not there: opening fails in time, tells no password, and may be tried again', async () => {
   const { server: started } = await server()
   await started.kill9()

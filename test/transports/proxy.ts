@@ -8,6 +8,8 @@ export interface Proxy {
   /** The next answer is lost, and with it its connection; what is sent after that arrives once `meanwhile` is over. */
   loseNextAnswer(meanwhile?: () => Promise<void>): void
   lost(): number
+  /** Whoever is connected now gets no more answers, and is not cut off either. */
+  silence(): void
   /** The clients are cut off; what they have sent still reaches the server. */
   hangUp(): void
 }
@@ -15,6 +17,7 @@ export interface Proxy {
 export async function proxyTo(port: number): Promise<Proxy> {
   const sockets = new Set<Socket>()
   const clients = new Set<Socket>()
+  const silent = new WeakSet<Socket>()
   let losing = false
   let during: (() => Promise<void>) | undefined
   let held = Promise.resolve()
@@ -35,6 +38,7 @@ export async function proxyTo(port: number): Promise<Proxy> {
     }
     client.on('data', (chunk) => void held.then(() => upstream.write(chunk)))
     upstream.on('data', (chunk) => {
+      if (silent.has(client)) return
       if (!losing) return void client.write(chunk)
       losing = false
       lost++
@@ -55,6 +59,9 @@ export async function proxyTo(port: number): Promise<Proxy> {
       during = meanwhile
     },
     lost: () => lost,
+    silence: () => {
+      for (const client of clients) silent.add(client)
+    },
     hangUp: () => {
       const cut = [...clients]
       clients.clear()
