@@ -1,4 +1,5 @@
 // The facade: dispatch work, ask for its status, wait for its result, cancel it and forget it.
+import { Asker } from './asker.ts'
 import type { BatchOptions, BatchStatus, MemberResult } from './batch/index.ts'
 import { Batcher } from './batcher.ts'
 import { Callbacks } from './callbacks.ts'
@@ -19,7 +20,7 @@ import type {
   Lanes,
   Selector,
 } from './engine.ts'
-import { MAX_BATCH } from './engine.ts'
+import { isEnded, MAX_BATCH } from './engine.ts'
 import { isInterface, openEngine } from './engines/open.ts'
 import { isId, keyOf } from './fingerprint.ts'
 import { unfailing } from './log.ts'
@@ -40,19 +41,8 @@ import type {
 import { checkWait, HTTP_REQUEST } from './options.ts'
 import type { MomentOf, Published, QuickOptions } from './publish.ts'
 import { Publisher, quick } from './publish.ts'
-import { dispatchedOf, outcomeOf, receiptOf, resultOf } from './receipt.ts'
-import {
-  abortedDispatch,
-  byName,
-  cancelText,
-  checked,
-  checkId,
-  checkLanes,
-  rejected,
-  runWithinTx,
-  scopeAlone,
-  unlessAborted,
-} from './refusals.ts'
+import { asIs, dispatchedOf, receiptOf, resultOf } from './receipt.ts'
+import { byName, cancelText, checked, checkId, checkLanes, scopeAlone, unlessAborted } from './refusals.ts'
 import type { RequestOptions, RequestResult } from './requests/order.ts'
 import { resultsApart } from './results.ts'
 import type { Schedule, ScheduleDefinition } from './schedule/index.ts'
@@ -75,7 +65,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
   readonly schedules: Schedules = new Schedules(this)
   readonly #log: Logger
   readonly #drafter: Drafter
-  readonly #dispatcher: Dispatcher
+  readonly #asker: Asker
   readonly #reads: Batcher<string, Entry | undefined>
   readonly #waiters: Waiters
   readonly #callbacks: Callbacks
@@ -99,10 +89,15 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     })
     this.#drafter = new Drafter(this.tasks, this.defaults, limits, isInterface(url))
     const opened = (): Promise<Engine> => this.open()
-    this.#dispatcher = new Dispatcher(opened)
     this.#reads = new Batcher(async (ids) => (await opened()).read(ids))
     this.#waiters = new Waiters(opened)
     this.#callbacks = new Callbacks(this.#waiters, logger)
+    this.#asker = new Asker({
+      drafter: this.#drafter,
+      dispatcher: new Dispatcher(opened),
+      near: this.#near,
+      callbacks: this.#callbacks,
+    })
   }
 
   /** Connects now rather than with the first call, so that a wrong address is found at the start. */
@@ -117,7 +112,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     ...[options]: OptionsOf<TaskNamed<Tasks, Name>, DispatchOptions<ResultOf<TaskNamed<Tasks, Name>>>>
   ): Promise<Dispatched<ResultOf<TaskNamed<Tasks, Name>>>> {
     try {
-      return this.#dispatch(name, params, options as DispatchOptions | undefined) as Promise<
+      return this.#asker.ask(name, params, options as DispatchOptions | undefined, dispatchedOf) as Promise<
         Dispatched<never>
       >
     } catch (error) {
@@ -133,7 +128,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     return Promise.all(
       drafts.map((draft, index) => {
         const options = items[index]?.options as DispatchOptions | undefined
-        return unlessAborted(this.#admit(draft, options), draft.name, options?.signal)
+        return unlessAborted(this.#asker.admit(draft, options, dispatchedOf), draft.name, options?.signal)
       }),
     )
   }
@@ -145,7 +140,8 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
   async request(options: RequestOptions): Promise<Dispatched<RequestResult>> {
     const { dispatchOf } = await import('./requests/order.ts')
     const { params, options: rest } = dispatchOf(options, 'request()')
-    return (await this.#dispatch(HTTP_REQUEST, params, rest as DispatchOptions)) as Dispatched<RequestResult>
+    const sent = await this.#asker.ask(HTTP_REQUEST, params, rest as DispatchOptions, dispatchedOf)
+    return sent as Dispatched<RequestResult>
   }
 
   /** Dispatches and waits: the result, however it came about; or the error with which the run ended. */
@@ -169,10 +165,9 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
       checkWait(waiting, `run('${name}')`, 'wait')
     }
     if (rest.signal !== undefined) waiting.signal = rest.signal
-    const dispatched = await this.#dispatch(name, params, options && rest, true, spot)
-    if (dispatched.status !== 'pending' && dispatched.status !== 'running')
-      return outcomeOf(dispatched) as never
-    return resultOf(await this.#waiters.wait(dispatched.taskId, waiting, true)) as never
+    const { entry } = await this.#asker.ask(name, params, options && rest, asIs, true, spot)
+    if (isEnded(entry.status)) return resultOf(entry) as never
+    return resultOf(await this.#waiters.wait(entry.id, waiting, true)) as never
   }
 
   /** Where the run with this id stands; TASK_NOT_FOUND for one that is not (any more). */
@@ -227,7 +222,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
 
   /** Dispatches a failed or cancelled run anew, with the params and options it had. */
   async retry(taskId: string): Promise<Dispatched> {
-    return this.#admit(anew(await this.#read(taskId)), undefined)
+    return this.#asker.admit(anew(await this.#read(taskId)), undefined, dispatchedOf)
   }
 
   /** Runs that match, a page at a time. */
@@ -339,44 +334,6 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     }
     this.#near?.hear(hint)
     this.#waiters.hear(hint)
-  }
-
-  /** No layer of promises more than it needs: each costs a dispatch 0.3 µs. What it throws becomes its callers' rejection. */
-  #dispatch(
-    name: string,
-    params: unknown,
-    options: DispatchOptions | undefined,
-    watch = false,
-    spot = options === undefined ? this.#near?.spot(params) : undefined,
-  ): Promise<Dispatched> {
-    if (options?.signal?.aborted) throw abortedDispatch(name, options.signal)
-    if (watch && options?.tx !== undefined) throw runWithinTx(name)
-    const found = spot === undefined ? undefined : this.#near?.find(name, spot)
-    if (found !== undefined)
-      return Promise.resolve(dispatchedOf({ outcome: 'hit', entry: found, sameParams: true }))
-    const drafted = this.#drafter.draft(name, params, options, watch || this.#callbacks.wanted(options))
-    const admitted =
-      drafted instanceof Promise
-        ? drafted.then((draft) => this.#admit(draft, options, spot))
-        : this.#admit(drafted, options, spot)
-    return unlessAborted(admitted, name, options?.signal)
-  }
-
-  #admit(draft: Draft, options: DispatchOptions | undefined, spot?: string): Promise<Dispatched> {
-    const { tx } = options ?? {}
-    const near = this.#near
-    const sentAt = near === undefined ? 0 : performance.now()
-    const epoch = near?.epoch as number
-    const admitted =
-      tx === undefined ? this.#dispatcher.admit(draft) : this.#dispatcher.admitWithin(draft, tx)
-    return admitted.then((verdict) => {
-      if (verdict.outcome === 'rejected') throw verdict.error ?? rejected(draft, verdict)
-      if (options?.callback !== undefined) this.#callbacks.attach(options.callback, verdict.entry)
-      if (spot !== undefined) near?.keep(draft.name, spot, verdict, sentAt, epoch)
-      // What is asked for anew shall not be answered with what was known before.
-      else if (draft.refresh) near?.forget({ keys: [keyOf(draft.id)] })
-      return dispatchedOf(verdict)
-    })
   }
 
   async #forget(selector: Selector): Promise<number> {

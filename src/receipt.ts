@@ -44,6 +44,9 @@ export function receiptOf(run: Standing & { extra?: string }): Receipt {
   return receipt as unknown as Receipt
 }
 
+/** For one who needs no receipt. */
+export const asIs = (verdict: Verdict): Verdict => verdict
+
 export function dispatchedOf({ outcome, entry, sameParams, refreshId }: Verdict): Dispatched {
   const dispatched = receiptOf(entry) as { -readonly [Field in keyof Dispatched]: Dispatched[Field] }
   dispatched.outcome = outcome as Dispatched['outcome']
@@ -99,7 +102,7 @@ export const resultOf = (run: Standing): unknown =>
   run.status === 'completed' ? decode(run.result as string) : outcomeOf(receiptOf(run))
 
 /** The same of a receipt. */
-export function outcomeOf(receipt: Receipt): unknown {
+function outcomeOf(receipt: Receipt): unknown {
   if (receipt.status === 'completed') return receipt.result
   if (receipt.status === 'failed' || receipt.status === 'cancelled') throw receipt.error
   throw new DeferqError(
