@@ -57,7 +57,8 @@ local function endAlone()
 end
 `
 
-// Where in the arguments of admitArgs() stand the kind of the first shape and, with one shape, the ids of the first row.
+// Where in the arguments of admitArgs() stand the asking instance, the kind of the first shape and, with one shape, the ids of the first row.
+const ADDRESS = 0
 const KIND = 5
 const IDS = 11
 
@@ -69,6 +70,7 @@ export function begunAlone(
   text: string,
 ): [Verdict, HeldRun] {
   const key = (args[IDS] as string).slice(0, 43)
-  const run = HeldRun.begun(draft, `${member}.h`, key, text, args[KIND] as string)
+  const watchers = draft.watch ? (args[ADDRESS] as string) : ''
+  const run = HeldRun.begun(draft, `${member}.h`, key, text, args[KIND] as string, watchers)
   return [{ outcome: 'created', entry: created(draft, run.entry.createdAt), sameParams: true }, run]
 }

@@ -1,5 +1,5 @@
 // How drafts are spelled for the script ADMIT, and how its answer is read.
-import type { Draft, OutcomeOfAdmit, Standing, Verdict } from '../../engine.ts'
+import type { Draft, OutcomeOfAdmit, Policy, Standing, Verdict } from '../../engine.ts'
 import { KEY_LENGTH } from '../../engine.ts'
 import { DeferqError } from '../../errors.ts'
 import type { Row } from './ids.ts'
@@ -39,13 +39,11 @@ export function admitArgs(drafts: readonly Draft[], address: string, wait: Wait 
   const known = new Map<string, number>()
   for (let from = 0, to = 0; from < drafts.length; from = to) {
     const first = drafts[from] as Draft
-    const shape = shapeOf(first)
-    const text = shape.join('\u0000')
+    const { parts, text } = shapeOf(first)
     let number = known.get(text)
     if (number === undefined) {
-      checkShape(first, text)
       known.set(text, (number = known.size + 1))
-      shapes.push(...shape)
+      shapes.push(...parts)
     }
     let ids = ''
     let params = ''
@@ -72,7 +70,28 @@ export function admitArgs(drafts: readonly Draft[], address: string, wait: Wait 
 const lengthsOf = (drafts: readonly Draft[]): string =>
   drafts.map(({ params }) => Buffer.byteLength(params)).join()
 
-function shapeOf(draft: Draft): string[] {
+interface Shape {
+  parts: string[]
+  /** All of them in one. */
+  text: string
+}
+
+// The shape of the plain draft before is nearly always that of this one too.
+let last: { of: Draft; shape: Shape } | undefined
+
+function shapeOf(draft: Draft): Shape {
+  if (last !== undefined && alike(last.of, draft)) return last.shape
+  const parts = shapeParts(draft)
+  const shape = { parts, text: parts.join('\u0000') }
+  checkShape(draft, shape.text)
+  const { policy, then, onDuplicate, attended } = draft
+  // A copy, without what is the draft's own and may be large.
+  if ((then ?? onDuplicate ?? attended) === undefined)
+    last = { of: { ...draft, id: '', params: '', policy: { ...policy } }, shape }
+  return shape
+}
+
+function shapeParts(draft: Draft): string[] {
   const flags =
     (draft.refresh ? 'r' : '') +
     (draft.onMismatch === undefined ? '' : draft.onMismatch === 'join' ? 'j' : 'm') +
@@ -101,7 +120,7 @@ const alike = (a: Draft, b: Draft): boolean =>
   a.name === b.name &&
   a.queue === b.queue &&
   a.priority === b.priority &&
-  a.policy === b.policy &&
+  samePolicy(a.policy, b.policy) &&
   a.extra === b.extra &&
   a.refresh === b.refresh &&
   a.onMismatch === b.onMismatch &&
@@ -114,6 +133,15 @@ const alike = (a: Draft, b: Draft): boolean =>
   a.delayMs === b.delayMs &&
   (a.dueAt === undefined) === (b.dueAt === undefined) &&
   (a.then === undefined || a.then.length === 0) === (b.then === undefined || b.then.length === 0)
+
+const samePolicy = (a: Policy, b: Policy): boolean =>
+  a === b ||
+  (a.maxAttempts === b.maxAttempts &&
+    a.resultTtlMs === b.resultTtlMs &&
+    a.staleTtlMs === b.staleTtlMs &&
+    a.failureTtlMs === b.failureTtlMs &&
+    a.retentionMs === b.retentionMs &&
+    a.everyMs === b.everyMs)
 
 type Answer = [index: number, outcome: number, row: Row, same: number, refresh: string]
 

@@ -12,22 +12,39 @@ export class HeldRun implements Claimed {
   readonly text: string
   /** What it has in common with others, as in lua/layout.ts. */
   readonly kind: string
+  /** Null while they have not been read. */
+  #watchers: string | undefined | null
 
-  private constructor(entry: Entry, token: string, key: string, text: string, kind: string) {
+  private constructor(
+    entry: Entry,
+    token: string,
+    key: string,
+    text: string,
+    kind: string,
+    watchers: string | null,
+  ) {
     this.entry = entry
     this.token = token
     this.key = key
     this.text = text
     this.kind = kind
+    this.#watchers = watchers
   }
 
   static read(token: string, key: string, [text, id]: Row): HeldRun {
     const parts = cut(text)
-    return new HeldRun(readEntry([text, id], parts), token, key, text, parts.kind.text)
+    return new HeldRun(readEntry([text, id], parts), token, key, text, parts.kind.text, null)
   }
 
   /** What a draft of this process has become in the step that took it in. */
-  static begun(draft: Draft, token: string, key: string, text: string, kind: string): HeldRun {
+  static begun(
+    draft: Draft,
+    token: string,
+    key: string,
+    text: string,
+    kind: string,
+    watchers: string,
+  ): HeldRun {
     const now = momentAt(text, PLACE.created)
     const { id, name, queue, priority, params, policy, extra } = draft
     const entry: Entry = {
@@ -45,7 +62,7 @@ export class HeldRun implements Claimed {
       policy,
     }
     if (extra !== undefined) entry.extra = extra
-    return new HeldRun(entry, token, key, text, kind)
+    return new HeldRun(entry, token, key, text, kind, watchers)
   }
 
   /** `times`: when it ended, and until when its result is fresh and usable. */
@@ -71,6 +88,11 @@ export class HeldRun implements Claimed {
 
   /** Who is to be told of its end; undefined where it has something else that is rare. */
   get watchers(): string | undefined {
+    if (this.#watchers === null) this.#watchers = this.#readWatchers()
+    return this.#watchers
+  }
+
+  #readWatchers(): string | undefined {
     const after = PLACE.token - 1 + this.token.length
     if (this.text.charAt(after) === ';') return ''
     return /^,,,,,([^,;]+),,,$/.exec(this.text.slice(after, this.text.indexOf(';', after)))?.[1]
@@ -84,5 +106,5 @@ export function endedPlainly(outcome: Outcome): HeldRun | undefined {
   if (!(claim instanceof HeldRun) || claim.token !== outcome.token || claim.entry.id !== outcome.id)
     return undefined
   if (then !== undefined && then.length > 0) return undefined
-  return result.length > INLINE || Buffer.byteLength(result) > INLINE ? undefined : claim
+  return result.length * 3 > INLINE && Buffer.byteLength(result) > INLINE ? undefined : claim
 }

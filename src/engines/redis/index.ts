@@ -148,7 +148,7 @@ export class RedisEngine implements Engine {
   }
 
   async settle(outcomes: readonly Outcome[], want?: Want): Promise<Settled> {
-    const { turns } = await this.#ready(outcomes, 'settle')
+    const { turns } = this.#opened(outcomes, 'settle') ?? (await this.#open())
     if (outcomes.length === 1) return turns.take(outcomes, want)
     const all = parcels(outcomes, (outcome) => ('result' in outcome ? outcome.result.length : 0))
     const last = all.pop() ?? []
@@ -292,10 +292,15 @@ export class RedisEngine implements Engine {
     }
   }
 
-  async #ready(items: readonly unknown[] = [], method = ''): Promise<Session> {
+  async #ready(): Promise<Session> {
+    return this.#opened([], '') ?? this.#open()
+  }
+
+  /** Undefined while it is still to be opened. */
+  #opened(items: readonly unknown[], method: string): Session | undefined {
     if (this.#closing !== undefined) throw closedError(this.#target.masked)
     checkBatch(items, method)
-    return this.#session ?? this.#open()
+    return this.#session
   }
 
   #open(): Promise<Session> {
@@ -341,7 +346,8 @@ export class RedisEngine implements Engine {
     id: (item: Item) => string,
     ask: (items: readonly Item[], run: Run, shard: number, turns: Turns) => Promise<Answer[]>,
   ): Promise<Answer[]> {
-    const session = await this.#ready(items, name.startsWith('invalidate') ? 'invalidate' : name)
+    const method = name.startsWith('invalidate') ? 'invalidate' : name
+    const session = this.#opened(items, method) ?? (await this.#open())
     const { tags, turns } = session
     if (tags.length === 1 && items.length > 0)
       return ask(items, (args) => session.run(name, 0, args), 0, turns)

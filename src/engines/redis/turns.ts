@@ -250,9 +250,8 @@ export class Turns {
     if (leaves.length > 0) state.waiting = state.waiting.filter((waiting) => !leaves.includes(waiting))
     const registered = leaves.map(({ spelled, member }) => `${spelled.name} ${member}`).join(' ')
     const outcomes = settling.length === 0 ? [] : outcomeArgs(settling, this.#options.tags[shard] as string)
-    const quiet = [registered, '', '0', '0', prefix, '', ...outcomes]
-    let args = quiet
-    let again: readonly string[] | null = quiet
+    let args = [registered, '', '0', '0', prefix, '', ...outcomes]
+    let again: readonly string[] | null = args
     if (want !== undefined && spelled !== undefined) {
       args = [
         registered,
