@@ -66,9 +66,9 @@ export const contenders = {
   },
 }
 
-// The worker connects and goes to sleep first.
-export const prepare = async ({ call }) => {
-  for (let index = 0; index < 20; index++) await call(-1 - index)
+/** The worker connects and goes to sleep; and others had their turn meanwhile, long enough for code to be thrown away and caches to be cold. */
+export const prepare = async ({ call }, count) => {
+  for (let index = 0; index < count / 2; index++) await call(-1 - index)
 }
 
 export const measure = ({ call }, count) =>
