@@ -11,32 +11,34 @@ const HOUR_MS = 3_600_000
 const TABLE = `
   drop table if exists floor_tasks;
   create table floor_tasks (
-    id bigint primary key, status smallint not null default 0, params text not null, result text, expires_at bigint
+    key bytea primary key, due_at bigint not null, status smallint not null default 0, params text not null, result text,
+    expires_at bigint
   ) with (fillfactor = 85);
-  create index floor_ready on floor_tasks (id) where status = 0;
+  create index floor_ready on floor_tasks (due_at) where status = 0;
   create index floor_ended on floor_tasks (expires_at) where status = 2`
-const INSERT = 'insert into floor_tasks (id, params) select * from unnest($1::bigint[], $2::text[])'
+const INSERT = `
+  insert into floor_tasks (key, due_at, params) select key, $3, params from unnest($1::bytea[], $2::text[]) given (key, params)
+  on conflict do nothing`
 const TURN = `
-  with ended as (update floor_tasks set status = 2, result = $2, expires_at = $3 where id = any($1::bigint[]))
+  with ended as (update floor_tasks set status = 2, result = $2, expires_at = $3 where key = any($1::bytea[]))
   update floor_tasks set status = 1
-  where id = any(array(select id from floor_tasks where status = 0 order by id limit ${BATCH} for update skip locked))
-  returning id, params`
+  where key = any(array(select key from floor_tasks where status = 0 order by due_at limit ${BATCH} for update skip locked))
+  returning key, params`
 
-/** On PostgreSQL: a row is inserted, updated when it begins, and updated when it ends; as durable as the server is. */
+/** On PostgreSQL: a row is inserted where none has its key, updated when it begins, and updated when it ends; as durable as the server is. */
 export async function openPostgresFloor({ url }) {
   const { default: pg } = await import('pg')
   const pool = new pg.Pool({ connectionString: url, max: 2 })
   await pool.query(TABLE)
-  const insert = (indexes) =>
-    pool.query({
-      name: 'insert',
-      text: INSERT,
-      values: [indexes, indexes.map((index) => JSON.stringify(paramsOf(index)))],
-    })
-  const turn = async (ids) => {
-    const values = [ids, RESULT, Date.now() + HOUR_MS]
+  const insert = (indexes) => {
+    const texts = indexes.map((index) => JSON.stringify(paramsOf(index)))
+    const keys = texts.map((text) => createHash('sha256').update(text).digest())
+    return pool.query({ name: 'insert', text: INSERT, values: [keys, texts, Date.now()] })
+  }
+  const turn = async (keys) => {
+    const values = [keys, RESULT, Date.now() + HOUR_MS]
     const { rows } = await pool.query({ name: 'turn', text: TURN, values })
-    return rows.map(({ id, params }) => [id, params])
+    return rows.map(({ key, params }) => [key, params])
   }
   return { call: together(insert, 1), fill: insert, start: workers(turn, 2), close: () => pool.end() }
 }
