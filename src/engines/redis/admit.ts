@@ -9,7 +9,7 @@ import { AT_ONCE, MEETING } from './meet.ts'
  * want's name and as whom it waits, 6 the number of shapes; per shape kind, priority, delay, flags (r refresh, j join
  * or m reject on mismatch, w watch, d due, t then, n new; of a duplicate R reject, P replace or S supersede a pending run, X reject, Y
  * supersede or Z follow a running one), and '' or the longest delay, a comma and how it is attended, as create() has it; then, for each row of drafts of one shape, the shape's number, and of all
- * in one text each their ids as packIds() spells them, the lengths of their params in bytes or '' where no line ends within them, and the params, each with a line's end behind it; and per draft, with flag d
+ * in one text each their ids as packIds() spells them, the lengths of their params in bytes or '' where no line ends within them, and the params, each with a line's end behind it (of one alone without); and per draft, with flag d
  * its due time, with flag t the number of follow-ups and their texts.
  * Out: what beginAlone() answers, or: now; an answer for each draft that was not created (those need no reading back); hints for the one who asks; what was
  * malformed. An answer is one text, because a list of lists takes the client far longer to read: the draft's index in four places,
@@ -183,10 +183,12 @@ while at <= last do
   -- Lua reads each text that it makes, byte by byte: what need not be made is left out.
   for place = 1, #spelled, 60 do
     local key, run = sub(spelled, place, place + 42), sub(spelled, place + 44, place + 59)
-    local stop = lengths and from + lengths() or findText(params, '\\n', from, true)
     count = count + 1
-    ks[count], shapeOf[count], keys[count], runs[count], texts[count] = E .. key, shape, key, run, sub(params, from, stop - 1)
-    from = stop + 1
+    ks[count], shapeOf[count], keys[count], runs[count], texts[count] = E .. key, shape, key, run, params
+    if #spelled > 60 then
+      local stop = lengths and from + lengths() or findText(params, '\\n', from, true)
+      texts[count], from = sub(params, from, stop - 1), stop + 1
+    end
     if not shape.isNew then asides[count] = A .. key .. run end
     if shape.hasDue or shape.hasThen then
       more[count] = at

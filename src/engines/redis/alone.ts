@@ -16,7 +16,7 @@ local function beginAlone()
   if #ARGV ~= 15 or ARGV[3] == '' or ARGV[9] ~= '0' or ARGV[11] ~= '' then return end
   local want, member, id, params = ARGV[3], ARGV[5], ARGV[13], ARGV[15]
   local kind = kindOf(ARGV[7])
-  if not kind or kind.group or kind.policy[1] < 2 or #params > ${INLINE + 1} then return end
+  if not kind or kind.group or kind.policy[1] < 2 or #params > ${INLINE} then return end
   local key, run = sub(id, 1, 43), sub(id, 45)
   local k = E .. key
   -- What they say of what it meets says nothing where it meets none.
@@ -26,7 +26,7 @@ local function beginAlone()
   if call('SREM', IDLE .. ARGV[4], member) == 0 then return end
   local expiry = now + readWant(want).leaseMs
   local text = 'r' .. run .. NOW .. kind.length .. NOW .. NOW .. place4(1) .. place4(tonumber(ARGV[8])) .. NEVER .. NEVER
-    .. NEVER .. USUAL .. member .. '.h' .. (flags.w and ',,,,,' .. ARGV[2] .. ',,,;' or ';') .. kind.text .. sub(params, 1, -2)
+    .. NEVER .. USUAL .. member .. '.h' .. (flags.w and ',,,,,' .. ARGV[2] .. ',,,;' or ';') .. kind.text .. params
   call('SET', k, text)
   call('HSET', LEASES, k, whole(expiry))
   leaseEnds(expiry)

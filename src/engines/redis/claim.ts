@@ -124,7 +124,7 @@ local function takeNew(c, limit, expiry, tokens)
   if #list == 0 then return end
   for index, ticket in ipairs(list) do keys[index] = keyOf(ticket) end
   local texts, held = call('MGET', unpack(keys)), call('HMGET', LEASES, unpack(keys))
-  local begun, own, seen, usual, done = expiry .. NOW .. tokens, {}, {}, nil, 0
+  local begun, given, seen, usual, done = expiry .. NOW .. tokens, {}, {}, nil, 0
   for index, text in ipairs(texts) do
     local ticket, k = list[index], keys[index]
     -- A stale ticket fits one in 4,096 runs under the same key, and that may have begun. And what this script has read it may have changed.
@@ -137,11 +137,11 @@ local function takeNew(c, limit, expiry, tokens)
       usual = kind
     end
     if (tonumber(sub(text, ${PLACE.created}, ${PLACE.length - 1})) or math.huge) > now then break end
-    own[2 * index - 1], own[2 * index], seen[ticket] = k, begun .. suffix(claimed), true
+    given[2 * index - 1], given[2 * index], seen[ticket] = k, begun .. suffix(claimed), true
     done, claimed = index, claimed + 1
     rows[claimed], tickets[claimed] = text, ticket
   end
-  lease(tonumber(expiry), own)
+  lease(tonumber(expiry), given)
   if done < #list then fetch({ unpack(keys, done + 1) }) end
   c.count, c.taken, c.at = done, done, done + 1
 end

@@ -61,7 +61,9 @@ export function admitArgs(drafts: readonly Draft[], address: string, wait: Wait 
         for (const follow of draft.then) more.push(followText(follow))
       }
     }
-    args.push(String(number), packIds(ids), withLines ? lengthsOf(drafts.slice(from, to)) : '', params)
+    const isAlone = to - from === 1
+    const lengths = withLines && !isAlone ? lengthsOf(drafts.slice(from, to)) : ''
+    args.push(String(number), packIds(ids), lengths, isAlone ? first.params : params)
     for (const each of more) args.push(each)
   }
   return [address, wait.want, wait.name, wait.member, String(known.size), ...shapes, ...args]

@@ -23,9 +23,9 @@ for at = 3, #ARGV, 2 do
       aside(r, 'g', 'g', sub(progress, 2))
       if r@side ~= side then save(r) end
     end
-    local lease = leased[r@k]
+    local before = leased[r@k]
     held[#held + 1] = r@k
-    held[#held + 1] = whole(expiry) .. (lease and sub(lease, ${LEASE.begun}) or '')
+    held[#held + 1] = whole(expiry) .. (before and sub(before, ${LEASE.begun}) or '')
     answers[#answers + 1] = 'h'
   else
     answers[#answers + 1] = r and r@status == 'x' and 'c' or 'l'
