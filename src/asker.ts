@@ -64,6 +64,7 @@ export class Asker {
     return admitted.then((verdict) => {
       if (verdict.outcome === 'rejected') throw verdict.error ?? rejected(draft, verdict)
       if (options?.callback !== undefined) this.#callbacks.attach(options.callback, verdict.entry)
+      if (options === undefined && !draft.refresh && isAnswered(verdict)) this.#drafter.answered(draft)
       if (spot !== undefined) near?.keep(draft.name, spot, verdict, sentAt, epoch)
       // What is asked for anew shall not be answered with what was known before.
       else if (draft.refresh) near?.forget({ keys: [keyOf(draft.id)] })
@@ -71,3 +72,5 @@ export class Asker {
     })
   }
 }
+
+const isAnswered = ({ outcome }: Verdict): boolean => outcome === 'hit' || outcome === 'stale'

@@ -6,14 +6,17 @@ import { contentionOf, groupingOf, keyInGroup } from './contention.ts'
 import type { Draft, Entry, FollowUp, Policy, Selector } from './engine.ts'
 import { DeferqError } from './errors.ts'
 import { extraOf } from './extra.ts'
-import { fingerprint, followUpKey, idOf, keyOf, newRun } from './fingerprint.ts'
+import type { Fingerprint } from './fingerprint.ts'
+import { fingerprintOf, followUpKey, idOf, keyOf, newRun } from './fingerprint.ts'
+import { HotKeys } from './hot-keys.ts'
 import type { DispatchOptions } from './options.ts'
 import { HTTP_REQUEST, isNamed, isOn, isWebhook } from './options.ts'
 import type { Link } from './requests/webhook.ts'
-import type { AnyTask, SharedOptions, StandardSchema } from './task.ts'
+import type { AnyTask, SharedOptions } from './task.ts'
 import type { Duration } from './time.ts'
 import { durationMs, momentMs } from './time.ts'
 import { traceIdHere } from './trace.ts'
+import { validate } from './validate.ts'
 import type { Limits } from './value.ts'
 import { encode } from './value.ts'
 
@@ -29,6 +32,8 @@ interface Base {
   onMismatch: 'join' | 'reject'
   contention: Contention | undefined
   groupOf: ((params: unknown) => string) | undefined
+  /** Where nothing but name and params makes the key. */
+  hot: HotKeys | undefined
 }
 
 const OPTIONS_OF_A_DISPATCH: ReadonlySet<string> = new Set([
@@ -90,6 +95,11 @@ export class Drafter {
       : this.#draft(name, params, checked, base, options, watch)
   }
 
+  /** The draft of a plain dispatch was answered with a result: its like may come again and again. */
+  answered({ id, name, params }: Draft): void {
+    this.#base(name).hot?.add(params, keyOf(id))
+  }
+
   /** What stands under the key of these params, for `invalidate(name, params)`. */
   async selector(
     name: string,
@@ -114,7 +124,8 @@ export class Drafter {
     watch: boolean,
   ): Draft {
     const { task } = base
-    const { key, text, narrowed } = this.#fingerprint(name, value, task, options ?? {})
+    const hot = options === undefined ? base.hot : undefined
+    const { key, text, narrowed } = this.#fingerprint(name, value, task, options ?? {}, hot)
     const group = base.groupOf?.(value)
     const draft: Draft = {
       id: idOf(group === undefined ? key : keyInGroup(key, name, group), newRun()),
@@ -215,7 +226,8 @@ export class Drafter {
     params: unknown,
     task: AnyTask | undefined,
     options: Pick<DispatchOptions, 'scope' | 'idempotencyKey'>,
-  ): ReturnType<typeof fingerprint> {
+    hot?: HotKeys,
+  ): Fingerprint {
     const { scope, idempotencyKey } = options
     if (task?.options.scope && (scope === undefined || scope === '')) {
       throw new DeferqError(
@@ -227,17 +239,20 @@ export class Drafter {
       throw new DeferqError('INVALID_OPTION', `dispatch('${name}'): scope must be text or a number.`)
     }
     const { key, ignore, version } = task?.options ?? {}
-    return fingerprint({
-      name,
-      params,
-      key,
-      ignore,
-      version,
-      // As text: a tenant's number then means the same from a command line or a URL.
-      scope: scope === undefined ? undefined : String(scope),
-      idempotencyKey,
-      limits: this.#limits,
-    })
+    return fingerprintOf(
+      {
+        name,
+        params,
+        key,
+        ignore,
+        version,
+        // As text: a tenant's number then means the same from a command line or a URL.
+        scope: scope === undefined ? undefined : String(scope),
+        idempotencyKey,
+        limits: this.#limits,
+      },
+      hot,
+    )
   }
 
   #base(name: string): Base {
@@ -254,6 +269,7 @@ export class Drafter {
     }
     checkName(name, 'The name of a task')
     const options: SharedOptions = { ...this.#defaults, ...stripped(task?.options ?? {}) }
+    const groupOf = groupingOf(name, task?.options ?? {})
     const base: Base = {
       task,
       options,
@@ -263,12 +279,18 @@ export class Drafter {
       delayMs: options.delay === undefined ? 0 : durationMs(options.delay, `task('${name}'): delay`),
       onMismatch: options.onMismatch ?? 'join',
       contention: contentionOf(options),
-      groupOf: groupingOf(name, task?.options ?? {}),
+      groupOf,
+      hot: groupOf === undefined && isPlain(task) ? new HotKeys() : undefined,
     }
     // Without a list of tasks names may come from anywhere, and are not kept without bound.
     if (this.#bases.size < 10_000) this.#bases.set(name, base)
     return base
   }
+}
+
+const isPlain = (task: AnyTask | undefined): boolean => {
+  const { key, ignore, scope, version } = task?.options ?? {}
+  return task?.schema === undefined && (key ?? ignore ?? scope ?? version) === undefined
 }
 
 const DEFAULT_POLICY: Policy = {
@@ -336,36 +358,6 @@ function contend(draft: Draft, options: DispatchOptions | undefined, base: Base)
 
 function stripped<T extends object>(options: T): T {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T
-}
-
-/** The schema's output, or INVALID_PARAMS with each issue and its path. */
-export function validate(schema: StandardSchema, value: unknown, where: string): unknown | Promise<unknown> {
-  const result = schema['~standard'].validate(value)
-  return isThenable(result)
-    ? Promise.resolve(result).then((settled) => accept(settled, where))
-    : accept(result, where)
-}
-
-// Not only this realm's Promise: any other would count as a result with no issues and no value.
-const isThenable = <T>(value: T | PromiseLike<T>): value is PromiseLike<T> =>
-  typeof (value as { then?: unknown } | undefined)?.then === 'function'
-
-function accept(
-  result: Awaited<ReturnType<StandardSchema['~standard']['validate']>>,
-  where: string,
-): unknown {
-  if (result.issues === undefined) return result.value
-  const issues = result.issues.map(({ message, path }) => ({
-    path: ['params', ...(path ?? []).map((step) => String(typeof step === 'object' ? step.key : step))].join(
-      '.',
-    ),
-    message,
-  }))
-  throw new DeferqError(
-    'INVALID_PARAMS',
-    `${where}: ${issues.map((issue) => `${issue.path}: ${issue.message}`).join('; ')}`,
-    { details: { issues } },
-  )
 }
 
 /** A failed or cancelled run once more, with the params and options that it had. */

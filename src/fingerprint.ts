@@ -1,6 +1,7 @@
 // Names a piece of work: from a task's name and params to the key they stand under, and the ids of its runs.
 
 import { DeferqError } from './errors.ts'
+import type { HotKeys } from './hot-keys.ts'
 import { nodeCrypto } from './node-crypto.ts'
 import type { Limits } from './value.ts'
 import { TAG, Walk } from './value.ts'
@@ -37,11 +38,16 @@ export interface Fingerprint {
  * `"scope"` and `"version"` join the object when given. With `idempotencyKey` it is that of
  * `{"idempotencyKey":…,"name":…}` and the scope. Joined as text, so that params are encoded only once.
  */
-export function fingerprint<Params>(input: FingerprintInput<Params>): Fingerprint {
+export const fingerprint = <Params>(input: FingerprintInput<Params>): Fingerprint => fingerprintOf(input)
+
+/** `hot`: keys of this name, where nothing else but its params makes them. */
+export function fingerprintOf<Params>(input: FingerprintInput<Params>, hot?: HotKeys): Fingerprint {
   const { params, key, ignore, scope, version, idempotencyKey, limits } = input
   const walk = new Walk('params', 'params', limits)
   const tree = walk.read(params)
   const text = walk.text(tree)
+  const known = hot?.get(text)
+  if (known !== undefined) return { key: known, text, narrowed: false }
   const narrowed = idempotencyKey !== undefined || key !== undefined || (ignore?.length ?? 0) > 0
 
   let hashed = nameText(input.name)

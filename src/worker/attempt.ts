@@ -2,7 +2,6 @@
 
 import type { Deadline, Deadlines } from '../deadlines.ts'
 import { decode } from '../decode.ts'
-import { validate } from '../draft.ts'
 import type { Claimed, Outcome } from '../engine.ts'
 import { DeferqError, errorToJson, isDeferqError } from '../errors.ts'
 import type { Extra } from '../extra.ts'
@@ -13,6 +12,7 @@ import { isNoRetry, isRetryAt } from '../task.ts'
 import type { Backoff } from '../time.ts'
 import { backoffMs, DEFAULT_BACKOFF, durationMs } from '../time.ts'
 import { withTraceId } from '../trace.ts'
+import { validate } from '../validate.ts'
 import { encode, Walk } from '../value.ts'
 
 /** Why an attempt is over before its handler is: what is said of it, or nothing when it is not this worker's any more. */

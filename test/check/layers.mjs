@@ -36,6 +36,7 @@ const BASE = [
   'decode',
   'heap',
   'deadlines',
+  'hot-keys',
   'node-crypto',
   'signature',
 ]
