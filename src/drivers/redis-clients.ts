@@ -22,9 +22,6 @@ export async function loadLibrary(): Promise<Library> {
   }
 }
 
-export const nodesOf = (client: Client): readonly Redis[] =>
-  'nodes' in client ? client.nodes('all') : [client]
-
 /** From 50 ms up to a second: a restarted server is found quickly, one that is away is not hammered. */
 export const retryMs = (attempt: number): number =>
   Math.round(Math.min(1_000, 50 * 2 ** Math.min(attempt, 5)) * (0.75 + Math.random() / 2))
@@ -33,6 +30,8 @@ function baseOptions(target: Target, { timeoutMs, tls }: ClientSettings): RedisO
   return {
     lazyConnect: true,
     connectTimeout: timeoutMs,
+    // A connection on which an answer is overdue is dead, though nobody has said so: replace it.
+    socketTimeout: timeoutMs,
     // Connection resends by itself, because it knows what may be repeated; here nothing waits in a queue.
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
@@ -92,7 +91,6 @@ export function hintClient(
   const options: RedisOptions = {
     ...baseOptions(target, settings),
     ...place(target, settings),
-    socketTimeout: settings.timeoutMs,
     retryStrategy: null,
     autoResubscribe: false,
     enableOfflineQueue: true,

@@ -1,13 +1,11 @@
 // The connection that carries commands: every call ends in bounded time, and what is safe to repeat survives
 // a reconnect.
 import type { Cluster, Redis } from 'ioredis'
-import { Deadlines } from '../deadlines.ts'
 import { DeferqError } from '../errors.ts'
 import { sleep } from '../time.ts'
 import type { Client, ClientSettings, Library } from './redis-clients.ts'
-import { commandClient, nodesOf } from './redis-clients.ts'
+import { commandClient } from './redis-clients.ts'
 import { isLoginFault, judge, loginFault, unavailable } from './redis-faults.ts'
-import { endSilence } from './redis-silence.ts'
 import type { Target } from './redis-url.ts'
 
 export interface Script {
@@ -30,8 +28,6 @@ export class Connection {
   /** A server before Redis 7, or a user who may not load functions: scripts then travel as such. */
   #hasFunctions = true
   readonly #waiting = new Set<Waiting>()
-  readonly #deadlines = new Deadlines()
-  readonly #leaveSilence: () => void
   #lastError: unknown
   #closed = false
 
@@ -54,7 +50,6 @@ export class Connection {
     }
     this.client.on('error', failed)
     if (target.kind === 'cluster') (this.client as Cluster).on('node error', failed)
-    this.#leaveSilence = endSilence(() => nodesOf(this.client), settings.timeoutMs)
     let connected = false
     this.client.on('ready', () => {
       this.#release((waiting) => waiting.resolve())
@@ -67,7 +62,6 @@ export class Connection {
 
   close(): void {
     this.#closed = true
-    this.#leaveSilence()
     this.#release((waiting) => waiting.reject(this.#closedError()))
     this.client.disconnect()
   }
@@ -187,14 +181,14 @@ export class Connection {
 
   #within<Answer>(deadline: number, answer: Promise<Answer>): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const limit = this.#deadlines.add(deadline, () => reject(OVERDUE))
+      const timer = setTimeout(() => reject(OVERDUE), Math.max(0, deadline - performance.now()))
       answer.then(
         (value) => {
-          this.#deadlines.met(limit)
+          clearTimeout(timer)
           resolve(value)
         },
         (error: unknown) => {
-          this.#deadlines.met(limit)
+          clearTimeout(timer)
           reject(error)
         },
       )

@@ -1,6 +1,5 @@
 // One attempt at a task: decode, validate, call the handler, and say how it went; over at once when it is aborted.
 
-import type { Deadline, Deadlines } from '../deadlines.ts'
 import { decode } from '../decode.ts'
 import type { Claimed, Outcome } from '../engine.ts'
 import { DeferqError, errorToJson, isDeferqError } from '../errors.ts'
@@ -22,7 +21,6 @@ export interface AttemptNeeds {
   task: AnyTask
   backoff: Backoff | undefined
   timeoutMs: number
-  deadlines: Deadlines
   logger: Logger
   /** Sends this attempt's heartbeat now. */
   beat(attempt: Attempt): Promise<void>
@@ -52,7 +50,7 @@ export class Attempt implements Context {
   #controller: AbortController | undefined
   #log: Logger | undefined
   #over: (() => void) | undefined
-  #deadline: Deadline | undefined
+  #timer: NodeJS.Timeout | undefined
   #extra: Extra = {}
   #lastProgress = -Infinity
 
@@ -79,9 +77,7 @@ export class Attempt implements Context {
         return
       }
       const timeoutMs = this.#extra.timeoutMs ?? this.#needs.timeoutMs
-      this.#deadline = this.#needs.deadlines.add(performance.now() + timeoutMs, () =>
-        this.interrupt('timeout'),
-      )
+      this.#timer = setTimeout(() => this.interrupt('timeout'), Math.min(timeoutMs, 2_147_483_647))
       this.#handle().then(
         (outcome) => this.#finish(outcome),
         (error) => this.#fail(error),
@@ -195,7 +191,7 @@ export class Attempt implements Context {
 
   #finish(outcome: Outcome | undefined): void {
     if (this.#over === undefined) return
-    if (this.#deadline !== undefined) this.#needs.deadlines.met(this.#deadline)
+    clearTimeout(this.#timer)
     this.outcome = outcome
     this.#over()
     this.#over = undefined

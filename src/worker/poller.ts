@@ -1,5 +1,4 @@
 // Settles what is done and claims what is next, in one round trip; sleeps when there is neither, until something comes up.
-import type { Deadlines } from '../deadlines.ts'
 import type { Claimed, Claims, Engine, Outcome, SettleAnswer, Want } from '../engine.ts'
 import type { Attempt } from './attempt.ts'
 
@@ -15,7 +14,6 @@ const HELD_MS = 20
 
 export interface PollerNeeds {
   engine: Engine
-  deadlines: Deadlines
   sleepMs: number
   /** What to ask for, made anew, given how many claims are under way: undefined while nothing should be claimed. */
   want(reserved: number): Want | undefined
@@ -189,15 +187,14 @@ export class Poller {
   }
 
   #pause(ms: number, deaf = false): Promise<void> {
-    const { deadlines } = this.#needs
     return new Promise((resolve) => {
       const wake = (): void => {
-        deadlines.met(deadline)
+        clearTimeout(timer)
         const at = this.#asleep.indexOf(wake)
         if (at >= 0) this.#asleep.splice(at, 1)
         resolve()
       }
-      const deadline = deadlines.add(performance.now() + ms, wake)
+      const timer = setTimeout(wake, ms)
       if (!deaf) this.#asleep.push(wake)
     })
   }

@@ -1,6 +1,5 @@
 // The worker: takes tasks from the store and runs their handlers; composes poller, attempts, heartbeat and sweeper.
 import { EventEmitter } from 'node:events'
-import { Deadlines } from '../deadlines.ts'
 import type { DeferQ } from '../deferq.ts'
 import type { Claimed, Engine, Hint, Outcome, SettleAnswer, Swept, Want } from '../engine.ts'
 import { DeferqError, isDeferqError } from '../errors.ts'
@@ -35,7 +34,6 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
   readonly #names: readonly string[]
   readonly #limits: Want['limits']
   readonly #held = new Held()
-  readonly #deadlines = new Deadlines()
   readonly #ending = new AbortController()
   readonly #summary: WorkerSummary = {
     reason: 'stopped',
@@ -126,7 +124,6 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
     })
     const poller = new Poller({
       engine,
-      deadlines: this.#deadlines,
       sleepMs,
       want: (reserved) => this.#want(reserved),
       claimed: (claimed, sentAt) => this.#start(claimed, sentAt),
@@ -230,7 +227,6 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
         timeout === undefined
           ? this.#settings.taskTimeoutMs
           : durationMs(timeout, `task('${entry.name}'): timeout`),
-      deadlines: this.#deadlines,
       logger: this.#handlersLogger,
       beat: (each) => (this.#heartbeat as Heartbeat).beatOne(each),
     })

@@ -35,7 +35,6 @@ const BASE = [
   'value',
   'decode',
   'heap',
-  'deadlines',
   'hot-keys',
   'node-crypto',
   'signature',

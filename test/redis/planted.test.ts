@@ -68,7 +68,7 @@ test('a run that keeps its first text is taken for one that waits', async () => 
   expect(failed).toContain(
     'redis: claim: a claimed run is running, under a token of its own, with all that a worker needs',
   )
-  const renewed = await failures('leases', ` .. (lease and sub(lease, ${LEASE.begun}) or '')`, '', together)
+  const renewed = await failures('leases', ` .. (before and sub(before, ${LEASE.begun}) or '')`, '', together)
   expect(renewed).toContain('redis: leases: what is renewed runs on as it was claimed, and ends so')
 })
 
