@@ -5,7 +5,7 @@ const MOST = 500
 /** What is longer takes memory, and seldom comes twice. */
 const MOST_CHARS = 1_000
 
-/** Found only where it is told of, so what is asked for once costs nothing: hits from a store are 1.1 times as many. */
+/** Hits from a store are 1.1 times as many. Where there are none, looking costs nothing; what is new beside them pays 0.1 µs. */
 export class HotKeys {
   // Two of them in turn, and a new one each time: what a single Map throws out, one by one, leaves its tables behind.
   #now = new Map<string, string>()
