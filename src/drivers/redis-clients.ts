@@ -2,9 +2,10 @@
 import type { ConnectionOptions } from 'node:tls'
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
 import { DeferqError } from '../errors.ts'
+import { readingConnector } from './redis-stream.ts'
 import type { Target } from './redis-url.ts'
 
-export type Library = Pick<typeof import('ioredis'), 'Redis' | 'Cluster' | 'Command'>
+export type Library = Pick<typeof import('ioredis'), 'Redis' | 'Cluster' | 'Command' | 'AbstractConnector'>
 export type Client = Redis | Cluster
 
 export interface ClientSettings {
@@ -26,7 +27,8 @@ export async function loadLibrary(): Promise<Library> {
 export const retryMs = (attempt: number): number =>
   Math.round(Math.min(1_000, 50 * 2 ** Math.min(attempt, 5)) * (0.75 + Math.random() / 2))
 
-function baseOptions(target: Target, { timeoutMs, tls }: ClientSettings): RedisOptions {
+function baseOptions(library: Library, target: Target, { timeoutMs, tls }: ClientSettings): RedisOptions {
+  const isPlain = !target.tls && target.kind !== 'sentinel'
   return {
     lazyConnect: true,
     connectTimeout: timeoutMs,
@@ -39,6 +41,7 @@ function baseOptions(target: Target, { timeoutMs, tls }: ClientSettings): RedisO
     ...(target.username === undefined ? {} : { username: target.username }),
     ...(target.password === undefined ? {} : { password: target.password }),
     ...(target.tls ? { tls: tls ?? {} } : {}),
+    ...(isPlain ? { Connector: readingConnector(library.AbstractConnector) } : {}),
   }
 }
 
@@ -56,7 +59,7 @@ function place(target: Target, settings: ClientSettings): RedisOptions {
 }
 
 export function commandClient(library: Library, target: Target, settings: ClientSettings): Client {
-  const base = baseOptions(target, settings)
+  const base = baseOptions(library, target, settings)
   if (target.kind === 'cluster') {
     const { enableOfflineQueue: _always, maxRetriesPerRequest: _none, ...redisOptions } = base
     return new library.Cluster(target.hosts, {
@@ -89,7 +92,7 @@ export function hintClient(
   commands: Client,
 ): Redis {
   const options: RedisOptions = {
-    ...baseOptions(target, settings),
+    ...baseOptions(library, target, settings),
     ...place(target, settings),
     retryStrategy: null,
     autoResubscribe: false,
