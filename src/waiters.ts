@@ -1,4 +1,7 @@
 // Waits for runs to end: told by a hint, else found by polling; every wait settles, and leaves nothing behind.
+import { Alarm } from './alarm.ts'
+import type { Placed } from './bag.ts'
+import { Bag } from './bag.ts'
 import { Batcher } from './batcher.ts'
 import type { Engine, Entry, Hint, Standing } from './engine.ts'
 import { isEnded } from './engine.ts'
@@ -13,15 +16,15 @@ const POLL_MS = 1_000
 const PATIENCE_MS = 15_000
 const CHUNK = 500
 
-interface Wait {
+interface Wait extends Placed {
   settle(run: Standing | DeferqError): void
 }
 
 export class Waiters {
   readonly #engine: () => Promise<Engine>
   readonly #reads: Batcher<string, Entry | undefined>
-  readonly #waits = new Map<string, Set<Wait>>()
-  #timer: NodeJS.Timeout | undefined
+  readonly #waits = new Map<string, Bag<Wait>>()
+  readonly #alarm = new Alarm((now) => this.#rung(now))
   #polling = false
   #again = false
   #closed: DeferqError | undefined
@@ -41,6 +44,7 @@ export class Waiters {
     return new Promise((resolve, reject) => {
       let timer: NodeJS.Timeout | undefined
       const wait: Wait = {
+        place: -1,
         settle: (ended) => {
           this.#remove(id, wait)
           clearTimeout(timer)
@@ -80,11 +84,19 @@ export class Waiters {
   }
 
   #add(id: string, wait: Wait): void {
-    const waits = this.#waits.get(id)
-    if (waits === undefined) this.#waits.set(id, new Set([wait]))
-    else waits.add(wait)
-    // Not unref'ed: somebody awaits this, and a process that ended now would leave the wait unsettled.
-    this.#timer ??= setInterval(() => void this.#poll(), POLL_MS)
+    let waits = this.#waits.get(id)
+    if (waits === undefined) this.#waits.set(id, (waits = new Bag()))
+    waits.add(wait)
+    if (this.#waits.size > 1) return
+    // Somebody awaits this, and a process that ended now would leave the wait unsettled.
+    this.#alarm.hold(true)
+    this.#alarm.by(performance.now() + POLL_MS)
+  }
+
+  #rung(now: number): number {
+    if (this.#waits.size === 0) return Number.POSITIVE_INFINITY
+    void this.#poll()
+    return now + POLL_MS
   }
 
   #remove(id: string, wait: Wait): void {
@@ -92,14 +104,13 @@ export class Waiters {
     waits?.delete(wait)
     if (waits?.size === 0) this.#waits.delete(id)
     if (this.#waits.size === 0) {
-      clearInterval(this.#timer)
-      this.#timer = undefined
+      this.#alarm.hold(false)
       this.#awaySince = undefined
     }
   }
 
   #settle(id: string, run: Standing | DeferqError): void {
-    for (const wait of [...(this.#waits.get(id) ?? [])]) wait.settle(run)
+    for (const wait of this.#waits.get(id)?.all() ?? []) wait.settle(run)
   }
 
   /** A failed read says nothing about the run: the next poll looks again. */

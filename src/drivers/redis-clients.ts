@@ -32,8 +32,6 @@ function baseOptions(library: Library, target: Target, { timeoutMs, tls }: Clien
   return {
     lazyConnect: true,
     connectTimeout: timeoutMs,
-    // A connection on which an answer is overdue is dead, though nobody has said so: replace it.
-    socketTimeout: timeoutMs,
     // Connection resends by itself, because it knows what may be repeated; here nothing waits in a queue.
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
@@ -69,7 +67,8 @@ export function commandClient(library: Library, target: Target, settings: Client
       slotsRefreshTimeout: settings.timeoutMs,
       retryDelayOnFailover: 0,
       maxRedirections: 8,
-      redisOptions: { ...redisOptions, maxRetriesPerRequest: 0 },
+      // A connection on which nothing comes is dead, though nobody has said so; of a single one, Connection notices.
+      redisOptions: { ...redisOptions, maxRetriesPerRequest: 0, socketTimeout: settings.timeoutMs },
     })
   }
   return new library.Redis({
@@ -94,6 +93,7 @@ export function hintClient(
   const options: RedisOptions = {
     ...baseOptions(library, target, settings),
     ...place(target, settings),
+    socketTimeout: settings.timeoutMs,
     retryStrategy: null,
     autoResubscribe: false,
     enableOfflineQueue: true,

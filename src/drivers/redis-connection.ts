@@ -1,6 +1,9 @@
 // The connection that carries commands: every call ends in bounded time, and what is safe to repeat survives
 // a reconnect.
 import type { Cluster, Redis } from 'ioredis'
+import { Alarm } from '../alarm.ts'
+import type { Placed } from '../bag.ts'
+import { Bag } from '../bag.ts'
 import { DeferqError } from '../errors.ts'
 import { sleep } from '../time.ts'
 import type { Client, ClientSettings, Library } from './redis-clients.ts'
@@ -20,6 +23,12 @@ interface Waiting {
   reject(error: DeferqError): void
 }
 
+/** A command whose answer is awaited. */
+interface Sent extends Placed {
+  deadline: number
+  reject(error: Error): void
+}
+
 export class Connection {
   readonly client: Client
   readonly #Command: Library['Command']
@@ -28,6 +37,9 @@ export class Connection {
   /** A server before Redis 7, or a user who may not load functions: scripts then travel as such. */
   #hasFunctions = true
   readonly #waiting = new Set<Waiting>()
+  readonly #sent = new Bag<Sent>()
+  readonly #overdue = new Alarm((now) => this.#rejectOverdue(now))
+  #heardAt = 0
   #lastError: unknown
   #closed = false
 
@@ -52,6 +64,7 @@ export class Connection {
     if (target.kind === 'cluster') (this.client as Cluster).on('node error', failed)
     let connected = false
     this.client.on('ready', () => {
+      this.#heardAt = performance.now()
       this.#release((waiting) => waiting.resolve())
       if (connected) resumed()
       connected = true
@@ -62,6 +75,7 @@ export class Connection {
 
   close(): void {
     this.#closed = true
+    this.#overdue.stop()
     this.#release((waiting) => waiting.reject(this.#closedError()))
     this.client.disconnect()
   }
@@ -181,18 +195,42 @@ export class Connection {
 
   #within<Answer>(deadline: number, answer: Promise<Answer>): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(OVERDUE), Math.max(0, deadline - performance.now()))
+      const sent = { deadline, reject, place: -1 }
+      this.#sent.add(sent)
+      this.#overdue.by(deadline)
+      const heard = (): void => {
+        this.#sent.delete(sent)
+        this.#heardAt = performance.now()
+      }
       answer.then(
         (value) => {
-          clearTimeout(timer)
+          heard()
           resolve(value)
         },
         (error: unknown) => {
-          clearTimeout(timer)
+          heard()
           reject(error)
         },
       )
     })
+  }
+
+  /** And a connection on which nothing has come meanwhile is dead, though nobody has said so: it is replaced. */
+  #rejectOverdue(now: number): number {
+    let next = Number.POSITIVE_INFINITY
+    let late = false
+    for (const sent of this.#sent.all()) {
+      if (sent.deadline > now) {
+        next = Math.min(next, sent.deadline)
+        continue
+      }
+      late = true
+      this.#sent.delete(sent)
+      sent.reject(OVERDUE)
+    }
+    if (late && now - this.#heardAt >= this.#timeoutMs && 'stream' in this.client)
+      this.client.stream.destroy(new Error(`Nothing came for ${this.#timeoutMs} ms.`))
+    return next
   }
 
   #release(tell: (waiting: Waiting) => void): void {

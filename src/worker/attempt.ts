@@ -46,11 +46,12 @@ export class Attempt implements Context {
   place = -1
   interruption: Interruption | undefined
   readonly traceId: string | undefined
+  /** When it has taken too long, on this process's own monotonic clock. */
+  lateAt = Number.POSITIVE_INFINITY
   readonly #needs: AttemptNeeds
   #controller: AbortController | undefined
   #log: Logger | undefined
   #over: (() => void) | undefined
-  #timer: NodeJS.Timeout | undefined
   #extra: Extra = {}
   #lastProgress = -Infinity
 
@@ -77,7 +78,7 @@ export class Attempt implements Context {
         return
       }
       const timeoutMs = this.#extra.timeoutMs ?? this.#needs.timeoutMs
-      this.#timer = setTimeout(() => this.interrupt('timeout'), Math.min(timeoutMs, 2_147_483_647))
+      this.lateAt = performance.now() + timeoutMs
       this.#handle().then(
         (outcome) => this.#finish(outcome),
         (error) => this.#fail(error),
@@ -191,7 +192,7 @@ export class Attempt implements Context {
 
   #finish(outcome: Outcome | undefined): void {
     if (this.#over === undefined) return
-    clearTimeout(this.#timer)
+    this.lateAt = Number.POSITIVE_INFINITY
     this.outcome = outcome
     this.#over()
     this.#over = undefined

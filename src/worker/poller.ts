@@ -1,5 +1,7 @@
 // Settles what is done and claims what is next, in one round trip; sleeps when there is neither, until something comes up.
+import { Alarm } from '../alarm.ts'
 import type { Claimed, Claims, Engine, Outcome, SettleAnswer, Want } from '../engine.ts'
+import { sleep } from '../time.ts'
 import type { Attempt } from './attempt.ts'
 
 // Two turns under way at a time: the store works on one while this process works on what the other has brought.
@@ -11,6 +13,11 @@ const SPLIT = 32
 const RETRY_MS = { first: 50, most: 2_000 }
 // What is due and was not to be had is held by somebody, who may take long.
 const HELD_MS = 20
+
+interface Sleeper {
+  until: number
+  wake(): void
+}
 
 export interface PollerNeeds {
   engine: Engine
@@ -35,7 +42,8 @@ export class Poller {
   #stopped = false
   #abandoned = false
   #failing = false
-  #asleep: (() => void)[] = []
+  #asleep: Sleeper[] = []
+  readonly #alarm = new Alarm((now) => this.#wakeDue(now))
   /** One that was roused has not looked around yet. */
   #roused = false
   #looks = 0
@@ -65,7 +73,7 @@ export class Poller {
 
   stop(): void {
     this.#stopped = true
-    for (const wake of [...this.#asleep]) wake()
+    this.#wakeDue(Number.POSITIVE_INFINITY)
   }
 
   /** What could not be settled never will be; answers how much that is. */
@@ -80,6 +88,7 @@ export class Poller {
   /** Until stopped and everything is settled. */
   async run(): Promise<void> {
     await Promise.all(Array.from({ length: TURNS }, () => this.#turns()))
+    this.#alarm.stop()
     if (this.#lastWant === undefined || this.#failing) return
     // What comes next is for others.
     await this.#needs.engine
@@ -96,11 +105,11 @@ export class Poller {
       const want = this.#stopped || !(due || settling) ? undefined : this.#needs.want(this.#reserved)
       if (!settling && want === undefined) {
         if (this.#stopped) return
-        await this.#pause(Math.max(1, due ? this.#needs.sleepMs : this.#nextLookAt - performance.now()))
+        await this.#pause(due ? performance.now() + this.#needs.sleepMs : this.#nextLookAt)
         continue
       }
       pauseMs = (await this.#turn(want)) ? 0 : Math.min(RETRY_MS.most, Math.max(RETRY_MS.first, pauseMs * 2))
-      if (pauseMs > 0) await this.#pause(pauseMs, true)
+      if (pauseMs > 0) await sleep(pauseMs)
     }
   }
 
@@ -166,7 +175,7 @@ export class Poller {
 
   async #send(ended: Attempt[], want: Want | undefined): Promise<Claims & { answers: SettleAnswer[] }> {
     const outcomes = ended.map(({ outcome }) => outcome as Outcome)
-    if (outcomes.length > 0) return this.#needs.engine.settle(outcomes, want)
+    if (outcomes.length > 0) return await this.#needs.engine.settle(outcomes, want)
     return { answers: [], ...(await this.#needs.engine.claim(want as Want)) }
   }
 
@@ -186,24 +195,26 @@ export class Poller {
     if (claimed.length === 0 && !held) this.#needs.empty()
   }
 
-  #pause(ms: number, deaf = false): Promise<void> {
-    return new Promise((resolve) => {
-      const wake = (): void => {
-        clearTimeout(timer)
-        const at = this.#asleep.indexOf(wake)
-        if (at >= 0) this.#asleep.splice(at, 1)
-        resolve()
-      }
-      const timer = setTimeout(wake, ms)
-      if (!deaf) this.#asleep.push(wake)
+  #pause(until: number): Promise<void> {
+    return new Promise((wake) => {
+      this.#asleep.push({ wake, until })
+      this.#alarm.by(until)
     })
+  }
+
+  #wakeDue(now: number): number {
+    const asleep = this.#asleep
+    this.#asleep = asleep.filter(({ until }) => until > now)
+    for (const { wake, until } of asleep) if (until <= now) wake()
+    return Math.min(...this.#asleep.map(({ until }) => until))
   }
 
   /** One of those asleep, who rouses the next if there is more than it takes. */
   #rouse(): void {
-    const [wake] = this.#asleep
-    if (wake === undefined || this.#roused) return
+    if (this.#roused) return
+    const sleeper = this.#asleep.shift()
+    if (sleeper === undefined) return
     this.#roused = true
-    wake()
+    sleeper.wake()
   }
 }

@@ -1,5 +1,6 @@
 // The worker: takes tasks from the store and runs their handlers; composes poller, attempts, heartbeat and sweeper.
 import { EventEmitter } from 'node:events'
+import { Alarm } from '../alarm.ts'
 import type { DeferQ } from '../deferq.ts'
 import type { Claimed, Engine, Hint, Outcome, SettleAnswer, Swept, Want } from '../engine.ts'
 import { DeferqError, isDeferqError } from '../errors.ts'
@@ -34,6 +35,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
   readonly #names: readonly string[]
   readonly #limits: Want['limits']
   readonly #held = new Held()
+  readonly #late = new Alarm((now) => this.#held.interruptLate(now))
   readonly #ending = new AbortController()
   readonly #summary: WorkerSummary = {
     reason: 'stopped',
@@ -165,6 +167,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
       await poller.run()
     } finally {
       stopListening()
+      this.#late.stop()
       roles.abort()
       await Promise.all(background)
     }
@@ -242,6 +245,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
       if (attempt.outcome !== undefined) this.#poller?.done(attempt)
       else this.#lost(attempt)
     })
+    this.#late.by(attempt.lateAt)
   }
 
   #settled(attempt: Attempt, answer: SettleAnswer): void {

@@ -26,6 +26,8 @@ const LAYERS = {
   },
 }
 const BASE = [
+  'alarm',
+  'bag',
   'task',
   'checks',
   'checks-contention',
