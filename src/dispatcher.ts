@@ -59,7 +59,7 @@ export class Dispatcher {
   async #admit(drafts: readonly Draft[]): Promise<readonly Verdict[]> {
     const engine = await this.#engine()
     this.#shardOf ??= engine.shardOf?.bind(engine)
-    return engine.admit(drafts)
+    return await engine.admit(drafts)
   }
 
   /** By itself, for the other dispatches of the tick are no part of the caller's transaction. */

@@ -5,11 +5,12 @@ import { INLINE, LETTER } from './lua/layout.ts'
 import { AT_ONCE, MEETING } from './meet.ts'
 
 /**
- * In: ARGV 2 the asking instance's address, 3 the want for which it waits itself, if that covers the drafts, or '', 4 and 5 the
- * want's name and as whom it waits, 6 the number of shapes; per shape kind, priority, delay, flags (r refresh, j join
+ * In: ARGV 2 as whom the asking instance waits itself for the drafts, which begins with its address, or the address alone; 3 and 4 the want
+ * for which it waits, and the want's name, or ''; the shapes, each an asterisk and, parted by commas, priority, delay, flags (r refresh, j join
  * or m reject on mismatch, w watch, d due, t then, n new; of a duplicate R reject, P replace or S supersede a pending run, X reject, Y
- * supersede or Z follow a running one), and '' or the longest delay, a comma and how it is attended, as create() has it; then, for each row of drafts of one shape, the shape's number, and of all
- * in one text each their ids as packIds() spells them, the lengths of their params in bytes or '' where no line ends within them, and the params, each with a line's end behind it (of one alone without); and per draft, with flag d
+ * supersede or Z follow a running one), '' or the longest delay, and '' or how it is attended, as create() has it; a semicolon, and the kind;
+ * then, for each row of drafts of one shape, the shape's number, with a colon and the lengths of their params in bytes behind it where a line ends within those, and of all
+ * in one text each their ids as packIds() spells them, and the params, each with a line's end behind it (of one alone without); and per draft, with flag d
  * its due time, with flag t the number of follow-ups and their texts.
  * Out: what beginAlone() answers, or: now; an answer for each draft that was not created (those need no reading back); hints for the one who asks; what was
  * malformed. An answer is one text, because a list of lists takes the client far longer to read: the draft's index in four places,
@@ -23,22 +24,19 @@ local function isNew(flags) return flags.n and not resent end
 ${BEGIN_ALONE}
 local begun = beginAlone() -- first
 if begun then return begun end
-own = ARGV[2]
-if ARGV[3] ~= '' then ownWant, ownName, ownMember = ARGV[3], ARGV[4], ARGV[5] end
+own = sub(ARGV[2], 1, 8)
+if ARGV[3] ~= '' then ownWant, ownName, ownMember = ARGV[3], ARGV[4], ARGV[2] end
 local shapes, answers = {}, {}
-local at = 7
-for index = 1, tonumber(ARGV[6]) do
-  local flags = flagsOf(ARGV[at + 3])
+local at = 5
+while byte(ARGV[at]) == 42 do
+  local form = formOf(ARGV[at])
+  local flags = form.flags
   local shape = {
-    kind = kindOf(ARGV[at]), priority = tonumber(ARGV[at + 1]), delay = tonumber(ARGV[at + 2]),
+    kind = form.kind, priority = form.priority, delay = form.delay, most = form.most, attend = form.attend,
     refresh = flags.r, reject = flags.m, compare = flags.m or flags.j, watcher = flags.w and own or nil,
     hasDue = flags.d, hasThen = flags.t, isNew = isNew(flags), born = 0,
     duplicates = (flags.R or flags.P or flags.S or flags.X or flags.Y or flags.Z) and flags,
   }
-  if ARGV[at + 4] ~= '' then
-    local most, attend = match(ARGV[at + 4], '^(%d*),(.*)$')
-    shape.most, shape.attend = tonumber(most), attend ~= '' and attend or nil
-  end
   -- Where drafts differ in id and params alone, so do the texts of their runs.
   if shape.delay == 0 and not shape.hasDue and not shape.hasThen and not shape.attend then
     shape.letter, shape.birth = birth(shape.kind, shape.priority, now, shape.watcher, nil, '')
@@ -46,8 +44,8 @@ for index = 1, tonumber(ARGV[6]) do
   end
   shape.asksOnly = not shape.refresh and not shape.compare and not shape.hasThen
   shape.changesNothing = shape.birth and not shape.watcher and not shape.duplicates and not shape.most and shape.priority <= 0
-  shapes[index] = shape
-  at = at + 5
+  shapes[#shapes + 1] = shape
+  at = at + 1
 end
 
 -- Outcomes by number: 1 created, 2 joined, 3 hit, 4 stale, 5 negative, 6 rejected.
@@ -176,10 +174,11 @@ ${AT_ONCE}
 local ks, shapeOf, keys, runs, texts, asides, more = {}, {}, {}, {}, {}, {}, {}
 local count, last = 0, #ARGV
 while at <= last do
-  local shape, spelled, params = shapes[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 3]
+  local number, lines = match(ARGV[at], '^(%d+)(.*)$')
+  local shape, spelled, params = shapes[tonumber(number)], ARGV[at + 1], ARGV[at + 2]
   local from = 1
-  local lengths = ARGV[at + 2] ~= '' and string.gmatch(ARGV[at + 2], '%d+')
-  at = at + 4
+  local lengths = lines ~= '' and string.gmatch(lines, '%d+')
+  at = at + 3
   -- Lua reads each text that it makes, byte by byte: what need not be made is left out.
   for place = 1, #spelled, 60 do
     local key, run = sub(spelled, place, place + 42), sub(spelled, place + 44, place + 59)

@@ -27,24 +27,18 @@ export interface Wait {
   member: string
 }
 
-const NO_WAIT: Wait = { want: '', name: '', member: '' }
-
 /**
  * What drafts of one batch have in common is sent once, and of a row of them each thing in one argument: three arguments for each
  * draft took client and server longer than all else.
  */
-export function admitArgs(drafts: readonly Draft[], address: string, wait: Wait = NO_WAIT): string[] {
-  const shapes: string[] = []
+export function admitArgs(drafts: readonly Draft[], address: string, wait?: Wait): string[] {
   const args: string[] = []
   const known = new Map<string, number>()
   for (let from = 0, to = 0; from < drafts.length; from = to) {
     const first = drafts[from] as Draft
-    const { parts, text } = shapeOf(first)
+    const { text } = shapeOf(first)
     let number = known.get(text)
-    if (number === undefined) {
-      known.set(text, (number = known.size + 1))
-      shapes.push(...parts)
-    }
+    if (number === undefined) known.set(text, (number = known.size + 1))
     let ids = ''
     let params = ''
     let withLines = false
@@ -62,29 +56,29 @@ export function admitArgs(drafts: readonly Draft[], address: string, wait: Wait 
       }
     }
     const isAlone = to - from === 1
-    const lengths = withLines && !isAlone ? lengthsOf(drafts.slice(from, to)) : ''
-    args.push(String(number), packIds(ids), lengths, isAlone ? first.params : params)
+    const lengths = withLines && !isAlone ? `:${lengthsOf(drafts.slice(from, to))}` : ''
+    args.push(number + lengths, packIds(ids), isAlone ? first.params : params)
     for (const each of more) args.push(each)
   }
-  return [address, wait.want, wait.name, wait.member, String(known.size), ...shapes, ...args]
+  return [wait?.member ?? address, wait?.want ?? '', wait?.name ?? '', ...known.keys(), ...args]
 }
 
 const lengthsOf = (drafts: readonly Draft[]): string =>
   drafts.map(({ params }) => Buffer.byteLength(params)).join()
 
 interface Shape {
-  parts: string[]
-  /** All of them in one. */
   text: string
+  kind: string
 }
 
 // The shape of the plain draft before is nearly always that of this one too.
 let last: { of: Draft; shape: Shape } | undefined
 
-function shapeOf(draft: Draft): Shape {
+/** What it may have in common with others of its batch. */
+export function shapeOf(draft: Draft): Shape {
   if (last !== undefined && alike(last.of, draft)) return last.shape
-  const parts = shapeParts(draft)
-  const shape = { parts, text: parts.join('\u0000') }
+  const kind = kindText(draft)
+  const shape = { text: `*${termsOf(draft)};${kind}`, kind }
   checkShape(draft, shape.text)
   const { policy, then, onDuplicate, attended } = draft
   // A copy, without what is the draft's own and may be large.
@@ -93,7 +87,7 @@ function shapeOf(draft: Draft): Shape {
   return shape
 }
 
-function shapeParts(draft: Draft): string[] {
+function termsOf(draft: Draft): string {
   const flags =
     (draft.refresh ? 'r' : '') +
     (draft.onMismatch === undefined ? '' : draft.onMismatch === 'join' ? 'j' : 'm') +
@@ -101,12 +95,9 @@ function shapeParts(draft: Draft): string[] {
     (draft.dueAt === undefined ? '' : 'd') +
     (draft.then === undefined || draft.then.length === 0 ? '' : 't') +
     (draft.isNew ? 'n' : '')
-  const { maxDelayMs, attended } = draft
-  const more =
-    maxDelayMs === undefined && attended === undefined
-      ? ''
-      : `${maxDelayMs ?? ''},${attended === undefined ? '' : `${attended.running ? 'r' : 'p'}${attended.ms}`}`
-  return [kindText(draft), `${draft.priority}`, `${draft.delayMs}`, flags + duplicatesOf(draft), more]
+  const { priority, delayMs, maxDelayMs, attended } = draft
+  const attend = attended === undefined ? '' : `${attended.running ? 'r' : 'p'}${attended.ms}`
+  return `${priority},${delayMs},${flags}${duplicatesOf(draft)},${maxDelayMs ?? ''},${attend}`
 }
 
 const PENDING = { reject: 'R', replace: 'P', supersede: 'S' } as const

@@ -119,26 +119,30 @@ export class RedisEngine implements Engine {
     return shards === 1 ? undefined : shardOf(id, shards)
   }
 
-  async admit(drafts: readonly Draft[]): Promise<Verdict[]> {
-    return this.#each('admit', drafts, byId, async (items, run, shard, turns) => {
-      if (items.length === 1) return [await this.#admitOne(items[0] as Draft, run, turns, shard)]
-      const verdicts: Verdict[] = []
-      for (const parcel of parcels(items, ({ params }) => params.length)) {
-        verdicts.push(...admitReply(await run(admitArgs(parcel, this.#address)), parcel))
-      }
-      return verdicts
-    })
+  admit(drafts: readonly Draft[]): Promise<Verdict[]> {
+    return this.#each('admit', drafts, byId, (items, run, shard, turns) =>
+      items.length === 1 ? this.#admitOne(items, run, turns, shard) : this.#admitMany(items, run),
+    )
   }
 
   /** It may be this instance itself that waits for it. */
-  async #admitOne(draft: Draft, run: Run, turns: Turns, shard: number): Promise<Verdict> {
+  async #admitOne(drafts: readonly Draft[], run: Run, turns: Turns, shard: number): Promise<Verdict[]> {
+    const draft = drafts[0] as Draft
     const wait = turns.waitFor(shard, draft)
-    const args = admitArgs([draft], this.#address, wait)
+    const args = admitArgs(drafts, this.#address, wait)
     const reply = await run(args)
-    if (typeof reply !== 'string' || wait === undefined) return admitReply(reply, [draft])[0] as Verdict
-    const [verdict, begun] = begunAlone(draft, args, wait.member, reply)
+    if (typeof reply !== 'string' || wait === undefined) return admitReply(reply, drafts)
+    const [verdict, begun] = begunAlone(draft, args, reply)
     turns.handOver(shard, wait.member, begun)
-    return verdict
+    return [verdict]
+  }
+
+  async #admitMany(drafts: readonly Draft[], run: Run): Promise<Verdict[]> {
+    const verdicts: Verdict[] = []
+    for (const parcel of parcels(drafts, ({ params }) => params.length)) {
+      verdicts.push(...admitReply(await run(admitArgs(parcel, this.#address)), parcel))
+    }
+    return verdicts
   }
 
   async claim(want: Want): Promise<Claims> {
@@ -149,7 +153,7 @@ export class RedisEngine implements Engine {
 
   async settle(outcomes: readonly Outcome[], want?: Want): Promise<Settled> {
     const { turns } = this.#opened(outcomes, 'settle') ?? (await this.#open())
-    if (outcomes.length === 1) return turns.take(outcomes, want)
+    if (outcomes.length === 1) return await turns.take(outcomes, want)
     const all = parcels(outcomes, (outcome) => ('result' in outcome ? outcome.result.length : 0))
     const last = all.pop() ?? []
     const answers: Settled['answers'] = []
@@ -350,7 +354,7 @@ export class RedisEngine implements Engine {
     const session = this.#opened(items, method) ?? (await this.#open())
     const { tags, turns } = session
     if (tags.length === 1 && items.length > 0)
-      return ask(items, (args) => session.run(name, 0, args), 0, turns)
+      return await ask(items, (args) => session.run(name, 0, args), 0, turns)
     const answers: Answer[] = []
     await Promise.all(
       spread(items, tags.length, id).map(async ({ shard, items, at }) => {

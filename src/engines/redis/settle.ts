@@ -9,9 +9,9 @@ import { LEASE, PLACE } from './lua/layout.ts'
 
 /**
  * In: ARGV 2 how this instance is registered as waiting here, want's name and member in turn, 3 the
- * want as JSON {n: names, q: queues, l: the lease in ms, if runs may be handed over} or '' for none, 4 the limit (0: only see
- * whether something is ready), 5 the lease in ms, 6 the tokens' prefix, which begins with the instance's address and is also what to
- * register as, 7 the want's short name; then of a row of completions whose text the asking process knows C, the kind, the watchers, how many, the Redis
+ * want as JSON {n: names, q: queues, l: the lease in ms, if runs may be handed over} or '' for none, 4 the limit, a comma and the lease in
+ * ms (0: only see whether something is ready), 5 the tokens' prefix, which begins with the instance's address and is also what to
+ * register as, 6 the want's short name; then of a row of completions whose text the asking process knows C and how many, the kind, the watchers, the Redis
  * keys of all, and of each the text as it was claimed and the value; of each of the others how it ended (c, f, x cancelled, r and the delay in ms, or l, the due
  * time if that is another, and p if the value is to be its params; then + and the number of drafts, if any), the key's and the run's
  * part of the id, the token, the value, the drafts.
@@ -24,10 +24,8 @@ local ended = {}
 -- A run of this kind that ends now.
 local function endsNow(kind)
   local fresh = now + kind.policy[2]
-  local usable = fresh + kind.policy[3]
   kind.endsAt = NOW
-  kind.ends = NOW .. moment(fresh) .. moment(usable)
-  kind.lasts = whole(max(usable, now + kind.policy[5], now + 1) - now)
+  kind.ends = NOW .. moment(fresh) .. moment(fresh + kind.policy[3])
 end
 
 -- The text of a run that ends as it was claimed: nothing has to be taken apart. Every text that Lua makes costs 0.1 µs; this makes few,
@@ -41,7 +39,7 @@ end
 ${END_ALONE}
 local times = endAlone() -- first
 if times then return times end
-own = sub(ARGV[6], 1, 8)
+own = sub(ARGV[5], 1, 8)
 for name, member in string.gmatch(ARGV[2], '(%S+) (%S+)') do call('SREM', IDLE .. name, member) end
 
 local function settle(how, id, token, value, thens)
@@ -84,17 +82,17 @@ local function settle(how, id, token, value, thens)
 end
 
 -- The commonest ends: of runs of one kind, each as it was claimed. Answers a letter each.
-local function complete(at)
-  local kind, watchers, count = kindOf(ARGV[at + 1]), ARGV[at + 2], tonumber(ARGV[at + 3])
-  local usual, place, letters, others, done = kind and kind.policy[6] == 0, at + 4 + count, {}, {}, {}
+local function complete(at, count)
+  local kind, watchers = kindOf(ARGV[at + 1]), ARGV[at + 2]
+  local usual, place, letters, others, done = kind and kind.policy[6] == 0, at + 3 + count, {}, {}, {}
   if usual and kind.endsAt ~= NOW then endsNow(kind) end
-  local held = call('HMGET', LEASES, unpack(ARGV, at + 4, place - 1))
+  local held = call('HMGET', LEASES, unpack(ARGV, at + 3, place - 1))
   for index, lease in ipairs(held) do
-    if not lease or #lease < ${LEASE.token} then others[#others + 1] = ARGV[at + 3 + index] end
+    if not lease or #lease < ${LEASE.token} then others[#others + 1] = ARGV[at + 2 + index] end
   end
   fetch(others)
   for index, lease in ipairs(held) do
-    local k, text, value = ARGV[at + 3 + index], ARGV[place], ARGV[place + 1]
+    local k, text, value = ARGV[at + 2 + index], ARGV[place], ARGV[place + 1]
     local same
     if lease and #lease >= ${LEASE.token} then
       -- Its own text has not changed since: of this one the token tells that it is the same, up to the semicolon behind it.
@@ -104,7 +102,7 @@ local function complete(at)
     end
     if usual and same then
       text = completed(kind, watchers, text, value)
-      call('SET', k, text, 'PX', kind.lasts)
+      call('SET', k, text, 'PX', kind.policy.lasts)
       if cache[k] then cache[k] = text end
       for address in string.gmatch(watchers, '%S+') do tell(address, 'e', sub(k, #E + 1) .. runOf(text), text) end
       letters[index], done[#done + 1] = 's', k
@@ -123,10 +121,11 @@ local function complete(at)
 end
 
 ${CLAIMING}
-local keys, answers, at, last = {}, {}, 8, #ARGV
+local keys, answers, at, last = {}, {}, 7, #ARGV
 while at <= last do
-  if ARGV[at] == 'C' then
-    at = at + 4 + 3 * tonumber(ARGV[at + 3])
+  local known = tonumber(match(ARGV[at], '^C(%d+)$'))
+  if known then
+    at = at + 3 + 3 * known
   else
     keys[#keys + 1] = E .. ARGV[at + 1]
     at = at + 5 + tonumber(match(ARGV[at], '%+(%d+)') or 0)
@@ -134,12 +133,13 @@ while at <= last do
 end
 fetch(keys)
 moveDue()
-at = 8
+at = 7
 while at <= last do
   local how = ARGV[at]
-  if how == 'C' then
-    answers[#answers + 1] = complete(at)
-    at = at + 4 + 3 * tonumber(ARGV[at + 3])
+  local known = tonumber(match(how, '^C(%d+)$'))
+  if known then
+    answers[#answers + 1] = complete(at, known)
+    at = at + 3 + 3 * known
   else
     local kind, count = match(how, '^(.[^+]*)%+?(%d*)$')
     local _, key, run, token, value = unpack(ARGV, at, at + 4)
@@ -154,12 +154,12 @@ flush()
 
 local want = ARGV[3] ~= '' and readWant(ARGV[3])
 if want then
-  local limit = tonumber(ARGV[4])
-  if limit == 0 then look(want) else claim(want, limit, tonumber(ARGV[5]), ARGV[6]) end
+  local limit, lease = match(ARGV[4], '^(%d+),?(%d*)$')
+  if limit == '0' then look(want) else claim(want, tonumber(limit), tonumber(lease), ARGV[5]) end
 end
 finish()
 if want and more == 0 then
-  register(ARGV[7], ARGV[3], ARGV[6])
+  register(ARGV[6], ARGV[3], ARGV[5])
   findNextDue(want)
 end
 return { now, table.concat(answers), rows, tickets, nextDue, more, mine, malformed }
@@ -171,7 +171,7 @@ export function outcomeArgs(outcomes: readonly Outcome[], tag: string): string[]
   let row: { kind: string; watchers: string; keys: string[]; rest: string[] } | undefined
   const endRow = (): void => {
     if (row === undefined) return
-    args.push('C', row.kind, row.watchers, String(row.keys.length), ...row.keys, ...row.rest)
+    args.push(`C${row.keys.length}`, row.kind, row.watchers, ...row.keys, ...row.rest)
     row = undefined
   }
   for (const outcome of outcomes) {

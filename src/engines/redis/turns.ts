@@ -142,7 +142,7 @@ export class Turns {
       await this.#withdraw(spellWant(want).work)
       return outcomes.length === 0 ? { answers: [], claimed: [] } : this.take(outcomes)
     }
-    if (this.#states.length === 1) return this.#takeFromOne(outcomes, want)
+    if (this.#states.length === 1) return await this.#takeFromOne(outcomes, want)
     const shares = spread(outcomes, this.#states.length, ({ id }) => id)
     const answers: SettleAnswer[] = new Array(outcomes.length)
     const settled: Settled & { claimed: Claimed[] } = { answers, claimed: [] }
@@ -250,14 +250,13 @@ export class Turns {
     if (leaves.length > 0) state.waiting = state.waiting.filter((waiting) => !leaves.includes(waiting))
     const registered = leaves.map(({ spelled, member }) => `${spelled.name} ${member}`).join(' ')
     const outcomes = settling.length === 0 ? [] : outcomeArgs(settling, this.#options.tags[shard] as string)
-    let args = [registered, '', '0', '0', prefix, '', ...outcomes]
+    let args = [registered, '', '0', prefix, '', ...outcomes]
     let again: readonly string[] | null = args
     if (want !== undefined && spelled !== undefined) {
       args = [
         registered,
         spelled.text,
-        String(limit),
-        String(want.leaseMs),
+        limit === 0 ? '0' : `${limit},${want.leaseMs}`,
         prefix,
         spelled.name,
         ...outcomes,

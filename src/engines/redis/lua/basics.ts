@@ -37,6 +37,8 @@ local function policyOf(packed)
     if #policy < 5 then return end
     policy[6] = policy[6] or 0
     policy[1] = policy[1] / 1000
+    -- How long a run is kept once it has completed.
+    policy.lasts = whole(max(policy[2] + policy[3], policy[5], 1))
     policies[packed] = policy
   end
   return policy
@@ -95,16 +97,22 @@ local function suffix(number)
   return text
 end
 
--- What is said of a draft by letters.
-local flagsRead = {} -- once
-local function flagsOf(text)
-  local flags = flagsRead[text]
-  if not flags then
-    flags = {}
-    for letter in string.gmatch(text, '%a') do flags[letter] = true end
-    flagsRead[text] = flags
-  end
-  return flags
+local forms = {} -- once
+local howManyForms = 0 -- once
+-- What drafts of one shape have in common.
+local function formOf(text)
+  local form = forms[text]
+  if form then return form end
+  local priority, delay, letters, most, attend, kind = match(text, '^%*([^,]*),([^,]*),(%a*),(%d*),(%w*);(.*)$')
+  form = {
+    kind = kindOf(kind), priority = tonumber(priority), delay = tonumber(delay), flags = {}, most = tonumber(most),
+    attend = attend ~= '' and attend or nil,
+  }
+  for letter in string.gmatch(letters, '%a') do form.flags[letter] = true end
+  howManyForms = howManyForms + 1
+  if howManyForms > 1000 then forms, howManyForms = {}, 1 end
+  forms[text] = form
+  return form
 end
 
 local wantsRead = {} -- once
@@ -137,11 +145,12 @@ end
 -- Hears of work from now on, or is handed some. For some milliseconds a want is known to be written down: long enough to spare a busy
 -- worker the command, and short enough where the store was emptied, or another version of these scripts took it away.
 local function register(name, text, member)
-  local since = now - (wantedAt[T .. name] or 0)
+  local idle = IDLE .. name
+  local since = now - (wantedAt[idle] or 0)
   if since < 0 or since > 10 then
     call('HSET', WANTS, name, text)
-    wantedAt[T .. name] = now
+    wantedAt[idle] = now
   end
-  call('SADD', IDLE .. name, member)
+  call('SADD', idle, member)
 end
 `

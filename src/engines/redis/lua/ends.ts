@@ -240,7 +240,7 @@ local function eachWaiting(lane, handing, try)
         local member = call('SPOP', IDLE .. waiting[index])
         if not member then
           call('HDEL', WANTS, waiting[index])
-          wantedAt[T .. waiting[index]] = nil
+          wantedAt[IDLE .. waiting[index]] = nil
           break
         end
         -- Whoever does not hear is gone, and the next one is tried.
