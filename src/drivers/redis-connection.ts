@@ -215,7 +215,7 @@ export class Connection {
     })
   }
 
-  /** And a connection on which nothing has come meanwhile is dead, though nobody has said so: it is replaced. */
+  /** A connection on which nothing has come in all that time is dead, though nobody has said so, and is replaced. */
   #rejectOverdue(now: number): number {
     let next = Number.POSITIVE_INFINITY
     let late = false
