@@ -1,4 +1,4 @@
-// Waits for runs to end: told by a hint, else found by polling; every wait settles, and leaves nothing behind.
+// Waits for runs to end: told by a hint, else found by polling; every wait settles, and leaves nothing behind that holds the process.
 import { Alarm } from './alarm.ts'
 import type { Placed } from './bag.ts'
 import { Bag } from './bag.ts'
@@ -81,6 +81,7 @@ export class Waiters {
       'This deferq was closed while the result was waited for; the run goes on.',
     )
     for (const [id] of this.#waits) this.#settle(id, this.#closed)
+    this.#alarm.stop()
   }
 
   #add(id: string, wait: Wait): void {
