@@ -8,6 +8,7 @@ import { DeferqError } from '../errors.ts'
 import { sleep } from '../time.ts'
 import type { Client, ClientSettings, Library } from './redis-clients.ts'
 import { commandClient } from './redis-clients.ts'
+import type { Fault } from './redis-faults.ts'
 import { isLoginFault, judge, loginFault, unavailable } from './redis-faults.ts'
 import type { Target } from './redis-url.ts'
 
@@ -26,7 +27,20 @@ interface Waiting {
 /** A command whose answer is awaited. */
 interface Sent extends Placed {
   deadline: number
-  reject(error: Error): void
+  fail(error: unknown): void
+}
+
+/** What is sent until it is answered. */
+interface Call<Answer> {
+  send(client: Client, call: Call<Answer>): Promise<Answer>
+  /** Also when it may have been done already. */
+  resend: boolean
+  deadline: number
+  attempts: number
+  /** It was sent before, and may have been done. */
+  lost: boolean
+  /** Why the server did not know what it was asked to run. */
+  unknown: Fault | undefined
 }
 
 export class Connection {
@@ -82,35 +96,40 @@ export class Connection {
 
   /** Waits until commands can be sent. */
   ready(): Promise<unknown> {
-    return this.#attempt((client) => Promise.resolve(client))
+    return this.command((client) => Promise.resolve(client))
   }
 
   /**
-   * Runs a script on the node that holds its key, the first that it is handed. Told `lost` when the connection went while the
-   * answer was awaited, since it may have been done already then; not to be sent again, it fails.
+   * Runs a script on the node that holds its key, the first of its arguments. `again`: what it is handed instead when the connection
+   * went while the answer was awaited, since it may have been done already then; null: it fails then.
    */
-  run(script: Script, handed: (lost: boolean) => readonly string[], again: boolean): Promise<unknown> {
-    return this.#attempt((client, lost) => {
-      const rest = handed(lost)
-      if (script.function === undefined || !this.#hasFunctions) return this.#asText(client, script, rest)
-      const { name, library } = script.function
-      return this.#send(client, 'fcall', name, rest).catch(async (error) => {
-        const fault = judge(error, this.#where)
-        if (fault !== 'unknown script' && fault !== 'no functions') throw error
-        this.#hasFunctions = fault === 'unknown script' && (await load(client, library))
-        if (this.#hasFunctions) return this.#send(client, 'fcall', name, rest)
-        return this.#asText(client, script, rest)
-      })
-    }, again)
+  run(script: Script, args: readonly string[], again: (() => readonly string[]) | null): Promise<unknown> {
+    return this.#attempt({
+      send: (client, { lost, unknown }) => {
+        const rest = lost && again !== null ? again() : args
+        if (script.function === undefined || !this.#hasFunctions) {
+          return unknown === undefined
+            ? this.#send(client, 'evalsha', script.sha, rest)
+            : this.#send(client, 'eval', script.source, rest)
+        }
+        const { name, library } = script.function
+        if (unknown === undefined) return this.#send(client, 'fcall', name, rest)
+        return this.#define(client, library, unknown).then(() =>
+          this.#hasFunctions
+            ? this.#send(client, 'fcall', name, rest)
+            : this.#send(client, 'evalsha', script.sha, rest),
+        )
+      },
+      resend: again !== null,
+      deadline: performance.now() + this.#timeoutMs,
+      attempts: 0,
+      lost: false,
+      unknown: undefined,
+    })
   }
 
-  async #asText(client: Client, script: Script, rest: readonly string[]): Promise<unknown> {
-    try {
-      return await this.#send(client, 'evalsha', script.sha, rest)
-    } catch (error) {
-      if (judge(error, this.#where) !== 'unknown script') throw error
-      return await this.#send(client, 'eval', script.source, rest)
-    }
+  async #define(client: Client, library: string, fault: Fault): Promise<void> {
+    this.#hasFunctions = fault === 'unknown script' && (await load(client, library))
   }
 
   /**
@@ -125,48 +144,73 @@ export class Connection {
 
   /** Any single command, on a connected client; `lost` when it was sent before, and may have been done. */
   command<Answer>(send: (client: Client, lost: boolean) => Promise<Answer>): Promise<Answer> {
-    return this.#attempt(send)
+    const deadline = performance.now() + this.#timeoutMs
+    return this.#attempt({
+      send: (client, { lost }) => send(client, lost),
+      resend: true,
+      deadline,
+      attempts: 0,
+      lost: false,
+      unknown: undefined,
+    })
   }
 
   /** The text of INFO, of each master. */
   info(section: string): Promise<string[]> {
-    return this.#attempt((client) => {
+    return this.command((client) => {
       const nodes = 'nodes' in client ? client.nodes('master') : [client as Redis]
       return Promise.all(nodes.map((node) => node.info(section)))
     })
   }
 
-  async #attempt<Answer>(
-    send: (client: Client, lost: boolean) => Promise<Answer>,
-    resend = true,
-  ): Promise<Answer> {
-    const deadline = performance.now() + this.#timeoutMs
-    let lost = false
-    for (let attempt = 0; ; attempt++) {
-      if (this.client.status !== 'ready') await this.#untilReady(deadline)
-      try {
-        return await this.#within(deadline, send(this.client, lost))
-      } catch (error) {
-        if (this.#closed) throw this.#closedError()
-        if (error === OVERDUE) {
-          throw unavailable(
-            `No answer came within ${this.#timeoutMs} ms from Redis`,
-            this.#where,
-            this.#lastError,
-          )
-        }
-        const fault = judge(error, this.#where)
-        if (fault instanceof DeferqError) throw fault
-        const left = deadline - performance.now()
-        lost ||= fault === 'lost'
-        if ((lost && !resend) || left <= 0) {
-          throw unavailable('The connection was lost to Redis', this.#where, error)
-        }
-        // From 10 ms up to 160: a failover takes a second or so, and a refusal costs the server next to
-        // nothing.
-        await sleep(Math.min(10 * 2 ** Math.min(attempt, 4), left))
-      }
+  /** Nearly always the only one: it takes one promise, and what it takes to make another one is made when it has failed. */
+  #attempt<Answer>(call: Call<Answer>): Promise<Answer> {
+    if (this.client.status !== 'ready') return this.#untilReady(call.deadline).then(() => this.#attempt(call))
+    return new Promise((resolve) => {
+      const fail = (error: unknown): void => resolve(this.#again(call, error))
+      const sent: Sent = { deadline: call.deadline, fail, place: -1 }
+      call.send(this.client, call).then(
+        (value) => {
+          this.#heard(sent)
+          resolve(value)
+        },
+        (error: unknown) => {
+          if (this.#heard(sent)) fail(error)
+        },
+      )
+      this.#sent.add(sent)
+      this.#overdue.by(call.deadline)
+    })
+  }
+
+  /** False when it was overdue, and has failed by that. */
+  #heard(sent: Sent): boolean {
+    this.#heardAt = performance.now()
+    return this.#sent.delete(sent)
+  }
+
+  async #again<Answer>(call: Call<Answer>, error: unknown): Promise<Answer> {
+    if (this.#closed) throw this.#closedError()
+    if (error === OVERDUE) {
+      throw unavailable(
+        `No answer came within ${this.#timeoutMs} ms from Redis`,
+        this.#where,
+        this.#lastError,
+      )
     }
+    const fault = judge(error, this.#where)
+    if (fault instanceof DeferqError) throw fault
+    const left = call.deadline - performance.now()
+    call.lost ||= fault === 'lost'
+    if ((call.lost && !call.resend) || left <= 0) {
+      throw unavailable('The connection was lost to Redis', this.#where, error)
+    }
+    call.unknown = fault === 'unknown script' || fault === 'no functions' ? fault : undefined
+    // From 10 ms up to 160: a failover takes a second or so, and a refusal costs the server next to nothing.
+    if (call.unknown === undefined || call.attempts > MOST_UNKNOWN)
+      await sleep(Math.min(10 * 2 ** Math.min(call.attempts, 4), left))
+    call.attempts++
+    return await this.#attempt(call)
   }
 
   #untilReady(deadline: number): Promise<void> {
@@ -193,28 +237,6 @@ export class Connection {
     })
   }
 
-  #within<Answer>(deadline: number, answer: Promise<Answer>): Promise<Answer> {
-    return new Promise((resolve, reject) => {
-      const sent = { deadline, reject, place: -1 }
-      this.#sent.add(sent)
-      this.#overdue.by(deadline)
-      const heard = (): void => {
-        this.#sent.delete(sent)
-        this.#heardAt = performance.now()
-      }
-      answer.then(
-        (value) => {
-          heard()
-          resolve(value)
-        },
-        (error: unknown) => {
-          heard()
-          reject(error)
-        },
-      )
-    })
-  }
-
   /** A connection on which nothing has come in all that time is dead, though nobody has said so, and is replaced. */
   #rejectOverdue(now: number): number {
     let next = Number.POSITIVE_INFINITY
@@ -226,7 +248,7 @@ export class Connection {
       }
       late = true
       this.#sent.delete(sent)
-      sent.reject(OVERDUE)
+      sent.fail(OVERDUE)
     }
     if (late && now - this.#heardAt >= this.#timeoutMs && 'stream' in this.client)
       this.client.stream.destroy(new Error(`Nothing came for ${this.#timeoutMs} ms.`))
@@ -245,6 +267,8 @@ export class Connection {
 }
 
 const OVERDUE = new Error('overdue')
+/** So often what a server does not know is defined without a pause: one that forgets it again and again is asked no faster than one that is away. */
+const MOST_UNKNOWN = 3
 
 export function closedError(where: string): DeferqError {
   return new DeferqError('CLOSED', `This connection to Redis (${where}) is closed: open a new one.`)

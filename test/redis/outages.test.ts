@@ -55,8 +55,10 @@ test('scripts that the server has forgotten are sent again', async () => {
   const { engine: one } = engine(url)
   await one.admit(drafts(1))
   await raw.script('FLUSH')
+  await raw.function('FLUSH')
   await one.admit(drafts(1))
   await raw.script('FLUSH')
+  await raw.function('FLUSH')
   expect((await one.claim(want({ limit: 9 }))).claimed).toHaveLength(2)
 })
 

@@ -50,7 +50,6 @@ import { compile, SCRIPTS } from './scripts.ts'
 import type { SessionOptions } from './session.ts'
 import { Session } from './session.ts'
 import { deal, parcels, shardOf, spread } from './shards.ts'
-import type { Turns } from './turns.ts'
 
 export interface RedisEngineOptions {
   /** redis://, rediss://, redis+cluster://, redis+sentinel:// and the like; options: prefix, shards, name. */
@@ -120,17 +119,20 @@ export class RedisEngine implements Engine {
   }
 
   admit(drafts: readonly Draft[]): Promise<Verdict[]> {
-    return this.#each('admit', drafts, byId, (items, run, shard, turns) =>
-      items.length === 1 ? this.#admitOne(items, run, turns, shard) : this.#admitMany(items, run),
-    )
+    return drafts.length === 1
+      ? this.#admitOne(drafts)
+      : this.#each('admit', drafts, byId, (items, run) => this.#admitMany(items, run))
   }
 
   /** It may be this instance itself that waits for it. */
-  async #admitOne(drafts: readonly Draft[], run: Run, turns: Turns, shard: number): Promise<Verdict[]> {
+  async #admitOne(drafts: readonly Draft[]): Promise<Verdict[]> {
+    const session = this.#opened(drafts, 'admit') ?? (await this.#open())
+    const { turns } = session
     const draft = drafts[0] as Draft
+    const shard = this.shardOf(draft.id) ?? 0
     const wait = turns.waitFor(shard, draft)
     const args = admitArgs(drafts, this.#address, wait)
-    const reply = await run(args)
+    const reply = await session.run('admit', shard, args)
     if (typeof reply !== 'string' || wait === undefined) return admitReply(reply, drafts)
     const [verdict, begun] = begunAlone(draft, args, reply)
     turns.handOver(shard, wait.member, begun)
@@ -348,17 +350,16 @@ export class RedisEngine implements Engine {
     name: ScriptName,
     items: readonly Item[],
     id: (item: Item) => string,
-    ask: (items: readonly Item[], run: Run, shard: number, turns: Turns) => Promise<Answer[]>,
+    ask: (items: readonly Item[], run: Run) => Promise<Answer[]>,
   ): Promise<Answer[]> {
     const method = name.startsWith('invalidate') ? 'invalidate' : name
     const session = this.#opened(items, method) ?? (await this.#open())
-    const { tags, turns } = session
-    if (tags.length === 1 && items.length > 0)
-      return await ask(items, (args) => session.run(name, 0, args), 0, turns)
+    const { tags } = session
+    if (tags.length === 1 && items.length > 0) return await ask(items, (args) => session.run(name, 0, args))
     const answers: Answer[] = []
     await Promise.all(
       spread(items, tags.length, id).map(async ({ shard, items, at }) => {
-        const found = await ask(items, (args) => session.run(name, shard, args), shard, turns)
+        const found = await ask(items, (args) => session.run(name, shard, args))
         for (const [index, answer] of found.entries()) answers[at[index] as number] = answer
       }),
     )

@@ -133,26 +133,28 @@ export class Session {
    * `again` is sent where the script may have been done already: the same, other arguments, or (null)
    * nothing.
    */
-  async run(
+  run(
     name: ScriptName,
     shard: number,
     args: readonly string[],
     again: readonly string[] | null = args,
   ): Promise<unknown> {
-    const { scripts, target, troubles } = this.#options
+    const { scripts, target } = this.#options
     // A node of a cluster tells only how many heard a message there.
     const counted = target.kind === 'cluster' ? '0' : '1'
     const tag = this.tags[shard] as string
-    const reply = await this.connection.run(
-      scripts[name],
-      (lost) => (lost ? [tag, `${counted}+`, ...(again as readonly string[])] : [tag, counted, ...args]),
-      again !== null,
-    )
+    const resent = again && ((): string[] => [tag, `${counted}+`, ...again])
+    return this.connection
+      .run(scripts[name], [tag, counted, ...args], resent)
+      .then((reply) => this.#told(name, reply))
+  }
+
+  #told(name: ScriptName, reply: unknown): unknown {
     if (typeof reply === 'string') return reply
     // Every script that reads runs ends its answer with what it had to set aside.
     const malformed = Array.isArray(reply) ? reply.at(-1) : undefined
     for (const { id, reason } of readMalformed(malformed)) {
-      troubles.hear(`The entry ${id} can’t be read and was set aside. ${reason}`)
+      this.#options.troubles.hear(`The entry ${id} can’t be read and was set aside. ${reason}`)
     }
     if (name === 'admit' || name === 'settle') {
       for (const message of (reply as unknown[]).at(-2) as string[]) this.#hear(message)

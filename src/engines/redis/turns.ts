@@ -137,12 +137,17 @@ export class Turns {
     this.#lookedAt = Number.NEGATIVE_INFINITY
   }
 
-  async take(outcomes: readonly Outcome[], want?: Want): Promise<Settled> {
-    if (want?.limit === 0) {
-      await this.#withdraw(spellWant(want).work)
-      return outcomes.length === 0 ? { answers: [], claimed: [] } : this.take(outcomes)
-    }
-    if (this.#states.length === 1) return await this.#takeFromOne(outcomes, want)
+  take(outcomes: readonly Outcome[], want?: Want): Promise<Settled> {
+    if (want?.limit === 0) return this.#takeNoMore(outcomes, want)
+    return this.#states.length === 1 ? this.#takeFromOne(outcomes, want) : this.#takeFromAll(outcomes, want)
+  }
+
+  async #takeNoMore(outcomes: readonly Outcome[], want: Want): Promise<Settled> {
+    await this.#withdraw(spellWant(want).work)
+    return outcomes.length === 0 ? { answers: [], claimed: [] } : await this.take(outcomes)
+  }
+
+  async #takeFromAll(outcomes: readonly Outcome[], want: Want | undefined): Promise<Settled> {
     const shares = spread(outcomes, this.#states.length, ({ id }) => id)
     const answers: SettleAnswer[] = new Array(outcomes.length)
     const settled: Settled & { claimed: Claimed[] } = { answers, claimed: [] }
