@@ -47,7 +47,7 @@ local function endAlone()
   if not kind or kind.group or kind.policy[6] > 0 or watchers ~= '' and watchers ~= sub(ARGV[5], 1, 8) then return end
   -- What stands there may be no text at all.
   if pcall('GET', k) ~= text or call('EXISTS', LANES, D) > 0 then return end
-  endsNow(kind)
+  if kind.endsAt ~= NOW then endsNow(kind) end
   call('SET', k, completed(kind, watchers, text, value), 'PX', kind.policy.lasts)
   call('HDEL', LEASES, k)
   call('HINCRBY', COUNTS, kind.completed, '1')

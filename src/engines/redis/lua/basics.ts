@@ -19,7 +19,9 @@ end
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local function moment(ms) return format('%013d', ms) end
-local NOW = moment(now)
+local lastNow, NOW -- once
+-- To spell a moment takes 0.3 µs, and several calls come in a millisecond.
+if lastNow ~= now then lastNow, NOW = now, moment(now) end
 local NEVER = moment(0) -- once
 -- A number as an argument costs 0.4 µs each time, because Redis prints it with 17 digits.
 local function whole(number) return format('%d', number) end
