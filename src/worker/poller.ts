@@ -157,7 +157,7 @@ export class Poller {
     return true
   }
 
-  /** Handed over by the engine. It waits for no more then, so another look follows, unless this run ends first and brings one with it. */
+  /** Handed over by the engine. It waits for no more then: if there is room for more, another look follows, unless this run ends first and brings one with it. */
   #taken(claimed: Claimed): void {
     if (this.#stopped || this.#needs.want(this.#reserved) === undefined) {
       const { engine, trouble } = this.#needs
@@ -167,6 +167,7 @@ export class Poller {
     } else {
       this.#needs.claimed(claimed, performance.now())
     }
+    if (this.#needs.want(this.#reserved) === undefined) return
     const looks = this.#looks
     setImmediate(() => {
       if (looks === this.#looks) this.nudge()
