@@ -4,9 +4,10 @@ import { checkName, checkOptions, isOwn, SHARED_OPTIONS } from './checks.ts'
 import type { Contention } from './contention.ts'
 import { contentionOf, groupingOf, keyInGroup } from './contention.ts'
 import type { Draft, Entry, FollowUp, Policy, Selector } from './engine.ts'
+import { VALUE } from './engine.ts'
 import { DeferqError } from './errors.ts'
 import { extraOf } from './extra.ts'
-import type { Fingerprint } from './fingerprint.ts'
+import type { Read } from './fingerprint.ts'
 import { fingerprintOf, followUpKey, idOf, keyOf, newRun } from './fingerprint.ts'
 import { HotKeys } from './hot-keys.ts'
 import type { DispatchOptions } from './options.ts'
@@ -125,7 +126,7 @@ export class Drafter {
   ): Draft {
     const { task } = base
     const hot = options === undefined ? base.hot : undefined
-    const { key, text, narrowed } = this.#fingerprint(name, value, task, options ?? {}, hot)
+    const { key, text, narrowed, value: read } = this.#fingerprint(name, value, task, options ?? {}, hot)
     const group = base.groupOf?.(value)
     const draft: Draft = {
       id: idOf(group === undefined ? key : keyInGroup(key, name, group), newRun()),
@@ -137,7 +138,10 @@ export class Drafter {
       policy: base.policy,
       delayMs: base.delayMs,
     }
-    if (watch) draft.watch = true
+    if (watch) {
+      draft.watch = true
+      if (draft.params === text) draft[VALUE] = read
+    }
     if (group !== undefined) draft.group = group
     if (narrowed) draft.onMismatch = options?.onMismatch ?? base.onMismatch
     const traceId = options?.traceId ?? traceIdHere()
@@ -227,7 +231,7 @@ export class Drafter {
     task: AnyTask | undefined,
     options: Pick<DispatchOptions, 'scope' | 'idempotencyKey'>,
     hot?: HotKeys,
-  ): Fingerprint {
+  ): Read {
     const { scope, idempotencyKey } = options
     if (task?.options.scope && (scope === undefined || scope === '')) {
       throw new DeferqError(

@@ -21,6 +21,7 @@
 // 10. A row that can't be read is set aside and reported, and harms no other.
 import { DeferqError } from './errors.ts'
 import type { Draft, Entry, Standing, Status } from './run.ts'
+import { VALUE } from './run.ts'
 
 /** The most items that one call takes; the callers above the contract split what is larger. */
 export const MAX_BATCH = 1_000
@@ -36,6 +37,7 @@ export const ID_LENGTH = 88
 export const SHARD_LENGTH = 8
 
 export type * from './run.ts'
+export { VALUE }
 
 /**
  * What `admit` decides, looking at what stands under the draft's key, in this order:
@@ -101,6 +103,7 @@ export interface Want {
 export interface Claimed {
   entry: Entry
   token: string
+  [VALUE]?: unknown
 }
 
 /**

@@ -38,16 +38,25 @@ export interface Fingerprint {
  * `"scope"` and `"version"` join the object when given. With `idempotencyKey` it is that of
  * `{"idempotencyKey":…,"name":…}` and the scope. Joined as text, so that params are encoded only once.
  */
-export const fingerprint = <Params>(input: FingerprintInput<Params>): Fingerprint => fingerprintOf(input)
+export function fingerprint<Params>(input: FingerprintInput<Params>): Fingerprint {
+  const { key, text, narrowed } = fingerprintOf(input)
+  return { key, text, narrowed }
+}
+
+export interface Read extends Fingerprint {
+  /** What the text says, as a value of its own; undefined where more than JSON is in it. */
+  readonly value: unknown
+}
 
 /** `hot`: keys of this name, where nothing else but its params makes them. */
-export function fingerprintOf<Params>(input: FingerprintInput<Params>, hot?: HotKeys): Fingerprint {
+export function fingerprintOf<Params>(input: FingerprintInput<Params>, hot?: HotKeys): Read {
   const { params, key, ignore, scope, version, idempotencyKey, limits } = input
   const walk = new Walk('params', 'params', limits)
   const tree = walk.read(params)
   const text = walk.text(tree)
+  const value = walk.isPlain ? tree : undefined
   const known = hot?.get(text)
-  if (known !== undefined) return { key: known, text, narrowed: false }
+  if (known !== undefined) return { key: known, text, narrowed: false, value }
   const narrowed = idempotencyKey !== undefined || key !== undefined || (ignore?.length ?? 0) > 0
 
   let hashed = nameText(input.name)
@@ -65,7 +74,8 @@ export function fingerprintOf<Params>(input: FingerprintInput<Params>, hot?: Hot
   if (scope !== undefined) hashed += `,"scope":${textOf(scope, 'scope')}`
   if (version !== undefined && idempotencyKey === undefined)
     hashed += `,"version":${textOf(version, 'version')}`
-  return { key: sha256(`{${hashed}}`), text, narrowed }
+  // What is ignored has been left out of it.
+  return { key: sha256(`{${hashed}}`), text, narrowed, value: narrowed ? undefined : value }
 }
 
 /** A key in its parent's shard, which the first eight characters choose. */

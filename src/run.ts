@@ -18,6 +18,12 @@ export interface Policy {
   everyMs?: number
 }
 
+/**
+ * Under it a draft carries its params as the value that their text says, and may hand it to the claim that this same process gets: reading
+ * the text would take a lone task 2 % longer. Given away once. A symbol, so that no engine writes it down.
+ */
+export const VALUE = Symbol('value')
+
 /** A run that somebody would like to have. Its id is made by the one who asks, and makes `admit` repeatable. */
 export interface Draft {
   id: string
@@ -52,6 +58,7 @@ export interface Draft {
   isNew?: boolean
   /** The options that it was asked for with: for a store behind an interface, which drafts anew by its own side's definitions. */
   asked?: object
+  [VALUE]?: unknown
 }
 
 /**

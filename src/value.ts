@@ -65,6 +65,8 @@ export class Walk {
   private fault: DeferqError | undefined
   /** Whether the tree's own order is that of the text. An object always puts names that are an index first, and by their number. */
   private isInOrder = true
+  /** Whether the text says nothing beyond JSON: the checked copy is then what would be read back from it. */
+  isPlain = true
   /** The texts of Maps and Sets that wait for their places in the tree. */
   private readonly texts: string[] = []
 
@@ -112,12 +114,15 @@ export class Walk {
         // The difference is NaN for NaN and both infinities, and for nothing else.
         if (value - value !== 0)
           throw this.refuse(`is ${value}`, 'Pass null or a string, JSON has no such number')
-        return value
+        // Of -0 the text says 0.
+        return value + 0
       case 'boolean':
         return value
       case 'undefined':
+        this.isPlain = false
         return { [TAG]: ['undefined'] }
       case 'bigint':
+        this.isPlain = false
         return { [TAG]: ['BigInt', this.digits(value)] }
       case 'object':
         return value === null ? null : this.container(value)
@@ -191,6 +196,7 @@ export class Walk {
 
   /** The types that have a tag. What an object really is decides, not its prototype; subclasses are refused. */
   private tagged(value: object, frame: Frame): Plain {
+    this.isPlain = false
     const own = levels(value)
     if (isUint8Array(value)) {
       if (own !== (Buffer.isBuffer(value) ? 4 : 3)) throw this.instance(value)

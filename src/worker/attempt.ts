@@ -2,6 +2,7 @@
 
 import { decode } from '../decode.ts'
 import type { Claimed, Outcome } from '../engine.ts'
+import { VALUE } from '../engine.ts'
 import { DeferqError, errorToJson, isDeferqError } from '../errors.ts'
 import type { Extra } from '../extra.ts'
 import { metaOf, readExtra, traceIdOf } from '../extra.ts'
@@ -165,7 +166,8 @@ export class Attempt implements Context {
 
   async #handle(): Promise<Outcome> {
     const { task } = this.#needs
-    const input = decode(this.claimed.entry.params)
+    const { claimed } = this
+    const input = claimed[VALUE] ?? decode(claimed.entry.params)
     const params =
       task.schema === undefined ? input : await validate(task.schema, input, `the task '${this.name}'`)
     const { traceId } = this
@@ -174,8 +176,8 @@ export class Attempt implements Context {
     if (broken !== undefined) return broken
     const run = (): unknown => task.run?.(params, this)
     const result = await (traceId === undefined ? run() : withTraceId(traceId, run))
-    const { id, token, claimed: claim } = this
-    return { id, token, kind: 'completed', result: encode(result, 'result'), claim }
+    const { id, token } = this
+    return { id, token, kind: 'completed', result: encode(result, 'result'), claim: claimed }
   }
 
   /** The end of a run whose rules no longer hold: nobody's failure. */

@@ -31,6 +31,39 @@ everywhere('a time-out aborts the signal, frees the slot, and counts as a failed
   expect(await worker.stop()).toMatchObject({ retried: 1, failed: 1, completed: 1 })
 })
 
+everywhere('each attempt is given params of its own, which say what their text says', async (place) => {
+  const seen: unknown[] = []
+  const greedy = task('greedy', {
+    ignore: ['note'],
+    retries: 1,
+    backoff: 1,
+    run: (params: Record<string, unknown>, { attempt }) => {
+      seen.push(structuredClone(params), Object.is(params.zero, -0))
+      for (const name of Object.keys(params)) delete params[name]
+      if (attempt === 1) throw new Error('not yet')
+      return 'done'
+    },
+  })
+  const deferq = place.deferq({
+    tasks: [greedy, task('plain', { ...greedy.options, ignore: [], run: greedy.run })],
+  })
+  working(deferq, { concurrency: 1, sleep: 10 })
+  const day = new Date(0)
+  for (const [name, more] of [
+    ['greedy', {}],
+    ['plain', {}],
+    ['plain', { days: [day, { set: new Set([1n]) }] }],
+  ] as const) {
+    const params = { zero: -0, list: [{ deep: [1, null] }], note: 'n', 10: 'ten', gone: undefined, ...more }
+    const asked = structuredClone(params)
+    // An idle worker takes what its own process asks for at once.
+    expect(await deferq.run(name, params)).toBe('done')
+    expect(params).toEqual(asked)
+    const { gone: _, ...read } = { ...asked, zero: 0 }
+    expect(seen.splice(0)).toStrictEqual([read, false, read, false])
+  }
+})
+
 test('time-outs: the dispatch’s before the task’s before the worker’s', async () => {
   const took = async (ofTask: object, ofDispatch: object, taskTimeout: string | number) => {
     const deferq = memory().deferq({

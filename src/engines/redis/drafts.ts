@@ -1,6 +1,6 @@
 // How drafts are spelled for the script ADMIT, and how its answer is read.
 import type { Draft, OutcomeOfAdmit, Policy, Standing, Verdict } from '../../engine.ts'
-import { KEY_LENGTH } from '../../engine.ts'
+import { KEY_LENGTH, VALUE } from '../../engine.ts'
 import { DeferqError } from '../../errors.ts'
 import type { Row } from './ids.ts'
 import {
@@ -83,7 +83,7 @@ export function shapeOf(draft: Draft): Shape {
   const { policy, then, onDuplicate, attended } = draft
   // A copy, without what is the draft's own and may be large.
   if ((then ?? onDuplicate ?? attended) === undefined)
-    last = { of: { ...draft, id: '', params: '', policy: { ...policy } }, shape }
+    last = { of: { ...draft, id: '', params: '', [VALUE]: undefined, policy: { ...policy } }, shape }
   return shape
 }
 

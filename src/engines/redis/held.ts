@@ -1,5 +1,6 @@
 // A run as this process has claimed it: who ends it tells what it was, and the store has only to compare.
 import type { Claimed, Draft, Entry, Outcome, Standing } from '../../engine.ts'
+import { VALUE } from '../../engine.ts'
 import type { Row } from './ids.ts'
 import { cut, momentAt, readEntry } from './ids.ts'
 import { INLINE, PLACE } from './lua/layout.ts'
@@ -7,6 +8,7 @@ import { INLINE, PLACE } from './lua/layout.ts'
 export class HeldRun implements Claimed {
   readonly entry: Entry
   readonly token: string
+  readonly [VALUE]: unknown
   /** In base64url. */
   readonly key: string
   readonly text: string
@@ -22,6 +24,7 @@ export class HeldRun implements Claimed {
     text: string,
     kind: string,
     watchers: string | null,
+    value?: unknown,
   ) {
     this.entry = entry
     this.token = token
@@ -29,6 +32,7 @@ export class HeldRun implements Claimed {
     this.text = text
     this.kind = kind
     this.#watchers = watchers
+    this[VALUE] = value
   }
 
   static read(token: string, key: string, [text, id]: Row): HeldRun {
@@ -62,7 +66,7 @@ export class HeldRun implements Claimed {
       policy,
     }
     if (extra !== undefined) entry.extra = extra
-    return new HeldRun(entry, token, key, text, kind, watchers)
+    return new HeldRun(entry, token, key, text, kind, watchers, draft[VALUE])
   }
 
   /** `times`: when it ended, and until when its result is fresh and usable. */
