@@ -24,7 +24,7 @@ export async function latencies(size, call) {
     took[index] = performance.now() - began
   }
   took.sort()
-  const at = (share) => took[Math.min(size - 1, Math.floor(size * share))]
+  const at = (share) => took[Math.ceil(size * share) - 1]
   return { p50: at(0.5), p99: at(0.99) }
 }
 

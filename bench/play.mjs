@@ -2,6 +2,7 @@
 import { fork } from 'node:child_process'
 import { cpus } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { administer } from './admin.mjs'
 
 const CHILD = new URL('./child.mjs', import.meta.url)
 const ROUNDS = { full: 7, quick: 2 }
@@ -17,6 +18,7 @@ export async function play(played, { name, engine, url, pace, rounds, only, calm
   )
   const size = played.size[pace] ?? played.size.full
   const measured = rounds ?? played.rounds?.[pace] ?? ROUNDS[pace]
+  if (played.lasting) await emptied(engine, url)
   const contenders = await Promise.all(
     names.map((each) => start({ name, contender: each, engine, url }, profile)),
   )
@@ -34,6 +36,13 @@ export async function play(played, { name, engine, url, pace, rounds, only, calm
     await Promise.all(contenders.map((contender) => contender.stop()))
   }
   return { size, rounds: measured, figures }
+}
+
+/** Those that last share the server, and none of them may empty it. */
+async function emptied(engine, url) {
+  const admin = await administer(engine, url)
+  await admin?.clear()
+  await admin?.close()
 }
 
 function wanted(contender, played, engine, only) {
