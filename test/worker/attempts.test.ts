@@ -49,12 +49,23 @@ everywhere('each attempt is given params of its own, which say what their text s
   })
   working(deferq, { concurrency: 1, sleep: 10 })
   const day = new Date(0)
-  for (const [name, more] of [
-    ['greedy', {}],
+  const asks = [
+    // For the first one the worker may still be on its way.
     ['plain', {}],
+    ['plain', {}],
+    ['greedy', {}],
     ['plain', { days: [day, { set: new Set([1n]) }] }],
-  ] as const) {
-    const params = { zero: -0, list: [{ deep: [1, null] }], note: 'n', 10: 'ten', gone: undefined, ...more }
+  ] as const
+  for (const [round, [name, more]] of asks.entries()) {
+    const params = {
+      round,
+      zero: -0,
+      list: [{ deep: [1, null] }],
+      note: 'n',
+      10: 'ten',
+      gone: undefined,
+      ...more,
+    }
     const asked = structuredClone(params)
     // An idle worker takes what its own process asks for at once.
     expect(await deferq.run(name, params)).toBe('done')
