@@ -20,7 +20,12 @@ export default defineConfig({
     chunkFileNames: 'src/parts/[name]-[hash].js',
     // What an import of the package needs.
     codeSplitting: {
-      groups: [{ name: 'core', test: /[\\/]src[\\/](worker[\\/])?(?!offload)[\w-]+\.ts$/ }],
+      groups: [
+        {
+          name: 'core',
+          test: /[\\/]src[\\/]((base|values|signing|contract|tasks|dispatch|publish|results|worker)[\\/])?[\w-]+\.ts$/,
+        },
+      ],
     },
   },
   // What one part loads only when it is needed may be at hand in another.

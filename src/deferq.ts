@@ -1,13 +1,8 @@
 // The facade: dispatch work, ask for its status, wait for its result, cancel it and forget it.
-import { Asker } from './asker.ts'
+
+import { Batcher } from './base/batcher.ts'
+import { unfailing } from './base/log.ts'
 import type { BatchOptions, BatchStatus, MemberResult } from './batch/index.ts'
-import { Batcher } from './batcher.ts'
-import { Callbacks } from './callbacks.ts'
-import { checkPriority, checkWhole } from './checks.ts'
-import { Connection } from './connection.ts'
-import { Dispatcher } from './dispatcher.ts'
-import { anew, Drafter } from './draft.ts'
-import { drained } from './drain.ts'
 import type {
   CancelAnswer,
   Counts,
@@ -19,14 +14,37 @@ import type {
   Hint,
   Lanes,
   Selector,
-} from './engine.ts'
-import { isEnded, MAX_BATCH } from './engine.ts'
+} from './contract/engine.ts'
+import { isEnded, MAX_BATCH } from './contract/engine.ts'
+import { Callbacks } from './dispatch/callbacks.ts'
+import { Dispatcher } from './dispatch/dispatcher.ts'
+import { anew, Drafter } from './dispatch/draft.ts'
+import { draftMany } from './dispatch/draft-many.ts'
+import { drained } from './dispatch/drain.ts'
+import {
+  byName,
+  cancelText,
+  checked,
+  checkId,
+  checkLanes,
+  scopeAlone,
+  unlessAborted,
+} from './dispatch/errors.ts'
+import type { Near } from './dispatch/near-cache.ts'
+import { nearCacheOf } from './dispatch/near-cache.ts'
+import { Asker } from './dispatch/pipeline.ts'
+import { asIs, dispatchedOf, receiptOf, resultOf } from './dispatch/receipt.ts'
+import { Connection } from './dispatch/store-connection.ts'
+import { notFound, Waiters } from './dispatch/waiters.ts'
 import { isInterface, openEngine } from './engines/open.ts'
-import { isId, keyOf } from './fingerprint.ts'
-import { unfailing } from './log.ts'
-import { draftMany } from './many.ts'
-import type { Near } from './near.ts'
-import { nearCacheOf } from './near.ts'
+import type { MomentOf, Published, QuickOptions } from './publish/publisher.ts'
+import { Publisher, quick } from './publish/publisher.ts'
+import type { RequestOptions, RequestResult } from './requests/request-spec.ts'
+import { resultsApart } from './results/large-results.ts'
+import type { ScheduleOf } from './schedule/facade.ts'
+import { Schedules } from './schedule/facade.ts'
+import type { Schedule, ScheduleDefinition } from './schedule/index.ts'
+import { checkPriority, checkWhole } from './tasks/check-options.ts'
 import type {
   DeferQOptions,
   DispatchOptions,
@@ -37,22 +55,13 @@ import type {
   ResultOf,
   TaskNamed,
   WaitOptions,
-} from './options.ts'
-import { checkWait, HTTP_REQUEST } from './options.ts'
-import type { MomentOf, Published, QuickOptions } from './publish.ts'
-import { Publisher, quick } from './publish.ts'
-import { asIs, dispatchedOf, receiptOf, resultOf } from './receipt.ts'
-import { byName, cancelText, checked, checkId, checkLanes, scopeAlone, unlessAborted } from './refusals.ts'
-import type { RequestOptions, RequestResult } from './requests/order.ts'
-import { resultsApart } from './results.ts'
-import type { Schedule, ScheduleDefinition } from './schedule/index.ts'
-import type { ScheduleOf } from './schedules.ts'
-import { Schedules } from './schedules.ts'
-import type { AnyTask, Dispatched, Logger, Receipt, SharedOptions } from './task.ts'
-import type { Limits } from './value.ts'
-import { notFound, Waiters } from './waiters.ts'
+} from './tasks/options.ts'
+import { checkWait, HTTP_REQUEST } from './tasks/options.ts'
+import type { AnyTask, Dispatched, Logger, Receipt, SharedOptions } from './tasks/task.ts'
+import type { Limits } from './values/encode.ts'
+import { isId, keyOf } from './values/fingerprint.ts'
 
-export type { DeferQOptions, Item } from './options.ts'
+export type { DeferQOptions, Item } from './tasks/options.ts'
 
 export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]> implements AsyncDisposable {
   /** By name; undefined when none were given, and any name may be dispatched. */
@@ -138,7 +147,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
    * expires. Equal requests share what is under way.
    */
   async request(options: RequestOptions): Promise<Dispatched<RequestResult>> {
-    const { dispatchOf } = await import('./requests/order.ts')
+    const { dispatchOf } = await import('./requests/request-spec.ts')
     const { params, options: rest } = dispatchOf(options, 'request()')
     const sent = await this.#asker.ask(HTTP_REQUEST, params, rest as DispatchOptions, dispatchedOf)
     return sent as Dispatched<RequestResult>

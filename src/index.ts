@@ -1,17 +1,32 @@
 // What the package exports.
+
+export { DeferqError, type ErrorCode, isDeferqError } from './base/errors.ts'
+export type { Backoff, Duration, ExponentialBackoff } from './base/time.ts'
 export type { BatchOptions, BatchStatus, MemberResult } from './batch/index.ts'
+export type { Engine, Filter, Status } from './contract/engine.ts'
 export { DeferQ, type DeferQOptions, type Item } from './deferq.ts'
-export type { Engine, Filter, Status } from './engine.ts'
-export { DeferqError, type ErrorCode, isDeferqError } from './errors.ts'
-export { fingerprint } from './fingerprint.ts'
-export type { Callback, CallbackFunction, DispatchOptions, NamedCallback, WaitOptions } from './options.ts'
-export type { Gate, Gated, Moment, MomentOf, Published, Publisher, QuickOptions } from './publish.ts'
-export type { RequestOptions, RequestResult } from './requests/order.ts'
+export type {
+  Gate,
+  Gated,
+  Moment,
+  MomentOf,
+  Published,
+  Publisher,
+  QuickOptions,
+} from './publish/publisher.ts'
+export type { RequestOptions, RequestResult } from './requests/request-spec.ts'
 export type { WebhookCallback } from './requests/webhook.ts'
-export type { ResultsOptions } from './results.ts'
+export type { ResultsOptions } from './results/large-results.ts'
 export type { Rule, Rules } from './rules/index.ts'
+export type { ScheduleOf } from './schedule/facade.ts'
 export type { Schedule, ScheduleDefinition } from './schedule/index.ts'
-export type { ScheduleOf } from './schedules.ts'
+export type {
+  Callback,
+  CallbackFunction,
+  DispatchOptions,
+  NamedCallback,
+  WaitOptions,
+} from './tasks/options.ts'
 export {
   type Abandonment,
   type AnyTask,
@@ -29,6 +44,6 @@ export {
   type Task,
   type TaskOptions,
   task,
-} from './task.ts'
-export type { Backoff, Duration, ExponentialBackoff } from './time.ts'
+} from './tasks/task.ts'
+export { fingerprint } from './values/fingerprint.ts'
 export { Worker, type WorkerOptions } from './worker/worker.ts'

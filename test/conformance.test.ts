@@ -1,9 +1,9 @@
 // The conformance suite over the memory engine; each other engine runs it in a folder of its own.
 
 import { test } from 'vitest'
-import { MemoryEngine, MemoryStore } from '../src/engines/memory.ts'
-import type { Factory } from '../src/testing/index.ts'
-import { conformance } from '../src/testing/index.ts'
+import type { Factory } from '../src/conformance/index.ts'
+import { conformance } from '../src/conformance/index.ts'
+import { MemoryEngine, MemoryStore } from '../src/engines/memory/index.ts'
 
 const memory: Factory = {
   name: 'memory',

@@ -1,10 +1,11 @@
 // A look at a batch: which of its members have ended; the batch itself ends with the last of them, and is put off until then.
-import { decode } from '../decode.ts'
-import type { Engine, Entry } from '../engine.ts'
-import { DeferqError, errorToJson } from '../errors.ts'
-import { failureText } from '../receipt.ts'
-import { encode } from '../value.ts'
-import type { Ending } from '../worker/chores.ts'
+
+import { DeferqError, errorToJson } from '../base/errors.ts'
+import type { Engine, Entry } from '../contract/engine.ts'
+import { failureText } from '../dispatch/receipt.ts'
+import { decode } from '../values/decode.ts'
+import { encode } from '../values/encode.ts'
+import type { Ending } from '../worker/system-tasks.ts'
 import type { Members } from './state.ts'
 import { lookedUp, summaryOf } from './state.ts'
 

@@ -1,6 +1,6 @@
 // What is known of a batch: its members, how each of them ended, and the counts of these.
-import type { Engine, Entry, Status } from '../engine.ts'
-import { MAX_BATCH } from '../engine.ts'
+import type { Engine, Entry, Status } from '../contract/engine.ts'
+import { MAX_BATCH } from '../contract/engine.ts'
 
 export const BATCH = 'deferq.batch'
 

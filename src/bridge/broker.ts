@@ -1,7 +1,7 @@
 // The transport of a producer or a bridge: handed over, or opened from a URL and then its own to close.
-import { DeferqError } from '../errors.ts'
+import { DeferqError } from '../base/errors.ts'
+import type { Transport } from '../contract/transport.ts'
 import { openTransport } from '../transports/open.ts'
-import type { Transport } from '../transports/transport.ts'
 
 export interface BrokerOptions {
   /** Where the messages are: 'amqp://localhost', 'redis://localhost', 'postgres://…', 'sqlite:./deferq.db', … */

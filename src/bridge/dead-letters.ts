@@ -1,13 +1,14 @@
 // Sets messages aside: with an annotation and headers that say why; and, by tasks of its own, those whose run failed for good.
+
+import { isDeferqError, maskUrl } from '../base/errors.ts'
+import type { Engine } from '../contract/engine.ts'
+import type { Message, Properties, Transport } from '../contract/transport.ts'
+import { deadLettersOf } from '../contract/transport.ts'
 import { DeferQ } from '../deferq.ts'
-import type { Engine } from '../engine.ts'
-import { isDeferqError, maskUrl } from '../errors.ts'
-import type { AnyTask, Context, Logger } from '../task.ts'
-import { task } from '../task.ts'
-import type { DeadLetter } from '../transports/envelope.ts'
-import { annotated } from '../transports/envelope.ts'
-import type { Message, Properties, Transport } from '../transports/transport.ts'
-import { deadLettersOf } from '../transports/transport.ts'
+import type { AnyTask, Context, Logger } from '../tasks/task.ts'
+import { task } from '../tasks/task.ts'
+import type { DeadLetter } from './envelope.ts'
+import { annotated } from './envelope.ts'
 import type { AnyDeferQ } from './options.ts'
 
 const MAX_ERROR = 4_000

@@ -1,4 +1,6 @@
 // What deferq/bridge exports: messages to and from consumers and producers in other languages.
+
+export { Bridge, type BridgeEvents } from './bridge.ts'
 export {
   annotated,
   type DeadLetter,
@@ -16,8 +18,7 @@ export {
   restored,
   violationsOf,
   withAttempts,
-} from '../transports/envelope.ts'
-export { Bridge, type BridgeEvents } from './bridge.ts'
-export type { BridgeEvent, BridgeSummary } from './ledger.ts'
+} from './envelope.ts'
 export type { BridgeOptions, UnknownStrategy } from './options.ts'
 export { Producer, type ProducerOptions, type SendItem, type SendOptions, type Sent } from './producer.ts'
+export type { BridgeEvent, BridgeSummary } from './stats.ts'

@@ -1,15 +1,15 @@
 // What a bridge may be told, with its defaults; mistakes are refused when it is made.
 
-import { checkName, checkWhole } from '../checks.ts'
+import { DeferqError } from '../base/errors.ts'
+import type { Backoff, Duration } from '../base/time.ts'
+import { checkBackoff, DEFAULT_BACKOFF, durationMs } from '../base/time.ts'
+import { MAX_BATCH } from '../contract/engine.ts'
 import type { DeferQ } from '../deferq.ts'
-import { MAX_BATCH } from '../engine.ts'
-import { DeferqError } from '../errors.ts'
-import { checkKnown, checkLogger } from '../options.ts'
-import type { AnyTask, Logger } from '../task.ts'
-import type { Backoff, Duration } from '../time.ts'
-import { checkBackoff, DEFAULT_BACKOFF, durationMs } from '../time.ts'
-import type { Envelope } from '../transports/envelope.ts'
+import { checkName, checkWhole } from '../tasks/check-options.ts'
+import { checkKnown, checkLogger } from '../tasks/options.ts'
+import type { AnyTask, Logger } from '../tasks/task.ts'
 import type { BrokerOptions } from './broker.ts'
+import type { Envelope } from './envelope.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: a bridge feeds any deferq, whatever its tasks
 export type AnyDeferQ = DeferQ<any>

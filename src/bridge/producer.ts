@@ -1,15 +1,15 @@
 // Sends messages that a consumer in any language can read: an envelope, and beside it what its broker has a place for.
-import { Batcher } from '../batcher.ts'
-import { checkName } from '../checks.ts'
-import { DeferqError, isDeferqError } from '../errors.ts'
-import { checkKnown } from '../options.ts'
-import type { Duration } from '../time.ts'
-import { durationMs } from '../time.ts'
-import { traceIdHere } from '../trace.ts'
-import { encodeEnvelope, isBlank, newEnvelope, propertiesOf } from '../transports/envelope.ts'
-import type { Outgoing } from '../transports/transport.ts'
+import { Batcher } from '../base/batcher.ts'
+import { DeferqError, isDeferqError } from '../base/errors.ts'
+import type { Duration } from '../base/time.ts'
+import { durationMs } from '../base/time.ts'
+import { traceIdHere } from '../base/trace.ts'
+import type { Outgoing } from '../contract/transport.ts'
+import { checkName } from '../tasks/check-options.ts'
+import { checkKnown } from '../tasks/options.ts'
 import type { BrokerOptions } from './broker.ts'
 import { Broker } from './broker.ts'
+import { encodeEnvelope, isBlank, newEnvelope, propertiesOf } from './envelope.ts'
 
 export interface ProducerOptions extends BrokerOptions {
   /** Where messages go that name no queue of their own ('default'). */

@@ -1,12 +1,12 @@
 // Looks at messages that were set aside, and sends them back to where they came from, as they were.
 
-import { checkName, checkWhole } from '../checks.ts'
-import { DeferqError } from '../errors.ts'
-import { checkKnown } from '../options.ts'
-import { decodeEnvelope, redriven } from '../transports/envelope.ts'
-import { isObject } from '../transports/envelope-text.ts'
-import type { Message, Properties, Release, Transport } from '../transports/transport.ts'
-import { deadLettersOf } from '../transports/transport.ts'
+import { DeferqError } from '../base/errors.ts'
+import type { Message, Properties, Release, Transport } from '../contract/transport.ts'
+import { deadLettersOf } from '../contract/transport.ts'
+import { checkName, checkWhole } from '../tasks/check-options.ts'
+import { checkKnown } from '../tasks/options.ts'
+import { decodeEnvelope, redriven } from './envelope.ts'
+import { isObject } from './envelope-text.ts'
 
 /** What can be told of a message in any queue, whether it is an envelope or not. */
 export interface Described {

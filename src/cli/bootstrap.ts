@@ -4,8 +4,8 @@ import { statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { basename, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { DeferqError, isDeferqError } from '../base/errors.ts'
 import type { DeferQ } from '../deferq.ts'
-import { DeferqError, isDeferqError } from '../errors.ts'
 import type { Worker, WorkerOptions } from '../worker/worker.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: a bootstrap's deferq has any tasks

@@ -1,5 +1,5 @@
 // What a command of `deferq` is: its place in the help, its flags, and what it answers.
-import type { AnyTask } from '../task.ts'
+import type { AnyTask } from '../tasks/task.ts'
 import type { AnyDeferQ } from './bootstrap.ts'
 import type { Flags, Values } from './flags.ts'
 import type { Paint } from './format.ts'

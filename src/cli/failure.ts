@@ -1,6 +1,6 @@
 // Says what went wrong: for people the code, the message and what to do next, for programs one JSON document.
 import { inspect } from 'node:util'
-import { isDeferqError, maskUrl } from '../errors.ts'
+import { isDeferqError, maskUrl } from '../base/errors.ts'
 import type { Paint } from './format.ts'
 import { clean, plain } from './format.ts'
 

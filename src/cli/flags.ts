@@ -1,7 +1,7 @@
 // Reads a command line, and the environment beside it, by a table of flags: typed values, or a usage error that helps.
 import { parseArgs } from 'node:util'
-import { DeferqError } from '../errors.ts'
-import { durationMs, momentMs } from '../time.ts'
+import { DeferqError } from '../base/errors.ts'
+import { durationMs, momentMs } from '../base/time.ts'
 import { nearest } from './nearest.ts'
 
 /** What each kind of flag is read as. A `wait` may be given without a value. */

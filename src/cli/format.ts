@@ -1,6 +1,6 @@
 // Turns values into what people and programs read: durations, tables, plain JSON, text without secrets or control characters.
 import { stripVTControlCharacters } from 'node:util'
-import { errorToJson, maskUrl } from '../errors.ts'
+import { errorToJson, maskUrl } from '../base/errors.ts'
 
 // Written by hand: util.styleText looks at stdout, whichever stream the text is for.
 const STYLES = {

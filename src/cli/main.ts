@@ -1,11 +1,12 @@
 // deferq: from a command line to the command it names, its answer or its failure, and the exit code.
+
+import { packageVersion } from '../base/version.ts'
 import { DeferQ } from '../deferq.ts'
 import { isInterface } from '../engines/open.ts'
-import { packageVersion } from '../version.ts'
 import type { AnyDeferQ } from './bootstrap.ts'
 import { loadBootstrap } from './bootstrap.ts'
 import type { Answer, Command } from './command.ts'
-import { COMMANDS, commandHelp, EVERY_FLAG, GLOBAL_FLAGS, generalHelp, misfit } from './commands.ts'
+import { COMMANDS, commandHelp, EVERY_FLAG, GLOBAL_FLAGS, generalHelp, misfit } from './command-table.ts'
 import { codeOf, failureDocument, failureText, wantsStacks } from './failure.ts'
 import type { Arguments, Reading } from './flags.ts'
 import { readFlags, split, usage } from './flags.ts'

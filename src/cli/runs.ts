@@ -1,7 +1,7 @@
 // Shows runs: as a document for programs, as a block or a table for people; and waits for one to end.
-import { maskUrl } from '../errors.ts'
-import type { Dispatched, Receipt } from '../task.ts'
-import { sleep } from '../time.ts'
+import { maskUrl } from '../base/errors.ts'
+import { sleep } from '../base/time.ts'
+import type { Dispatched, Receipt } from '../tasks/task.ts'
 import type { AnyDeferQ } from './bootstrap.ts'
 import type { Scene } from './command.ts'
 import type { Flags } from './flags.ts'

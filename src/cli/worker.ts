@@ -1,10 +1,10 @@
 // deferq-worker: from flags and a bootstrap file to a running worker, its log, its signals and its exit code.
 
 import { resolve } from 'node:path'
-import { maskUrl } from '../errors.ts'
-import { logByDefaultTo } from '../log.ts'
-import type { Logger } from '../task.ts'
-import { packageVersion } from '../version.ts'
+import { maskUrl } from '../base/errors.ts'
+import { logByDefaultTo } from '../base/log.ts'
+import { packageVersion } from '../base/version.ts'
+import type { Logger } from '../tasks/task.ts'
 import type { WorkerSummary } from '../worker/worker.ts'
 import { Worker } from '../worker/worker.ts'
 import type { AnyDeferQ, Bootstrapped } from './bootstrap.ts'

@@ -1,5 +1,5 @@
 // Sorts what goes wrong between here and a PostgreSQL server: what to send again, and what to tell the caller.
-import { DeferqError } from '../errors.ts'
+import { DeferqError } from '../base/errors.ts'
 
 /**
  * `refused`: nothing was done, and it may be done soon. `lost`: the connection went while the answer was awaited, so it

@@ -1,8 +1,8 @@
 // Reaches a PostgreSQL server: a pool of connections that come back by themselves, and statements that end in bounded time.
 import { createHash } from 'node:crypto'
 import type { Client, ClientConfig, Pool, PoolClient, QueryConfig } from 'pg'
-import { DeferqError, maskUrl } from '../errors.ts'
-import { sleep } from '../time.ts'
+import { DeferqError, maskUrl } from '../base/errors.ts'
+import { sleep } from '../base/time.ts'
 import { judge, unavailable } from './postgres-faults.ts'
 
 export interface PostgresOptions {

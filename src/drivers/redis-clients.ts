@@ -1,7 +1,7 @@
 // Makes the ioredis clients that a target asks for: single, cluster or sentinel, for commands or for hints.
 import type { ConnectionOptions } from 'node:tls'
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
-import { DeferqError } from '../errors.ts'
+import { DeferqError } from '../base/errors.ts'
 import { readingConnector } from './redis-stream.ts'
 import type { Target } from './redis-url.ts'
 

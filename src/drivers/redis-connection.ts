@@ -1,11 +1,11 @@
 // The connection that carries commands: every call ends in bounded time, and what is safe to repeat survives
 // a reconnect.
 import type { Cluster, Redis } from 'ioredis'
-import { Alarm } from '../alarm.ts'
-import type { Placed } from '../bag.ts'
-import { Bag } from '../bag.ts'
-import { DeferqError } from '../errors.ts'
-import { sleep } from '../time.ts'
+import { Alarm } from '../base/deadline-timer.ts'
+import { DeferqError } from '../base/errors.ts'
+import { sleep } from '../base/time.ts'
+import type { Placed } from '../base/unordered-set.ts'
+import { Bag } from '../base/unordered-set.ts'
 import type { Client, ClientSettings, Library } from './redis-clients.ts'
 import { commandClient } from './redis-clients.ts'
 import type { Fault } from './redis-faults.ts'

@@ -1,5 +1,5 @@
 // Sorts what goes wrong between here and a Redis server: what to send again, and what to tell the caller.
-import { DeferqError } from '../errors.ts'
+import { DeferqError } from '../base/errors.ts'
 
 /**
  * `unknown script`: the server was restarted or is another one. `no functions`: it knows none, or not for this user. `refused for now`: the server did nothing and

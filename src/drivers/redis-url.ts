@@ -1,5 +1,5 @@
 // Reads a Redis URL: which servers, in which arrangement, with which login and which options of ours.
-import { DeferqError, maskUrl } from '../errors.ts'
+import { DeferqError, maskUrl } from '../base/errors.ts'
 
 export interface Target {
   kind: 'single' | 'cluster' | 'sentinel'

@@ -1,8 +1,8 @@
 // One connection to a SQLite file: opening, transactions that wait their turn without blocking, statements.
 import { mkdirSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { DeferqError } from '../errors.ts'
-import { sleep } from '../time.ts'
+import { DeferqError } from '../base/errors.ts'
+import { sleep } from '../base/time.ts'
 import type { Database, Driver, Statement } from './sqlite.ts'
 import { explain, isBusy } from './sqlite-faults.ts'
 import type { Settings } from './sqlite-settings.ts'

@@ -1,5 +1,5 @@
 // Turns SQLite's result codes into DeferqErrors that say what to do about them.
-import { DeferqError } from '../errors.ts'
+import { DeferqError } from '../base/errors.ts'
 
 // https://sqlite.org/rescode.html; extended codes carry these in their low byte.
 const BUSY = 5

@@ -1,7 +1,7 @@
 // Reads how a SQLite database is opened: a `sqlite:` URL or a path, and the options beside it.
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { DeferqError, maskUrl } from '../errors.ts'
+import { DeferqError, maskUrl } from '../base/errors.ts'
 
 export interface SqliteOptions {
   /** `sqlite:./deferq.db`, `sqlite:/var/lib/deferq.db`, `sqlite::memory:`; may end in `?synchronous=full`. */

@@ -1,6 +1,6 @@
 // Finds SQLite: Node's own where it has one, else the optional peer with the same API.
 import { createRequire } from 'node:module'
-import { DeferqError } from '../errors.ts'
+import { DeferqError } from '../base/errors.ts'
 
 export type Value = string | number | null | Uint8Array
 

@@ -1,10 +1,11 @@
 // From a URL to its engine, whose module (and whose client library) is loaded only then.
-import type { Engine } from '../engine.ts'
-import { DeferqError, maskUrl } from '../errors.ts'
-import { keysOf } from '../signature.ts'
+
+import { DeferqError, maskUrl } from '../base/errors.ts'
+import type { Engine } from '../contract/engine.ts'
+import { keysOf } from '../signing/signature.ts'
 
 const ENGINES: Record<string, (url: string, secret?: string) => Promise<Engine>> = {
-  'memory:': async () => new (await import('./memory.ts')).MemoryEngine(),
+  'memory:': async () => new (await import('./memory/index.ts')).MemoryEngine(),
   'sqlite:': async (url) => new (await import('./sqlite/index.ts')).SqliteEngine({ url }),
   'postgres:': async (url) => new (await import('./postgres/index.ts')).PostgresEngine({ url }),
   'postgresql:': async (url) => new (await import('./postgres/index.ts')).PostgresEngine({ url }),

@@ -1,10 +1,10 @@
 // The routes of batches: many tasks under one id.
 import type { BatchOptions, BatchStatus } from '../batch/index.ts'
-import { isId } from '../fingerprint.ts'
-import { callbacksOf, membersOf, optionsOf, recordOf } from './asked.ts'
+import { isId } from '../values/fingerprint.ts'
 import type { Answer } from './call.ts'
 import { Refusal } from './call.ts'
-import { json, tagOf } from './shown.ts'
+import { callbacksOf, membersOf, optionsOf, recordOf } from './parse-request.ts'
+import { json, tagOf } from './render.ts'
 import type { Inside, Visit } from './tasks.ts'
 
 const MEMBERS = ['items', 'queue', 'together', 'retention', 'then', 'catch', 'finally']

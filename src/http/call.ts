@@ -1,5 +1,5 @@
 // A request and its answer as the handler sees them, whether they come from the web's classes or from node:http.
-import { DeferqError } from '../errors.ts'
+import { DeferqError } from '../base/errors.ts'
 
 export interface Call {
   method: string

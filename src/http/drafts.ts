@@ -1,16 +1,17 @@
 // Drafts that come from outside, looked at member by member before any of them is believed.
-import { checkName, checkWhole } from '../checks.ts'
-import { decode } from '../decode.ts'
-import type { Draft, FollowUp, Policy } from '../engine.ts'
-import { MAX_PRIORITY } from '../engine.ts'
-import { DeferqError } from '../errors.ts'
-import { isId } from '../fingerprint.ts'
-import { MAX_DURATION_MS } from '../time.ts'
-import type { Limits } from '../value.ts'
-import { LIMITS } from '../value.ts'
-import { recordOf } from './asked.ts'
+
+import { DeferqError } from '../base/errors.ts'
+import { MAX_DURATION_MS } from '../base/time.ts'
+import type { Draft, FollowUp, Policy } from '../contract/engine.ts'
+import { MAX_PRIORITY } from '../contract/engine.ts'
+import { checkName, checkWhole } from '../tasks/check-options.ts'
+import { decode } from '../values/decode.ts'
+import type { Limits } from '../values/encode.ts'
+import { LIMITS } from '../values/encode.ts'
+import { isId } from '../values/fingerprint.ts'
 import { Refusal } from './call.ts'
-import type { Gate } from './gate.ts'
+import type { Gate } from './exposed-engine.ts'
+import { recordOf } from './parse-request.ts'
 
 /** As many callbacks as anybody chains; each lies within the one before it. */
 const DEEPEST_CHAIN = 20

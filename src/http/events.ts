@@ -1,9 +1,9 @@
 // A run as server-sent events: its status and progress whenever they have changed, until it has ended.
-import type { Entry } from '../engine.ts'
-import { isEnded } from '../engine.ts'
-import { receiptOf } from '../receipt.ts'
+import type { Entry } from '../contract/engine.ts'
+import { isEnded } from '../contract/engine.ts'
+import { receiptOf } from '../dispatch/receipt.ts'
 import type { Answer } from './call.ts'
-import { tagOf, textOf } from './shown.ts'
+import { tagOf, textOf } from './render.ts'
 import type { Watch } from './watch.ts'
 
 /** Proxies cut what is silent for long. */

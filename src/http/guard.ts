@@ -1,8 +1,8 @@
 // Lets a request in: signed by one of the secrets, once, or (where the handler says so) sent from this very machine.
 import { isIP } from 'node:net'
-import { DeferqError } from '../errors.ts'
-import type { Keys } from '../signature.ts'
-import { verify } from '../signature.ts'
+import { DeferqError } from '../base/errors.ts'
+import type { Keys } from '../signing/signature.ts'
+import { verify } from '../signing/signature.ts'
 import type { Call } from './call.ts'
 import type { Nonces } from './nonces.ts'
 

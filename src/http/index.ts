@@ -1,7 +1,7 @@
 // What deferq/http exports: the interface between applications, its signatures, and a client with the types of the tasks alone.
 import type { DeferQOptions } from '../deferq.ts'
 import { DeferQ } from '../deferq.ts'
-import type { AnyTask } from '../task.ts'
+import type { AnyTask } from '../tasks/task.ts'
 
 export {
   type Keys,
@@ -12,7 +12,7 @@ export {
   type Unsigned,
   type Verified,
   verify,
-} from '../signature.ts'
+} from '../signing/signature.ts'
 export { createHandler, type Handler } from './handler.ts'
 export { toNodeListener } from './node.ts'
 export type { HandlerOptions } from './options.ts'

@@ -1,10 +1,10 @@
 // Each id of a signed request is spent once, on whichever instance it arrives first: what is spent lies in the store.
 import { hash, randomInt } from 'node:crypto'
-import { Batcher } from '../batcher.ts'
-import type { Draft, Engine, Verdict } from '../engine.ts'
-import { DeferqError } from '../errors.ts'
-import { TOLERANCE_MS } from '../signature.ts'
-import type { Logger } from '../task.ts'
+import { Batcher } from '../base/batcher.ts'
+import { DeferqError } from '../base/errors.ts'
+import type { Draft, Engine, Verdict } from '../contract/engine.ts'
+import { TOLERANCE_MS } from '../signing/signature.ts'
+import type { Logger } from '../tasks/task.ts'
 
 /** Under this name no worker claims anything. */
 const NAME = 'deferq.request'

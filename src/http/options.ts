@@ -1,11 +1,12 @@
 // The options of the interface, checked where they are written.
-import { checkName, checkWhole } from '../checks.ts'
-import { DeferqError } from '../errors.ts'
-import { checkKnown } from '../options.ts'
-import type { Keys } from '../signature.ts'
-import { keysOf } from '../signature.ts'
-import type { Duration } from '../time.ts'
-import { durationMs } from '../time.ts'
+
+import { DeferqError } from '../base/errors.ts'
+import type { Duration } from '../base/time.ts'
+import { durationMs } from '../base/time.ts'
+import type { Keys } from '../signing/signature.ts'
+import { keysOf } from '../signing/signature.ts'
+import { checkName, checkWhole } from '../tasks/check-options.ts'
+import { checkKnown } from '../tasks/options.ts'
 
 export interface HandlerOptions {
   /** Whoever signs with one of these is let in: one, or two while one takes the place of the other. There is none by default. */

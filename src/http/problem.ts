@@ -1,8 +1,8 @@
 // Errors as problem documents (RFC 9457): what, where and what to do, without a stack and without what lies behind.
 import { STATUS_CODES } from 'node:http'
-import type { DeferqError, ErrorCode } from '../errors.ts'
-import { isDeferqError, maskUrl } from '../errors.ts'
-import type { Logger } from '../task.ts'
+import type { DeferqError, ErrorCode } from '../base/errors.ts'
+import { isDeferqError, maskUrl } from '../base/errors.ts'
+import type { Logger } from '../tasks/task.ts'
 import type { Answer } from './call.ts'
 import { Refusal } from './call.ts'
 

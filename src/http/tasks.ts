@@ -1,16 +1,16 @@
 // The routes of single tasks: asking for one, looking at it, waiting for it, cancelling it, and forgetting results.
 
+import { isDeferqError } from '../base/errors.ts'
 import type { DeferQ } from '../deferq.ts'
-import { isDeferqError } from '../errors.ts'
-import { isId } from '../fingerprint.ts'
-import type { AnyTask, Dispatched, Receipt } from '../task.ts'
-import { notFound } from '../waiters.ts'
-import { idempotencyKeyOf, membersOf, optionsOf, waitOf } from './asked.ts'
+import { notFound } from '../dispatch/waiters.ts'
+import type { AnyTask, Dispatched, Receipt } from '../tasks/task.ts'
+import { isId } from '../values/fingerprint.ts'
 import type { Answer, Call } from './call.ts'
 import { Refusal } from './call.ts'
 import { eventsOf } from './events.ts'
-import type { Gate } from './gate.ts'
-import { cacheStatus, isUnderWay, json, retryAfter, tagOf, textOf } from './shown.ts'
+import type { Gate } from './exposed-engine.ts'
+import { idempotencyKeyOf, membersOf, optionsOf, waitOf } from './parse-request.ts'
+import { cacheStatus, isUnderWay, json, retryAfter, tagOf, textOf } from './render.ts'
 import type { Watch } from './watch.ts'
 
 /** What the routes work with. The facade lies behind the gate. */

@@ -1,6 +1,6 @@
 // Follows runs for those who listen: one read for all of them every second, and at once when one has ended.
-import type { Engine, Entry, Hint } from '../engine.ts'
-import { isEnded, MAX_BATCH } from '../engine.ts'
+import type { Engine, Entry, Hint } from '../contract/engine.ts'
+import { isEnded, MAX_BATCH } from '../contract/engine.ts'
 
 type Seen = (run: Entry | undefined) => void
 

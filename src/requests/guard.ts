@@ -1,7 +1,7 @@
 // Decides where an outgoing request may go, when its URL is read and again when its connection is made.
 import type { LookupAddress, LookupOptions } from 'node:dns'
 import type { LookupFunction } from 'node:net'
-import { DeferqError } from '../errors.ts'
+import { DeferqError } from '../base/errors.ts'
 import type { Range } from './addresses.ts'
 import { addressOf, contains, rangeOf, refusalOf } from './addresses.ts'
 import { bareHost, checkUrl } from './url.ts'

@@ -1,10 +1,10 @@
 // Makes the JSON Web Token of a request with jose, which is loaded when the first one is made.
 import { createPrivateKey, hash, KeyObject } from 'node:crypto'
 import type { CryptoKey, JWK } from 'jose'
-import { DeferqError } from '../errors.ts'
-import { durationMs } from '../time.ts'
+import { DeferqError } from '../base/errors.ts'
+import { durationMs } from '../base/time.ts'
 import type { Key } from './keys.ts'
-import type { JwtOptions } from './order.ts'
+import type { JwtOptions } from './request-spec.ts'
 
 const EXPIRES_IN = '5m'
 // RFC 7518, 3.2: no shorter than what the hash puts out.

@@ -1,6 +1,6 @@
 // The worker's keys: a request names them, and only the worker knows what they are.
 import type { KeyObject, webcrypto } from 'node:crypto'
-import { DeferqError } from '../errors.ts'
+import { DeferqError } from '../base/errors.ts'
 
 /** A token, a shared secret, or a private key: as text (PEM too), bytes, a JWK, or what node:crypto makes of one. */
 export type Key = string | Uint8Array | KeyObject | webcrypto.CryptoKey | { readonly kty: string }

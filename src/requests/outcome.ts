@@ -1,6 +1,6 @@
 // What a webhook tells: how the run that it follows has ended, as one JSON text.
-import { errorToJson } from '../errors.ts'
-import type { Ended } from '../task.ts'
+import { errorToJson } from '../base/errors.ts'
+import type { Ended } from '../tasks/task.ts'
 
 /** `at`: when the run ended, which is when its webhook was created, by the store's clock. `name`: what the receiver knows the task as. */
 export function outcomeText(ended: Ended, at: Date, name = ended.name): string {

@@ -1,5 +1,5 @@
 // Follows redirects: each target passes the guard again, and what was meant for one origin alone does not reach another.
-import { DeferqError } from '../errors.ts'
+import { DeferqError } from '../base/errors.ts'
 import type { Answer, Outgoing } from './exchange.ts'
 import { exchange } from './exchange.ts'
 import type { Guard } from './guard.ts'

@@ -1,14 +1,14 @@
 // One attempt at a request: sends it, and judges by the answer whether it is done, given up or tried again.
 import { STATUS_CODES } from 'node:http'
-import { isDeferqError } from '../errors.ts'
-import type { Context } from '../task.ts'
-import { isNoRetry, withoutRetry } from '../task.ts'
+import { isDeferqError } from '../base/errors.ts'
+import type { Context } from '../tasks/task.ts'
+import { isNoRetry, withoutRetry } from '../tasks/task.ts'
 import type { Secrets } from './compose.ts'
 import { compose, masked } from './compose.ts'
 import type { Answer } from './exchange.ts'
 import type { Guard } from './guard.ts'
-import type { Order, RequestResult } from './order.ts'
 import { follow } from './redirects.ts'
+import type { Order, RequestResult } from './request-spec.ts'
 import { Verdict } from './verdict.ts'
 
 export interface Sender extends Secrets {

@@ -1,7 +1,7 @@
 // Signs an outgoing request as Standard Webhooks has it, with the worker's secret or with one of its keys.
-import { DeferqError } from '../errors.ts'
-import type { SignatureHeaders } from '../signature.ts'
-import { keysOf, sign as signed } from '../signature.ts'
+import { DeferqError } from '../base/errors.ts'
+import type { SignatureHeaders } from '../signing/signature.ts'
+import { keysOf, sign as signed } from '../signing/signature.ts'
 import type { Secrets } from './compose.ts'
 import { textNamed } from './keys.ts'
 

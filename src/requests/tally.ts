@@ -1,5 +1,5 @@
 // Sums up the attempts of a request, because the store keeps the errors of the newest ones alone.
-import type { Context, Failure } from '../task.ts'
+import type { Context, Failure } from '../tasks/task.ts'
 
 /** By what came of them ('503', 'ECONNREFUSED', 'timeout'): how often, and when first and last. */
 export type Tally = Record<string, { times: number; first: string; last: string }>

@@ -1,5 +1,5 @@
 // What the URL of a request must look like, whatever a worker allows.
-import { DeferqError } from '../errors.ts'
+import { DeferqError } from '../base/errors.ts'
 
 export const bareHost = (host: string): string => host.toLowerCase().replace(/\.$/, '')
 

@@ -1,11 +1,11 @@
 // Says of an attempt that did not succeed whether it is given up or tried again, when, and what is kept of it.
-import { DeferqError } from '../errors.ts'
-import type { Context } from '../task.ts'
-import { withoutRetry, withRetryAt } from '../task.ts'
-import { backoffMs } from '../time.ts'
+import { DeferqError } from '../base/errors.ts'
+import { backoffMs } from '../base/time.ts'
+import type { Context } from '../tasks/task.ts'
+import { withoutRetry, withRetryAt } from '../tasks/task.ts'
 import { masked } from './compose.ts'
 import type { Answer } from './exchange.ts'
-import type { Order } from './order.ts'
+import type { Order } from './request-spec.ts'
 import { retryAfterMs } from './retry-after.ts'
 import { tallied } from './tally.ts'
 

@@ -1,11 +1,11 @@
 // A callback by URL: the request that posts how a run has ended, as a task of its own.
-import { DeferqError } from '../errors.ts'
-import type { Callback, DispatchOptions, NamedCallback } from '../options.ts'
-import { HTTP_REQUEST, isWebhook } from '../options.ts'
-import type { SharedOptions } from '../task.ts'
-import type { ExponentialBackoff } from '../time.ts'
-import type { RequestParams } from './order.ts'
-import { orderOf, policyOf } from './order.ts'
+import { DeferqError } from '../base/errors.ts'
+import type { ExponentialBackoff } from '../base/time.ts'
+import type { Callback, DispatchOptions, NamedCallback } from '../tasks/options.ts'
+import { HTTP_REQUEST, isWebhook } from '../tasks/options.ts'
+import type { SharedOptions } from '../tasks/task.ts'
+import type { RequestParams } from './request-spec.ts'
+import { orderOf, policyOf } from './request-spec.ts'
 
 /** Posts the outcome to this URL, signed with the worker’s secret unless told otherwise, whether the run succeeds or not. */
 export interface WebhookCallback

@@ -2,9 +2,10 @@
 //
 // A rule is `{ path: value }` (equal), `{ path: { op: value, … } }` (all of them) or `{ op: [{ path, value }, …] }`; `and`, `or` and
 // `not` take rules, and a list of rules holds when all do. A path begins with `params.`, `facts.` or `meta.`; without, with the params.
-import { decode } from '../decode.ts'
-import { DeferqError } from '../errors.ts'
-import { encode } from '../value.ts'
+
+import { DeferqError } from '../base/errors.ts'
+import { decode } from '../values/decode.ts'
+import { encode } from '../values/encode.ts'
 import { MAX_TEXT, Pattern } from './pattern.ts'
 
 export type Operator =

@@ -1,15 +1,16 @@
 // Schedules: tasks that recur by a cron expression or an interval, kept as runs of their own that any worker ticks.
-import { checkName, checkWhole } from '../checks.ts'
+
+import { DeferqError, errorToJson } from '../base/errors.ts'
+import type { Duration } from '../base/time.ts'
+import type { Draft, Engine, Entry, FollowUp, Verdict } from '../contract/engine.ts'
+import { isEnded, MAX_BATCH } from '../contract/engine.ts'
 import type { DeferQ } from '../deferq.ts'
-import type { Draft, Engine, Entry, FollowUp, Verdict } from '../engine.ts'
-import { isEnded, MAX_BATCH } from '../engine.ts'
-import { DeferqError, errorToJson } from '../errors.ts'
-import { readExtra } from '../extra.ts'
-import type { DispatchOptions } from '../options.ts'
-import { checkKnown, isNamed } from '../options.ts'
-import { failureOf, failureText, receiptOf } from '../receipt.ts'
-import type { Failure, Receipt } from '../task.ts'
-import type { Duration } from '../time.ts'
+import { failureOf, failureText, receiptOf } from '../dispatch/receipt.ts'
+import { readExtra } from '../dispatch/run-extras.ts'
+import { checkName, checkWhole } from '../tasks/check-options.ts'
+import type { DispatchOptions } from '../tasks/options.ts'
+import { checkKnown, isNamed } from '../tasks/options.ts'
+import type { Failure, Receipt } from '../tasks/task.ts'
 import type { Definition, Missed, State, Template } from './state.ts'
 import {
   draftOf,

@@ -1,11 +1,12 @@
 // What is kept of a schedule: the params of its run, which is pending until its next occurrence; and where that run lies.
-import { keyInGroup } from '../contention.ts'
-import type { Draft, Entry, FollowUp, Policy } from '../engine.ts'
-import { DeferqError } from '../errors.ts'
-import type { Extra } from '../extra.ts'
-import { readExtra } from '../extra.ts'
-import { fingerprint, followUpKey, idOf, newRun } from '../fingerprint.ts'
-import { LAST_MOMENT_MS } from '../time.ts'
+
+import { DeferqError } from '../base/errors.ts'
+import { LAST_MOMENT_MS } from '../base/time.ts'
+import type { Draft, Entry, FollowUp, Policy } from '../contract/engine.ts'
+import type { Extra } from '../dispatch/run-extras.ts'
+import { readExtra } from '../dispatch/run-extras.ts'
+import { keyInGroup } from '../tasks/duplicates.ts'
+import { fingerprint, followUpKey, idOf, newRun } from '../values/fingerprint.ts'
 import type { Timing } from './timing.ts'
 
 export const SCHEDULE = 'deferq.schedule'

@@ -1,8 +1,8 @@
 // When a schedule's occurrences are: a cron expression in a time zone, or a fixed interval.
 import type { Cron } from 'croner'
-import { DeferqError } from '../errors.ts'
-import type { Duration } from '../time.ts'
-import { durationMs } from '../time.ts'
+import { DeferqError } from '../base/errors.ts'
+import type { Duration } from '../base/time.ts'
+import { durationMs } from '../base/time.ts'
 
 export type Timing = { cron: string; timezone: string } | { everyMs: number }
 

@@ -1,8 +1,9 @@
 // The memory transport: a broker within this process. The plainest form of the contract, to be read as its specification.
-import { checkBatch } from '../engine.ts'
-import { DeferqError } from '../errors.ts'
-import { Heap } from '../heap.ts'
-import { sleep } from '../time.ts'
+
+import { DeferqError } from '../base/errors.ts'
+import { Heap } from '../base/priority-queue.ts'
+import { sleep } from '../base/time.ts'
+import { checkBatch } from '../contract/engine.ts'
 import type {
   Answer,
   Burial,
@@ -13,7 +14,7 @@ import type {
   Release,
   Reservation,
   Transport,
-} from './transport.ts'
+} from '../contract/transport.ts'
 import {
   checkExtension,
   checkOutgoing,
@@ -21,7 +22,7 @@ import {
   checkReleases,
   checkReservation,
   deadLettersOf,
-} from './transport.ts'
+} from '../contract/transport.ts'
 
 interface Stored extends Message {
   queue: string

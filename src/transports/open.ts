@@ -1,8 +1,7 @@
 // From a URL to its transport, whose module (and whose client library) is loaded only then; the entry deferq/transports.
-import { DeferqError, maskUrl } from '../errors.ts'
-import type { Transport } from './transport.ts'
+import { DeferqError, maskUrl } from '../base/errors.ts'
+import type { Transport } from '../contract/transport.ts'
 
-export { MemoryBroker, MemoryTransport } from './memory.ts'
 export type {
   Answer,
   Burial,
@@ -14,8 +13,9 @@ export type {
   Release,
   Reservation,
   Transport,
-} from './transport.ts'
-export { deadLettersOf } from './transport.ts'
+} from '../contract/transport.ts'
+export { deadLettersOf } from '../contract/transport.ts'
+export { MemoryBroker, MemoryTransport } from './memory.ts'
 
 const TRANSPORTS: Record<string, (url: string) => Promise<Transport>> = {
   'memory:': async () => new (await import('./memory.ts')).MemoryTransport(),

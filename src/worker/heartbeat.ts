@@ -1,10 +1,11 @@
 // Keeps the leases of what this worker holds, and finds out what it has lost or what was cancelled.
-import type { Engine, LeaseAnswer } from '../engine.ts'
-import { MAX_BATCH } from '../engine.ts'
-import { DeferqError } from '../errors.ts'
-import { sleep } from '../time.ts'
+
+import { DeferqError } from '../base/errors.ts'
+import { sleep } from '../base/time.ts'
+import type { Engine, LeaseAnswer } from '../contract/engine.ts'
+import { MAX_BATCH } from '../contract/engine.ts'
+import type { Held } from './active-attempts.ts'
 import type { Attempt } from './attempt.ts'
-import type { Held } from './held.ts'
 
 export interface HeartbeatNeeds {
   engine: Engine

@@ -1,12 +1,12 @@
 // What a worker may be told, with its defaults.
 
-import { checkName, checkWhole } from '../checks.ts'
-import { limitOf } from '../contention.ts'
-import type { Limit } from '../engine.ts'
-import { DeferqError } from '../errors.ts'
-import type { AnyTask, Logger } from '../task.ts'
-import type { Duration } from '../time.ts'
-import { durationMs } from '../time.ts'
+import { DeferqError } from '../base/errors.ts'
+import type { Duration } from '../base/time.ts'
+import { durationMs } from '../base/time.ts'
+import type { Limit } from '../contract/engine.ts'
+import { checkName, checkWhole } from '../tasks/check-options.ts'
+import { limitOf } from '../tasks/duplicates.ts'
+import type { AnyTask, Logger } from '../tasks/task.ts'
 
 export interface WorkerOptions {
   /** Tasks at a time (10). */

@@ -1,7 +1,7 @@
 // Settles what is done and claims what is next, in one round trip; sleeps when there is neither, until something comes up.
-import { Alarm } from '../alarm.ts'
-import type { Claimed, Claims, Engine, Outcome, SettleAnswer, Want } from '../engine.ts'
-import { sleep } from '../time.ts'
+import { Alarm } from '../base/deadline-timer.ts'
+import { sleep } from '../base/time.ts'
+import type { Claimed, Claims, Engine, Outcome, SettleAnswer, Want } from '../contract/engine.ts'
 import type { Attempt } from './attempt.ts'
 
 // Two turns under way at a time: the store works on one while this process works on what the other has brought.

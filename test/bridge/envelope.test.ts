@@ -1,6 +1,6 @@
 // The envelope: its exact bytes, what each side checks and in which order, and edits that leave every other byte alone.
 import { describe, expect, test } from 'vitest'
-import type { Envelope } from '../../src/transports/envelope.ts'
+import type { Envelope } from '../../src/bridge/envelope.ts'
 import {
   annotated,
   decodeEnvelope,
@@ -10,7 +10,7 @@ import {
   restored,
   violationsOf,
   withAttempts,
-} from '../../src/transports/envelope.ts'
+} from '../../src/bridge/envelope.ts'
 import { failing } from '../facade/places.ts'
 
 const ID = '0b5a2c1e-6f3d-4a7b-9c8d-1e2f3a4b5c6d'

@@ -1,5 +1,5 @@
 // A transport whose calls are announced, so that tests can fail them, count them, or die of them.
-import type { Transport } from '../../src/transports/transport.ts'
+import type { Transport } from '../../src/contract/transport.ts'
 
 /** The same transport; before each call `meet` is told its name, and may throw. */
 export function met(transport: Transport, meet: (verb: string) => void): Transport {

@@ -1,8 +1,8 @@
 // What happens at the same time: several bridges at one queue, copies of one message, answers that are lost, handlers that hang.
 import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
-import type { Draft, Engine } from '../../src/engine.ts'
-import { MemoryEngine } from '../../src/engines/memory.ts'
+import type { Draft, Engine } from '../../src/contract/engine.ts'
+import { MemoryEngine } from '../../src/engines/memory/index.ts'
 import { DeferQ, task } from '../../src/index.ts'
 import { AWAY, eventually, everywhere, memory, SILENT, working } from '../facade/places.ts'
 import { bridging, letter, post } from './scene.ts'

@@ -1,9 +1,9 @@
 // What the command line prints with: durations, secrets, colours, near words, and values that JSON has no word for.
 import { describe, expect, test } from 'vitest'
+import { maskUrl } from '../../src/base/errors.ts'
 import { clean, paintFor, plain, readable, table } from '../../src/cli/format.ts'
 import { nearest } from '../../src/cli/nearest.ts'
 import { StatusLine } from '../../src/cli/status-line.ts'
-import { maskUrl } from '../../src/errors.ts'
 
 describe('durations', () => {
   test.each([

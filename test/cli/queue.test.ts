@@ -1,8 +1,8 @@
 // Messages from the command line: deferq-worker --consume, and deferq queue, as real processes on a broker in a file.
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest'
+import type { Transport } from '../../src/contract/transport.ts'
 import { openTransport } from '../../src/transports/open.ts'
-import type { Transport } from '../../src/transports/transport.ts'
 import { letter } from '../bridge/scene.ts'
 import { eventually } from '../facade/places.ts'
 import { Installation } from './program.ts'

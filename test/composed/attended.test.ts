@@ -1,8 +1,8 @@
 // Runs that end when nobody asks for them: their timers lie in the transport, and may come early, twice, or for nothing.
 import { Keyv } from 'keyv'
 import { expect, onTestFinished, test } from 'vitest'
-import type { Draft, Engine } from '../../src/engine.ts'
-import { newKey, newRun } from '../../src/testing/scene.ts'
+import { newKey, newRun } from '../../src/conformance/scene.ts'
+import type { Draft, Engine } from '../../src/contract/engine.ts'
 import { memoryPlace } from './memory.ts'
 
 const policy = { maxAttempts: 9, resultTtlMs: 0, staleTtlMs: 0, failureTtlMs: 0, retentionMs: 60_000 }

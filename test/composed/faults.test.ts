@@ -1,12 +1,12 @@
 // What goes wrong between the parts: a broker, a store or a lock that fails at the worst moment, and what is found then.
 import { Keyv } from 'keyv'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import type { Claimed, Draft, Engine, Hint } from '../../src/engine.ts'
+import { newKey, newRun } from '../../src/conformance/scene.ts'
+import type { Claimed, Draft, Engine, Hint } from '../../src/contract/engine.ts'
+import type { Outgoing } from '../../src/contract/transport.ts'
 import type { Held, Lock } from '../../src/engines/composed/index.ts'
 import { memoryLock } from '../../src/engines/composed/index.ts'
-import { newKey, newRun } from '../../src/testing/scene.ts'
 import { MemoryBroker, MemoryTransport } from '../../src/transports/memory.ts'
-import type { Outgoing } from '../../src/transports/transport.ts'
 import { memoryPlace } from './memory.ts'
 
 const policy = { maxAttempts: 3, resultTtlMs: 60_000, staleTtlMs: 0, failureTtlMs: 0, retentionMs: 60_000 }

@@ -1,10 +1,10 @@
 // What goes wrong while runs of groups stand in line: messages that come twice or are lost, writes that come half, long lines.
 import { Keyv } from 'keyv'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import type { Claimed, Draft, Engine, Outcome, Want } from '../../src/engine.ts'
-import { newKey, newRun } from '../../src/testing/scene.ts'
+import { newKey, newRun } from '../../src/conformance/scene.ts'
+import type { Claimed, Draft, Engine, Outcome, Want } from '../../src/contract/engine.ts'
+import type { Answer, Delivery, Outgoing } from '../../src/contract/transport.ts'
 import { MemoryBroker, MemoryTransport } from '../../src/transports/memory.ts'
-import type { Answer, Delivery, Outgoing } from '../../src/transports/transport.ts'
 import type { MemoryPlace } from './memory.ts'
 import { memoryPlace } from './memory.ts'
 

@@ -1,10 +1,10 @@
 // The composed engine with every part in this process, and a clock that tests move.
 import { randomBytes } from 'node:crypto'
 import { Keyv } from 'keyv'
-import type { Engine } from '../../src/engine.ts'
+import type { Factory } from '../../src/conformance/index.ts'
+import type { Engine } from '../../src/contract/engine.ts'
 import type { ComposedOptions } from '../../src/engines/composed/index.ts'
 import { composed } from '../../src/engines/composed/index.ts'
-import type { Factory } from '../../src/testing/index.ts'
 import { MemoryBroker, MemoryTransport } from '../../src/transports/memory.ts'
 
 export const newPrefix = (): string => `t${randomBytes(6).toString('hex')}`

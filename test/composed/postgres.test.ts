@@ -2,8 +2,8 @@
 import { KeyvPostgres } from '@keyv/postgres'
 import { Keyv } from 'keyv'
 import { afterAll, describe, test } from 'vitest'
-import { Keyed } from '../../src/keyed.ts'
-import { conformance } from '../../src/testing/index.ts'
+import { conformance } from '../../src/conformance/index.ts'
+import { Keyed } from '../../src/drivers/keyv.ts'
 import { sharedUrl } from '../servers/shared.ts'
 import { redisApart, redisLock, serverFactory } from './servers.ts'
 

@@ -1,6 +1,6 @@
 // The conformance suite over @keyv/redis, redlock and RabbitMQ: every part a real server.
 import { beforeAll, describe, test } from 'vitest'
-import { conformance } from '../../src/testing/index.ts'
+import { conformance } from '../../src/conformance/index.ts'
 import { RabbitmqTransport } from '../../src/transports/rabbitmq/index.ts'
 import { sharedUrlOnDemand } from '../servers/shared.ts'
 import { redisApart, redisKeyv, redisLock, serverFactory } from './servers.ts'

@@ -1,6 +1,6 @@
 // The Redis behind @keyv/redis and redlock is killed, frozen and started again.
 import { expect, onTestFinished, test, vi } from 'vitest'
-import type { Draft, Engine } from '../../src/engine.ts'
+import type { Draft, Engine } from '../../src/contract/engine.ts'
 import { composed, memoryLock } from '../../src/engines/composed/index.ts'
 import { MemoryBroker, MemoryTransport } from '../../src/transports/memory.ts'
 import { draft, want } from '../redis/drafts.ts'

@@ -1,6 +1,6 @@
 // The conformance suite over @keyv/redis, redlock and the Redis transport on one real Redis.
 import { describe, test } from 'vitest'
-import { conformance } from '../../src/testing/index.ts'
+import { conformance } from '../../src/conformance/index.ts'
 import { RedisTransport } from '../../src/transports/redis/index.ts'
 import { redisApart, redisKeyv, redisLock, serverFactory } from './servers.ts'
 

@@ -1,12 +1,12 @@
 // Large results in a store of their own, behind any engine: found by everybody, and never silently absent.
 import { Keyv } from 'keyv'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { MemoryEngine, MemoryStore } from '../../src/engines/memory.ts'
+import type { Factory } from '../../src/conformance/index.ts'
+import { conformance } from '../../src/conformance/index.ts'
+import { newKey, newRun } from '../../src/conformance/scene.ts'
+import { Offload } from '../../src/drivers/offload.ts'
+import { MemoryEngine, MemoryStore } from '../../src/engines/memory/index.ts'
 import { DeferQ, task, Worker } from '../../src/index.ts'
-import { Offload } from '../../src/offload.ts'
-import type { Factory } from '../../src/testing/index.ts'
-import { conformance } from '../../src/testing/index.ts'
-import { newKey, newRun } from '../../src/testing/scene.ts'
 
 for (const above of [0, 64, 1_000]) {
   const factory: Factory = {

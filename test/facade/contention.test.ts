@@ -1,7 +1,7 @@
 // Debounce, throttle, onDuplicate, onAbandoned, limits, pause, resume and drain, as their users see them.
 import { expect, test } from 'vitest'
+import { sleep } from '../../src/base/time.ts'
 import { DeferQ, task } from '../../src/index.ts'
-import { sleep } from '../../src/time.ts'
 import { eventually, everywhere, failing, gate, memory, working, workOff } from './places.ts'
 
 everywhere(

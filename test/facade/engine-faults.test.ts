@@ -1,7 +1,7 @@
 // An engine that fails, hangs or lies: its errors reach every caller of that batch and nobody else; and many at once.
 import { expect, test } from 'vitest'
-import type { Draft, Engine } from '../../src/engine.ts'
-import { MemoryEngine } from '../../src/engines/memory.ts'
+import type { Draft, Engine } from '../../src/contract/engine.ts'
+import { MemoryEngine } from '../../src/engines/memory/index.ts'
 import { DeferQ, DeferqError, task } from '../../src/index.ts'
 import {
   AWAY,

@@ -1,7 +1,7 @@
 // Params that were answered with a result are known by their text from then on: the key stays what their hash says.
 import { expect, test } from 'vitest'
-import { HotKeys } from '../../src/hot-keys.ts'
 import { fingerprint, task } from '../../src/index.ts'
+import { HotKeys } from '../../src/values/key-cache.ts'
 import { memory, working } from './places.ts'
 
 test('what is asked for again has the key of its hash, and nothing else shares it', async () => {

@@ -1,9 +1,9 @@
 // The near cache: what it answers, what it never answers, and how it forgets.
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { MemoryEngine, MemoryStore } from '../../src/engines/memory.ts'
+import { Near } from '../../src/dispatch/near-cache.ts'
+import { MemoryEngine, MemoryStore } from '../../src/engines/memory/index.ts'
 import { DeferQ, task } from '../../src/index.ts'
-import { Near } from '../../src/near.ts'
 import { breakable, eventually, everywhere, failing, memory, workOff } from './places.ts'
 
 function counting() {

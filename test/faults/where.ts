@@ -2,7 +2,7 @@
 import KeyvRedis from '@keyv/redis'
 import { Redis } from 'ioredis'
 import { Keyv } from 'keyv'
-import type { Engine } from '../../src/engine.ts'
+import type { Engine } from '../../src/contract/engine.ts'
 import { composed, redlockLock } from '../../src/engines/composed/index.ts'
 import { openTransport } from '../../src/transports/open.ts'
 

@@ -1,8 +1,8 @@
 // The handler by itself: its routes, statuses, headers and documents.
 import { Validator } from '@seriousme/openapi-schema-validator'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { eventually } from '../../src/conformance/scene.ts'
 import { task } from '../../src/index.ts'
-import { eventually } from '../../src/testing/scene.ts'
 import type { Scene } from './scene.ts'
 import { BASE, jsonOf, setScene, signedRequest } from './scene.ts'
 

@@ -2,7 +2,7 @@
 import type { RequestListener } from 'node:http'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { MemoryEngine, MemoryStore } from '../../src/engines/memory.ts'
+import { MemoryEngine, MemoryStore } from '../../src/engines/memory/index.ts'
 import type { Handler, HandlerOptions } from '../../src/http/index.ts'
 import { createHandler, keysOf, sign, toNodeListener } from '../../src/http/index.ts'
 import type { AnyTask, Logger } from '../../src/index.ts'

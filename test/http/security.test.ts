@@ -1,11 +1,11 @@
 // Who is let in: nobody without a valid signature, nobody twice, on whatever instance, and without secrets this machine alone.
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { MemoryEngine } from '../../src/engines/memory.ts'
+import { eventually } from '../../src/conformance/scene.ts'
+import { MemoryEngine } from '../../src/engines/memory/index.ts'
 import { createHandler } from '../../src/http/index.ts'
 import { DeferQ } from '../../src/index.ts'
-import { keysOf, sign, TOLERANCE_MS, verify } from '../../src/signature.ts'
-import { eventually } from '../../src/testing/scene.ts'
+import { keysOf, sign, TOLERANCE_MS, verify } from '../../src/signing/signature.ts'
 import type { Scene } from './scene.ts'
 import { BASE, jsonOf, KEYS, listenerOf, SECRET, served, setScene, signedRequest } from './scene.ts'
 
@@ -109,7 +109,7 @@ describe('replays', () => {
 
   test('what is remembered is put aside, is no work for anybody, and goes when its time is over', async () => {
     let now = Date.now()
-    const { MemoryStore } = await import('../../src/engines/memory.ts')
+    const { MemoryStore } = await import('../../src/engines/memory/index.ts')
     const store = new MemoryStore(() => now)
     const deferq = new DeferQ({ engine: new MemoryEngine({ store }) })
     const handler = createHandler(deferq, { secrets: SECRET, allow: ['report.generate'] })

@@ -2,8 +2,8 @@
 import { randomBytes } from 'node:crypto'
 import { Webhook } from 'standardwebhooks'
 import { describe, expect, test } from 'vitest'
-import type { SignatureHeaders, Unsigned } from '../../src/signature.ts'
-import { keysOf, sign, TOLERANCE_MS, verify } from '../../src/signature.ts'
+import type { SignatureHeaders, Unsigned } from '../../src/signing/signature.ts'
+import { keysOf, sign, TOLERANCE_MS, verify } from '../../src/signing/signature.ts'
 
 const SECRET = `whsec_${randomBytes(32).toString('base64')}`
 const PLAIN = 'correct horse battery staple ünd 7 more'

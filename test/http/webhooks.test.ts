@@ -1,9 +1,9 @@
 // Callbacks by URL that come over the interface: posted where the server allows it, and nowhere else.
 import { expect, onTestFinished, test } from 'vitest'
+import { eventually } from '../../src/conformance/scene.ts'
 import { createClient, createHandler } from '../../src/http/index.ts'
 import { DeferQ, task } from '../../src/index.ts'
 import { httpRequest } from '../../src/requests/index.ts'
-import { eventually } from '../../src/testing/scene.ts'
 import { LOOPBACK, receiver } from '../requests/receiver.ts'
 import type { Scene } from './scene.ts'
 import { jsonOf, listenerOf, report, SECRET, served, setScene } from './scene.ts'

@@ -1,6 +1,6 @@
 // The conformance suite over PostgreSQL, and through a pooler whose sessions last one transaction.
 import { afterAll, beforeAll, describe, test } from 'vitest'
-import { conformance } from '../../src/testing/index.ts'
+import { conformance } from '../../src/conformance/index.ts'
 import type { PostgresServer } from '../servers/postgres.ts'
 import { startPgbouncer } from '../servers/postgres.ts'
 import { sharedUrl } from '../servers/shared.ts'

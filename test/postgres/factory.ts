@@ -1,10 +1,10 @@
 // Stores for the conformance suite on a real PostgreSQL: each in a schema of its own, with the server's own clock.
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Factory } from '../../src/conformance/index.ts'
 import { PostgresDriver, quoted } from '../../src/drivers/postgres.ts'
 import type { PostgresEngineOptions } from '../../src/engines/postgres/index.ts'
 import { PostgresEngine } from '../../src/engines/postgres/index.ts'
-import type { Factory } from '../../src/testing/index.ts'
 
 export const newSchema = (): string => `t${randomBytes(6).toString('hex')}`
 

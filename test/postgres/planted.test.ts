@@ -1,7 +1,7 @@
 // Bugs planted in the functions on the server: a case of the conformance suite must turn red for each, or it proves nothing.
 import { expect, test } from 'vitest'
+import { conformance } from '../../src/conformance/index.ts'
 import { REWRITE } from '../../src/engines/postgres/index.ts'
-import { conformance } from '../../src/testing/index.ts'
 import { sharedUrl } from '../servers/shared.ts'
 import { postgresFactory } from './factory.ts'
 

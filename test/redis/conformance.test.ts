@@ -1,8 +1,8 @@
 // The conformance suite over one Redis server, one with several shards, one without functions, one where small claims are made like
 // large ones, a cluster, and a master watched by sentinels.
 import { beforeAll, describe, test } from 'vitest'
+import { conformance } from '../../src/conformance/index.ts'
 import { REWRITE } from '../../src/engines/redis/index.ts'
-import { conformance } from '../../src/testing/index.ts'
 import { sharedUrl } from '../servers/shared.ts'
 import { commands } from './commands.ts'
 import { redisFactory, together } from './factory.ts'

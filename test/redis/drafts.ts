@@ -1,6 +1,6 @@
 // Drafts and wants with what a test does not care about filled in.
 import { randomBytes } from 'node:crypto'
-import type { Draft, Policy, Want } from '../../src/engine.ts'
+import type { Draft, Policy, Want } from '../../src/contract/engine.ts'
 
 export const policy: Policy = {
   maxAttempts: 3,

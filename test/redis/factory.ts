@@ -1,11 +1,11 @@
 // Stores for the conformance suite on a real Redis: each under a prefix of its own, with the server's own clock.
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Factory } from '../../src/conformance/index.ts'
 import { shortKey } from '../../src/engines/redis/ids.ts'
 import type { RedisEngineOptions } from '../../src/engines/redis/index.ts'
 import { RedisEngine } from '../../src/engines/redis/index.ts'
 import { shardOf, shardTags } from '../../src/engines/redis/shards.ts'
-import type { Factory } from '../../src/testing/index.ts'
 import { commands } from './commands.ts'
 
 export const newPrefix = (): string => `t${randomBytes(6).toString('hex')}`

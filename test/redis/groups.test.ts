@@ -2,8 +2,8 @@
 import { randomBytes } from 'node:crypto'
 import { Redis } from 'ioredis'
 import { expect, onTestFinished, test } from 'vitest'
+import { eventually } from '../../src/conformance/scene.ts'
 import { RedisEngine } from '../../src/engines/redis/index.ts'
-import { eventually } from '../../src/testing/scene.ts'
 import { sharedUrl } from '../servers/shared.ts'
 import { draft, policy } from './drafts.ts'
 

@@ -1,7 +1,7 @@
 // What goes wrong with a real server: restarts, fail-overs, cut and silent connections, full memory, wrong logins.
 import { Redis } from 'ioredis'
 import { afterEach, expect, test, vi } from 'vitest'
-import type { Claimed, Draft, Hint } from '../../src/engine.ts'
+import type { Claimed, Draft, Hint } from '../../src/contract/engine.ts'
 import { RedisEngine } from '../../src/engines/redis/index.ts'
 import { Subscriber } from '../../src/engines/redis/subscriber.ts'
 import { DeferQ } from '../../src/index.ts'

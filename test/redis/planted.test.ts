@@ -1,8 +1,8 @@
 // Bugs planted in the server-side scripts: the conformance suite must turn red for each, or it proves nothing.
 import { expect, test } from 'vitest'
+import { conformance } from '../../src/conformance/index.ts'
 import { REWRITE } from '../../src/engines/redis/index.ts'
 import { LEASE, LETTER, PLACE } from '../../src/engines/redis/lua/layout.ts'
-import { conformance } from '../../src/testing/index.ts'
 import { sharedUrl } from '../servers/shared.ts'
 import { redisFactory, together } from './factory.ts'
 

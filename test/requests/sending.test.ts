@@ -3,7 +3,7 @@ import { createHash, generateKeyPairSync } from 'node:crypto'
 import { exportJWK, jwtVerify } from 'jose'
 import { Webhook } from 'standardwebhooks'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { packageVersion } from '../../src/version.ts'
+import { packageVersion } from '../../src/base/version.ts'
 import { receiver, sending } from './receiver.ts'
 
 const SECRET = 's'.repeat(64)

@@ -1,8 +1,8 @@
 // The publisher, as its users see it: word by word and in one call, with gates, and with what is there already.
 import { expect, expectTypeOf, test, vi } from 'vitest'
+import { durationMs } from '../../src/base/time.ts'
 import type { Context, Gated, Published } from '../../src/index.ts'
 import { DeferQ, task } from '../../src/index.ts'
-import { durationMs } from '../../src/time.ts'
 import { failing, memory, workOff } from '../facade/places.ts'
 import { everyPlace } from './scene.ts'
 

@@ -1,8 +1,8 @@
 // Where the tests of schedules play: stores whose clock they move, and hands that do by the verbs what a worker's upkeep does.
 import { expect, onTestFinished, test } from 'vitest'
-import type { Claimed, Engine, Entry } from '../../src/engine.ts'
-import { SHARD_LENGTH } from '../../src/engine.ts'
-import { MemoryEngine, MemoryStore } from '../../src/engines/memory.ts'
+import type { Claimed, Engine, Entry } from '../../src/contract/engine.ts'
+import { SHARD_LENGTH } from '../../src/contract/engine.ts'
+import { MemoryEngine, MemoryStore } from '../../src/engines/memory/index.ts'
 import { SqliteEngine } from '../../src/engines/sqlite/index.ts'
 import type { AnyTask } from '../../src/index.ts'
 import { DeferQ } from '../../src/index.ts'

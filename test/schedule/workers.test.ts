@@ -1,7 +1,7 @@
 // Schedules as workers keep them: in time, once each, whatever the workers' clocks say and however busy they are.
 import { expect, onTestFinished, test, vi } from 'vitest'
-import type { Entry } from '../../src/engine.ts'
-import { MemoryEngine } from '../../src/engines/memory.ts'
+import type { Entry } from '../../src/contract/engine.ts'
+import { MemoryEngine } from '../../src/engines/memory/index.ts'
 import type { Context } from '../../src/index.ts'
 import { DeferQ, task } from '../../src/index.ts'
 import { draftOf, keyOfSchedule, stateOf } from '../../src/schedule/state.ts'

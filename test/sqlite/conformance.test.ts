@@ -3,10 +3,10 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'vitest'
+import type { Factory } from '../../src/conformance/index.ts'
+import { conformance } from '../../src/conformance/index.ts'
 import { loadDriver } from '../../src/drivers/sqlite.ts'
 import { SqliteEngine } from '../../src/engines/sqlite/index.ts'
-import type { Factory } from '../../src/testing/index.ts'
-import { conformance } from '../../src/testing/index.ts'
 
 const sqlite: Factory = {
   name: 'sqlite',

@@ -1,7 +1,7 @@
 // Groups in the SQLite store: their counters never drift, they go when they are idle, and a crash gives their room back.
 import { expect, test } from 'vitest'
-import type { Claimed, Draft, Hint, Outcome } from '../../src/engine.ts'
-import { eventually } from '../../src/testing/scene.ts'
+import { eventually } from '../../src/conformance/scene.ts'
+import type { Claimed, Draft, Hint, Outcome } from '../../src/contract/engine.ts'
 import { child, draft, engineOn, keyFor, newFile, newId, POLICY, raw, violations } from './store.ts'
 
 const NAMES = ['job', 'mail']

@@ -2,7 +2,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test, vi } from 'vitest'
-import type { Hint } from '../../src/engine.ts'
+import type { Hint } from '../../src/contract/engine.ts'
 import { Connection } from '../../src/engines/sqlite/connection.ts'
 import { SqliteEngine } from '../../src/engines/sqlite/index.ts'
 import { migrate, needsMigration } from '../../src/engines/sqlite/schema.ts'

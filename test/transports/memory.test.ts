@@ -1,7 +1,7 @@
 // The conformance suite over the memory transport.
 import { test } from 'vitest'
-import type { TransportFactory } from '../../src/testing/index.ts'
-import { transportConformance } from '../../src/testing/index.ts'
+import type { TransportFactory } from '../../src/conformance/index.ts'
+import { transportConformance } from '../../src/conformance/index.ts'
 import { MemoryBroker, MemoryTransport } from '../../src/transports/memory.ts'
 
 const memory: TransportFactory = {

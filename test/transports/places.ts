@@ -1,7 +1,7 @@
 // What the tests of transports share: opened transports that are closed when the test ends, queues of their own, bytes.
 import { randomBytes } from 'node:crypto'
 import { onTestFinished } from 'vitest'
-import type { Delivery, Message, Transport } from '../../src/transports/transport.ts'
+import type { Delivery, Message, Transport } from '../../src/contract/transport.ts'
 
 export async function opened<T extends Transport>(transport: T): Promise<T> {
   onTestFinished(() => transport.close())

@@ -1,8 +1,8 @@
 // The conformance suite over RabbitMQ.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { beforeAll, test } from 'vitest'
-import type { TransportFactory } from '../../src/testing/index.ts'
-import { transportConformance } from '../../src/testing/index.ts'
+import type { TransportFactory } from '../../src/conformance/index.ts'
+import { transportConformance } from '../../src/conformance/index.ts'
 import { RabbitmqTransport } from '../../src/transports/rabbitmq/index.ts'
 import { sharedUrlOnDemand } from '../servers/shared.ts'
 

@@ -1,8 +1,8 @@
 // A RabbitMQ node that freezes, runs out of memory or crashes: calls stay bounded, and nothing confirmed is lost.
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
-import { eventually } from '../../src/testing/scene.ts'
+import { eventually } from '../../src/conformance/scene.ts'
+import type { Delivery } from '../../src/contract/transport.ts'
 import { RabbitmqTransport } from '../../src/transports/rabbitmq/index.ts'
-import type { Delivery } from '../../src/transports/transport.ts'
 import type { RabbitmqServer } from '../servers/rabbitmq.ts'
 import { startRabbitmq } from '../servers/rabbitmq.ts'
 

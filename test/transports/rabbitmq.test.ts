@@ -4,11 +4,11 @@ import { once } from 'node:events'
 import type { Channel, ConsumeMessage, Options } from 'amqplib'
 import { connect } from 'amqplib'
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { eventually } from '../../src/testing/scene.ts'
+import { eventually } from '../../src/conformance/scene.ts'
+import type { Delivery, Reservation } from '../../src/contract/transport.ts'
 import { judge } from '../../src/transports/rabbitmq/faults.ts'
 import { RabbitmqTransport } from '../../src/transports/rabbitmq/index.ts'
 import { readUrl } from '../../src/transports/rabbitmq/url.ts'
-import type { Delivery, Reservation } from '../../src/transports/transport.ts'
 import { sharedUrlOnDemand } from '../servers/shared.ts'
 
 let url: string

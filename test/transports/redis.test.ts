@@ -1,8 +1,8 @@
 // The conformance suite over the Redis transport: on a single server and on a cluster.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'vitest'
-import type { TransportFactory } from '../../src/testing/index.ts'
-import { transportConformance } from '../../src/testing/index.ts'
+import type { TransportFactory } from '../../src/conformance/index.ts'
+import { transportConformance } from '../../src/conformance/index.ts'
 import { RedisTransport } from '../../src/transports/redis/index.ts'
 import { sharedUrl } from '../servers/shared.ts'
 

@@ -1,9 +1,9 @@
 // How a reservation waits, whatever it waits for.
 import { expect, test } from 'vitest'
-import { DeferqError } from '../../src/errors.ts'
-import type { Delivery, Reservation } from '../../src/transports/transport.ts'
-import type { Look, Waiting } from '../../src/transports/waiting.ts'
-import { Waits } from '../../src/transports/waiting.ts'
+import { DeferqError } from '../../src/base/errors.ts'
+import type { Delivery, Reservation } from '../../src/contract/transport.ts'
+import type { Look, Waiting } from '../../src/drivers/transport-wait.ts'
+import { Waits } from '../../src/drivers/transport-wait.ts'
 import { bytes, texts } from './places.ts'
 
 const FOUND: Look = {

@@ -1,7 +1,7 @@
 // Leases: kept by heartbeats, lost to others, cancelled from outside, recovered by sweeps; a late outcome is refused.
 import { expect, test } from 'vitest'
-import type { Engine } from '../../src/engine.ts'
-import { MemoryEngine, MemoryStore } from '../../src/engines/memory.ts'
+import type { Engine } from '../../src/contract/engine.ts'
+import { MemoryEngine, MemoryStore } from '../../src/engines/memory/index.ts'
 import { DeferQ, task } from '../../src/index.ts'
 import {
   breakable,

@@ -1,6 +1,6 @@
 // A store that is away, goes away, or hands out nonsense: workers keep trying, keep their outcomes, and harm no other task.
 import { expect, test } from 'vitest'
-import type { Claimed } from '../../src/engine.ts'
+import type { Claimed } from '../../src/contract/engine.ts'
 import { DeferQ, DeferqError, task, Worker } from '../../src/index.ts'
 import { AWAY, breakable, eventually, failing, gate, listening, SILENT, working } from '../facade/places.ts'
 

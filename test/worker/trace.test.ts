@@ -1,8 +1,8 @@
 // A trace id goes with its run: into the handler's context, its log lines, its follow-ups and what it dispatches.
 import { expect } from 'vitest'
+import { traceIdHere } from '../../src/base/trace.ts'
 import type { Context } from '../../src/index.ts'
 import { task } from '../../src/index.ts'
-import { traceIdHere } from '../../src/trace.ts'
 import { everywhere, failing, listening, workOff } from '../facade/places.ts'
 
 const TRACE = 'a trace/id, as "others" écrivent'

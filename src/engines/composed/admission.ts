@@ -1,10 +1,11 @@
 // What a draft comes to, in one atomic step: the answer that stands under its key, a run that it joins or takes the place of, or a new one.
-import { supersededError } from '../../endings.ts'
-import type { Draft, Verdict } from '../../engine.ts'
-import { REFRESH_PRIORITY } from '../../engine.ts'
-import type { Course } from './course.ts'
-import type { Run, Slot } from './documents.ts'
-import { isLive, standingOf } from './documents.ts'
+
+import type { Draft, Verdict } from '../../contract/engine.ts'
+import { REFRESH_PRIORITY } from '../../contract/engine.ts'
+import { supersededError } from '../../contract/store-errors.ts'
+import type { Run, Slot } from './document-store.ts'
+import { isLive, standingOf } from './document-store.ts'
+import type { Course } from './transitions.ts'
 
 export function admit(course: Course, draft: Draft): Verdict {
   const { now, table } = course

@@ -1,6 +1,6 @@
 // Admission: what changes nothing is answered after a look, without a lock; the rest is decided under the locks of its keys.
-import type { Draft, Verdict } from '../../engine.ts'
-import { KEY_LENGTH } from '../../engine.ts'
+import type { Draft, Verdict } from '../../contract/engine.ts'
+import { KEY_LENGTH } from '../../contract/engine.ts'
 import type { Parts, Transactions } from './transactions.ts'
 
 // A look is wasted where all is new: then it is left out, but for one time in eight, to learn of a change.

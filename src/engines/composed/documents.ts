@@ -1,238 +1,203 @@
-// What lies in the Keyv store of tasks: under which names, as which text, and for how long.
-import { createHash } from 'node:crypto'
-import type { Attended, Draft, Entry, FollowUp, Parent, Standing } from '../../engine.ts'
-import { isEnded } from '../../engine.ts'
-import type { Write } from '../../keyed.ts'
+// The documents that a step works on: read as they are asked for, and written back where they were changed.
+import type { Lanes } from '../../contract/engine.ts'
+import { KEY_LENGTH } from '../../contract/engine.ts'
+import type { Read, Write } from '../../drivers/keyv.ts'
+import type { Names, Run, Slot } from './document-store.ts'
+import { readAside, readSlot, SET_ASIDE_MS, writeAside, writeSlot } from './document-store.ts'
+import { Gate, readGate, readPart } from './group-queue.ts'
+import { isPaused, readPaused } from './pauses.ts'
 
-export interface Run extends Entry {
-  /** Counts the messages that announce it: one that carries another number is out of date. */
-  ticket: number
-  token?: string
-  lastToken?: string
-  leaseUntil?: number
-  rememberedUntil?: number
-  expiresAt?: number
-  /** Who follows when it ends. */
-  then?: FollowUp[]
-  /** When somebody last wondered why nobody takes it. */
-  remindedAt?: number
-  /** `timer` numbers the timers that look whether anybody still asks: another number is out of date. */
-  attended?: Attended & { until: number; timer: number }
-}
+/** What was read, by its name in the store. */
+export type Loaded = ReadonlyMap<string, Read>
 
-/** What stands under a key. `accepted` is the run whose result is fresh or usable; often `run` itself. */
-export interface Slot {
-  run?: Run
-  accepted?: Run
-  /** Waits behind `run`. */
-  next?: Run
-}
+/** Asked for in place of a key: which lanes are paused. */
+export const PAUSED = '!'
 
-/** Sums since the store began, spread over some documents so that changes seldom meet. */
-export interface Tally {
-  totals: Record<string, number>
-  /** [queue, name, pending, running], by queue and name. */
-  lanes: Record<string, [queue: string, name: string, pending: number, running: number]>
-}
+export class Table {
+  /** Keys and ids that a step asked for and that were not read: it has to be taken again with them. */
+  readonly missing = new Set<string>()
+  readonly malformed: { id: string; reason: string }[] = []
+  readonly #loaded: Loaded
+  readonly #names: Names
+  readonly #slots = new Map<string, Slot>()
+  readonly #asides = new Map<string, Run | undefined>()
+  #paused: readonly Lanes[] | undefined
+  readonly #gates = new Map<string, Gate>()
+  readonly #changed = new Set<string>()
+  /** How often something was changed or found damaged; none: there is nothing to write. */
+  changes = 0
+  /** Documents that can't be read, with their text if there is any. */
+  readonly #damaged = new Map<string, string | undefined>()
 
-// The times that count stand in the document; the store's own time to live only clears away, so it is generous to clocks that differ.
-const GRACE_MS = 60_000
-/** What could not be read is kept for whoever wants to look at it. */
-export const SET_ASIDE_MS = 7 * 86_400_000
-const VERSION = 1
-
-export const isLive = (run: Run): boolean => !isEnded(run.status)
-
-/** Keys of the store. No colon: Keyv takes what stands before one for its own namespace. */
-export class Names {
-  readonly #prefix: string
-  readonly #pattern: RegExp
-  readonly #gatePattern: RegExp
-
-  constructor(prefix: string) {
-    this.#prefix = prefix
-    const start = `(?:^|:)${prefix.replaceAll('.', '\\.')}\\.`
-    this.#pattern = new RegExp(`${start}[kr]\\.[0-9a-f]+$`)
-    this.#gatePattern = new RegExp(`${start}g\\.([0-9a-f]+)$`)
+  constructor(loaded: Loaded, names: Names) {
+    this.#loaded = loaded
+    this.#names = names
   }
 
-  slot(key: string): string {
-    return `${this.#prefix}.k.${key}`
+  slot(key: string): Slot {
+    let slot = this.#slots.get(key)
+    if (slot !== undefined) return slot
+    const name = this.#names.slot(key)
+    if (!this.#loaded.has(name)) this.missing.add(key)
+    slot = this.#parse(name, key, readSlot) ?? {}
+    this.#slots.set(key, slot)
+    return slot
   }
 
-  /** A run that was replaced, under its id. */
-  aside(id: string): string {
-    return `${this.#prefix}.r.${id}`
+  /** The run with this id, wherever it stands. */
+  find(id: string): Run | undefined {
+    const { run, accepted, next } = this.slot(id.slice(0, KEY_LENGTH))
+    if (run?.id === id) return run
+    if (accepted?.id === id) return accepted
+    if (next?.id === id) return next
+    if (this.#asides.has(id)) return this.#asides.get(id)
+    const name = this.#names.aside(id)
+    if (!this.#loaded.has(name)) this.missing.add(id)
+    const aside = this.#parse(name, id, readAside)
+    this.#asides.set(id, aside)
+    return aside
   }
 
-  tally(shard: number): string {
-    return `${this.#prefix}.tally.${shard}`
+  /** Whether what stands under this key is at hand, and locked where it is to be changed. */
+  has(key: string): boolean {
+    return this.#loaded.has(this.#names.slot(key))
   }
 
-  lanes(): string {
-    return `${this.#prefix}.lanes`
+  /** Whether nothing of this lane is to be given out. */
+  paused(lane: { queue: string; name: string }): boolean {
+    const name = this.#names.paused()
+    if (!this.#loaded.has(name)) this.missing.add(PAUSED)
+    this.#paused ??= readPaused(this.#loaded.get(name))
+    return isPaused(this.#paused, lane)
   }
 
-  paused(): string {
-    return `${this.#prefix}.paused`
+  /** What the runs of a group pass; whoever asks for it may change it. */
+  gate(id: string): Gate {
+    let gate = this.#gates.get(id)
+    if (gate !== undefined) return gate
+    gate = new Gate(id, this.#document(id, readGate), (part) => this.#document(part, readPart))
+    this.#gates.set(id, gate)
+    return gate
   }
 
-  /** The gate of a group, or a part of its line. */
-  gate(id: string): string {
-    return `${this.#prefix}.g.${id.slice(1)}`
+  /** It stands under its key from now on; what stood there is still found under its id. */
+  put(slot: Slot, run: Run): void {
+    if (slot.run !== undefined && slot.run !== slot.accepted) this.#setAside(slot.run)
+    slot.run = run
+    this.touch(run)
   }
 
-  damaged(key: string): string {
-    return `${this.#prefix}.damaged.${key}`
+  dropAccepted(slot: Slot): void {
+    const { run, accepted } = slot
+    if (accepted === undefined) return
+    delete slot.accepted
+    if (accepted !== run) this.#setAside(accepted)
+    this.#mark(this.#names.slot(accepted.id.slice(0, KEY_LENGTH)))
   }
 
-  lock(key: string): string {
-    return `${this.#prefix}.lock.${key}`
+  /** It waits behind the run that stands there. */
+  putBehind(slot: Slot, run: Run): void {
+    slot.next = run
+    this.touch(run)
   }
 
-  /** Whose gate lies under this key of the store, if it is one. */
-  gateAt(key: string): string | undefined {
-    const found = this.#gatePattern.exec(key)?.[1]
-    return found === undefined ? undefined : `@${found}`
+  /** What waited there has ended, and is still found under its id. */
+  dropNext(slot: Slot): void {
+    const { next } = slot
+    if (next === undefined) return
+    delete slot.next
+    this.#setAside(next)
+    this.#mark(this.#names.slot(next.id.slice(0, KEY_LENGTH)))
   }
 
-  holdsRuns(key: string): boolean {
-    return this.#pattern.test(key)
+  /** It goes on, and nobody who comes after this joins it. */
+  moveAside(slot: Slot): void {
+    const { run } = slot
+    if (run === undefined) return
+    delete slot.run
+    this.#setAside(run)
+    this.#mark(this.#names.slot(run.id.slice(0, KEY_LENGTH)))
   }
-}
 
-/** Undefined for what is no such document. */
-export function readSlot(text: string): Slot | undefined {
-  const json = parsed(text)
-  if (json?.v !== VERSION) return undefined
-  const { run, accepted, next } = json as { run?: unknown; accepted?: unknown; next?: unknown }
-  if (run !== undefined && !isRun(run)) return undefined
-  if (next !== undefined && !isRun(next)) return undefined
-  const slot: Slot = { ...(run === undefined ? {} : { run }), ...(next === undefined ? {} : { next }) }
-  if (accepted === true) return run === undefined ? undefined : { ...slot, accepted: run }
-  if (accepted !== undefined && !isRun(accepted)) return undefined
-  return accepted === undefined ? slot : { ...slot, accepted }
-}
-
-/** What to write for a slot; undefined when nothing is left to keep. */
-export function writeSlot(name: string, slot: Slot, now: number): Write | undefined {
-  const { run, accepted, next } = slot
-  if (run === undefined && accepted === undefined) return undefined
-  const value = JSON.stringify({
-    v: VERSION,
-    run,
-    accepted: accepted !== undefined && accepted === run ? true : accepted,
-    next,
-  })
-  if (run !== undefined && isLive(run)) return { key: name, value }
-  const expiresAt = Math.max(run?.expiresAt ?? 0, accepted?.expiresAt ?? 0)
-  return { key: name, value, ttlMs: Math.max(0, expiresAt - now) + GRACE_MS }
-}
-
-export function readAside(text: string): Run | undefined {
-  const json = parsed(text)
-  return json?.v === VERSION && isRun(json.aside) ? json.aside : undefined
-}
-
-export function writeAside(name: string, run: Run, now: number): Write {
-  const value = JSON.stringify({ v: VERSION, aside: run })
-  if (isLive(run)) return { key: name, value }
-  return { key: name, value, ttlMs: Math.max(0, (run.expiresAt ?? now) - now) + GRACE_MS }
-}
-
-/** Every run in a document of either kind. */
-export function runsIn(text: string): Run[] {
-  const aside = readAside(text)
-  if (aside !== undefined) return [aside]
-  const slot = readSlot(text)
-  return [...new Set([slot?.run, slot?.accepted, slot?.next])].filter((run) => run !== undefined)
-}
-
-export function readTally(text: string | undefined): Tally {
-  const json = text === undefined ? undefined : parsed(text)
-  const { totals, lanes } = (json ?? {}) as Partial<Tally>
-  return { totals: { ...totals }, lanes: { ...lanes } }
-}
-
-/** Put off no longer than its `maxDelayMs` after the moment of its creation. */
-export const dueOf = (draft: Draft, now: number, createdAt = now): number =>
-  Math.max(
-    now,
-    Math.min(draft.dueAt ?? now + draft.delayMs, createdAt + (draft.maxDelayMs ?? Number.POSITIVE_INFINITY)),
-  )
-
-/** Names the gate of a group: what all of its runs pass. */
-export const gateOf = (name: string, group: string): string =>
-  `@${createHash('sha256')
-    .update(JSON.stringify([name, group]))
-    .digest('hex')
-    .slice(0, 32)}`
-
-export function runOf(draft: Draft, now: number, parent: Parent | undefined): Run {
-  const { id, name, queue, priority, params, policy, extra, group, attended } = draft
-  return {
-    id,
-    name,
-    queue,
-    status: 'pending',
-    priority,
-    attempt: 0,
-    createdAt: now,
-    dueAt: dueOf(draft, now),
-    errors: [],
-    params,
-    policy: { ...policy },
-    ...(extra === undefined ? {} : { extra }),
-    ...(group === undefined ? {} : { group }),
-    ...(attended === undefined ? {} : { attended: { ...attended, until: now + attended.ms, timer: 0 } }),
-    ...(parent === undefined ? {} : { parent }),
-    ...(draft.then === undefined || draft.then.length === 0 ? {} : { then: [...draft.then] }),
-    ticket: 0,
+  /** Nobody asks for it any more. */
+  forget(run: Run): void {
+    const slot = this.slot(run.id.slice(0, KEY_LENGTH))
+    if (this.#asides.has(run.id)) this.#asides.set(run.id, undefined)
+    this.touch(run)
+    if (slot.run === run) delete slot.run
+    if (slot.accepted === run) delete slot.accepted
   }
-}
 
-export function standingOf(run: Run): Standing {
-  const { id, name, queue, status, priority, attempt, createdAt, dueAt, errors } = run
-  const standing: Standing = { id, name, queue, status, priority, attempt, createdAt, dueAt, errors }
-  if (run.startedAt !== undefined) standing.startedAt = run.startedAt
-  if (run.finishedAt !== undefined) standing.finishedAt = run.finishedAt
-  if (run.progress !== undefined) standing.progress = run.progress
-  if (status === 'completed') {
-    standing.result = run.result as string
-    standing.freshUntil = run.freshUntil as number
-    standing.staleUntil = run.staleUntil as number
+  touch(run: Run): void {
+    const key = run.id.slice(0, KEY_LENGTH)
+    const slot = this.slot(key)
+    const here = slot.run === run || slot.accepted === run || slot.next === run
+    this.#mark(here ? this.#names.slot(key) : this.#names.aside(run.id))
   }
-  return standing
-}
 
-export function entryOf(run: Run): Entry {
-  const entry: Entry = { ...standingOf(run), params: run.params, policy: { ...run.policy } }
-  if (run.extra !== undefined) entry.extra = run.extra
-  if (run.group !== undefined) entry.group = run.group
-  if (run.parent !== undefined) entry.parent = run.parent
-  return entry
-}
+  /** What stands aside first: where the store takes one after the other, a run is rather in two places than in none. */
+  writes(now: number): { writes: Write[]; removals: string[] } {
+    const writes: Write[] = []
+    const removals: string[] = []
+    for (const [name, text] of this.#damaged) {
+      if (text !== undefined)
+        writes.push({ key: this.#names.damaged(name), value: text, ttlMs: SET_ASIDE_MS })
+      if (!this.#changed.has(name)) removals.push(name)
+    }
+    for (const [id, run] of this.#asides) {
+      const name = this.#names.aside(id)
+      if (!this.#changed.has(name)) continue
+      if (run === undefined) removals.push(name)
+      else writes.push(writeAside(name, run, now))
+    }
+    for (const [key, slot] of this.#slots) {
+      const name = this.#names.slot(key)
+      if (!this.#changed.has(name)) continue
+      const write = writeSlot(name, slot, now)
+      if (write === undefined) removals.push(name)
+      else writes.push(write)
+    }
+    // After the runs that pass them: a place that stays taken is found and given back, a run that has lost its place is not.
+    for (const gate of this.#gates.values()) {
+      for (const part of gate.documents(now)) {
+        const name = this.#names.gate(part.id)
+        if (part.value === undefined) removals.push(name)
+        else
+          writes.push({
+            key: name,
+            value: part.value,
+            ...(part.ttlMs === undefined ? {} : { ttlMs: part.ttlMs }),
+          })
+      }
+    }
+    const written = new Set(writes.map(({ key }) => key))
+    return { writes, removals: removals.filter((name) => !written.has(name)) }
+  }
 
-export function parsed(text: string): Record<string, unknown> | undefined {
-  try {
-    const json: unknown = JSON.parse(text)
-    return typeof json === 'object' && json !== null ? (json as Record<string, unknown>) : undefined
-  } catch {
+  #document(id: string, read: (text: string) => unknown): string | undefined {
+    const name = this.#names.gate(id)
+    if (!this.#loaded.has(name)) this.missing.add(id)
+    return this.#parse(name, id, (text) => (read(text) === undefined ? undefined : text))
+  }
+
+  #setAside(run: Run): void {
+    this.#asides.set(run.id, run)
+    this.#mark(this.#names.aside(run.id))
+  }
+
+  #mark(name: string): void {
+    this.#changed.add(name)
+    this.changes++
+  }
+
+  #parse<T>(name: string, id: string, read: (text: string) => T | undefined): T | undefined {
+    const text = this.#loaded.get(name)
+    if (text === undefined) return undefined
+    const document = typeof text === 'string' ? read(text) : undefined
+    if (document !== undefined) return document
+    this.changes++
+    this.#damaged.set(name, typeof text === 'string' ? text : undefined)
+    this.malformed.push({ id, reason: 'its document in the store of tasks can’t be read, and was set aside' })
     return undefined
   }
-}
-
-const TEXTS = ['id', 'name', 'queue', 'status', 'params'] as const
-const NUMBERS = ['priority', 'attempt', 'createdAt', 'dueAt', 'ticket'] as const
-
-function isRun(value: unknown): value is Run {
-  if (typeof value !== 'object' || value === null) return false
-  const run = value as Run
-  return (
-    TEXTS.every((field) => typeof run[field] === 'string') &&
-    NUMBERS.every((field) => Number.isFinite(run[field])) &&
-    typeof run.policy === 'object' &&
-    Array.isArray(run.errors) &&
-    (run.status !== 'completed' || typeof run.result === 'string')
-  )
 }

@@ -1,4 +1,7 @@
 // The composed engine: the contract over a Keyv store, a lock and a transport, none of which knows the others.
+
+import { DeferqError } from '../../base/errors.ts'
+import { sleep } from '../../base/time.ts'
 import type {
   CancelAnswer,
   Claims,
@@ -20,17 +23,15 @@ import type {
   Swept,
   Verdict,
   Want,
-} from '../../engine.ts'
-import { checkBatch, KEY_LENGTH } from '../../engine.ts'
-import { DeferqError } from '../../errors.ts'
-import type { Keyed } from '../../keyed.ts'
-import { release, retain } from '../../parts.ts'
-import { sleep } from '../../time.ts'
-import type { Transport } from '../../transports/transport.ts'
+} from '../../contract/engine.ts'
+import { checkBatch, KEY_LENGTH } from '../../contract/engine.ts'
+import type { Transport } from '../../contract/transport.ts'
+import type { Keyed } from '../../drivers/keyv.ts'
+import { release, retain } from '../../drivers/shared-handles.ts'
 import { Admissions } from './admissions.ts'
 import { caveatsOf } from './caveats.ts'
 import { Taking } from './claims.ts'
-import { entryOf, isLive, Names } from './documents.ts'
+import { entryOf, isLive, Names } from './document-store.ts'
 import type { Hearing } from './hub.ts'
 import { hubOf } from './hub.ts'
 import { Lanes } from './lanes.ts'

@@ -1,6 +1,6 @@
 // Hints within this process: who watches which run, and who works on it. Between processes polling tells the same.
-import type { Hint, Selector, Standing } from '../../engine.ts'
-import { KEY_LENGTH } from '../../engine.ts'
+import type { Hint, Selector, Standing } from '../../contract/engine.ts'
+import { KEY_LENGTH } from '../../contract/engine.ts'
 
 export interface Hearing {
   hear(hint: Hint): void

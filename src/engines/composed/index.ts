@@ -1,10 +1,11 @@
 // composed(): an engine of parts that are each chosen, and replaced, on their own.
-import type { Engine } from '../../engine.ts'
-import { DeferqError } from '../../errors.ts'
-import type { KeyvLike } from '../../keyed.ts'
-import { Keyed } from '../../keyed.ts'
-import { Offload } from '../../offload.ts'
-import type { Transport } from '../../transports/transport.ts'
+
+import { DeferqError } from '../../base/errors.ts'
+import type { Engine } from '../../contract/engine.ts'
+import type { Transport } from '../../contract/transport.ts'
+import type { KeyvLike } from '../../drivers/keyv.ts'
+import { Keyed } from '../../drivers/keyv.ts'
+import { Offload } from '../../drivers/offload.ts'
 import { ComposedEngine } from './engine.ts'
 import type { Lock } from './lock.ts'
 import { HERE } from './lock.ts'
@@ -60,7 +61,7 @@ export function composed(options: ComposedOptions): Engine {
   })
 }
 
-export type { Transport } from '../../transports/transport.ts'
+export type { Transport } from '../../contract/transport.ts'
 export type { Held, Lock } from './lock.ts'
 export { memoryLock } from './lock.ts'
 export type { RedlockClient } from './redlock.ts'

@@ -1,9 +1,9 @@
 // Lanes: the transport's queue for each queue, name and priority in use, and the document that tells every worker of them.
 import { createHash } from 'node:crypto'
-import type { Lanes as Selected, Want } from '../../engine.ts'
-import { DeferqError } from '../../errors.ts'
-import type { Keyed } from '../../keyed.ts'
-import type { Names } from './documents.ts'
+import { DeferqError } from '../../base/errors.ts'
+import type { Lanes as Selected, Want } from '../../contract/engine.ts'
+import type { Keyed } from '../../drivers/keyv.ts'
+import type { Names } from './document-store.ts'
 import type { Held, Lock } from './lock.ts'
 import { isPaused, isSame, readPaused, writePaused } from './pauses.ts'
 

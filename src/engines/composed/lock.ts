@@ -1,5 +1,5 @@
 // Locks over several keys at once: what keeps two processes from deciding about one key at the same time.
-import { DeferqError } from '../../errors.ts'
+import { DeferqError } from '../../base/errors.ts'
 
 /** A lock of your own needs no more than this. */
 export interface Lock {

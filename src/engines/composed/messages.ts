@@ -1,9 +1,9 @@
 // What the transport carries: "look at this run" and "its lease may have expired". The documents are the truth.
-import { ID_LENGTH } from '../../engine.ts'
-import type { Delivery, Outgoing } from '../../transports/transport.ts'
-import type { Timer, TurnMessage } from './course.ts'
-import type { Run } from './documents.ts'
-import { gateOf } from './documents.ts'
+import { ID_LENGTH } from '../../contract/engine.ts'
+import type { Delivery, Outgoing } from '../../contract/transport.ts'
+import type { Run } from './document-store.ts'
+import { gateOf } from './document-store.ts'
+import type { Timer, TurnMessage } from './transitions.ts'
 
 /** Leases that began in one step share a message; a broker takes a hundred in 12 kB. */
 const TIMERS_PER_MESSAGE = 100

@@ -1,10 +1,11 @@
 // What goes through the whole store: lists, forgetting a name, and finding what has expired.
-import type { Entry, Filter, Page } from '../../engine.ts'
-import { KEY_LENGTH, MAX_BATCH } from '../../engine.ts'
-import { DeferqError } from '../../errors.ts'
-import type { Keyed } from '../../keyed.ts'
-import type { Names, Run } from './documents.ts'
-import { entryOf, isLive, runsIn } from './documents.ts'
+
+import { DeferqError } from '../../base/errors.ts'
+import type { Entry, Filter, Page } from '../../contract/engine.ts'
+import { KEY_LENGTH, MAX_BATCH } from '../../contract/engine.ts'
+import type { Keyed } from '../../drivers/keyv.ts'
+import type { Names, Run } from './document-store.ts'
+import { entryOf, isLive, runsIn } from './document-store.ts'
 
 /** Pages in the order of the ids. A store has no cursor of its own, so each page goes through all of it, and holds no more than the page. */
 export async function list(

@@ -1,7 +1,7 @@
 // Which queues and names are paused: one document, that every claim reads under its locks.
-import type { Lanes } from '../../engine.ts'
-import type { Read } from '../../keyed.ts'
-import { parsed } from './documents.ts'
+import type { Lanes } from '../../contract/engine.ts'
+import type { Read } from '../../drivers/keyv.ts'
+import { parsed } from './document-store.ts'
 
 export const writePaused = (paused: readonly Lanes[]): string => JSON.stringify({ v: 1, paused })
 

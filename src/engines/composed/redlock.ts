@@ -1,5 +1,5 @@
 // The lock across processes: redlock over one Redis, several independent ones, or a cluster.
-import { DeferqError } from '../../errors.ts'
+import { DeferqError } from '../../base/errors.ts'
 import type { Held, Lock } from './lock.ts'
 import { busy, HERE } from './lock.ts'
 

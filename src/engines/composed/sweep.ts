@@ -1,11 +1,11 @@
 // Leases that ran out, and runs that nobody asks for: timers lie in the transport, one for many runs, and are looked at when they go off.
-import type { Swept } from '../../engine.ts'
-import { KEY_LENGTH } from '../../engine.ts'
-import type { Delivery, Release } from '../../transports/transport.ts'
+import type { Swept } from '../../contract/engine.ts'
+import { KEY_LENGTH } from '../../contract/engine.ts'
+import type { Delivery, Release } from '../../contract/transport.ts'
 import { VISIBILITY_MS } from './claims.ts'
+import type { Step } from './decisions.ts'
 import type { Leases } from './messages.ts'
 import { delayOf, leasesBody, readLeases } from './messages.ts'
-import type { Step } from './step.ts'
 import type { Parts, Transactions } from './transactions.ts'
 import { HOLD_MS } from './transactions.ts'
 

@@ -1,9 +1,9 @@
 // The kept counters: changed in the same write as the runs they count, spread over documents so that changes seldom meet.
-import type { Counts, Total } from '../../engine.ts'
-import type { Read, Write } from '../../keyed.ts'
-import type { Names } from './documents.ts'
-import { readTally } from './documents.ts'
-import type { Step } from './step.ts'
+import type { Counts, Total } from '../../contract/engine.ts'
+import type { Read, Write } from '../../drivers/keyv.ts'
+import type { Step } from './decisions.ts'
+import type { Names } from './document-store.ts'
+import { readTally } from './document-store.ts'
 
 // Each change holds the lock of one of them: with eight at a time, two meet in one of ten.
 export const SHARDS = 64

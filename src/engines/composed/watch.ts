@@ -1,7 +1,8 @@
 // Waiting for work: one message at a time is awaited while somebody listens, and given back when it is not claimed at once.
-import type { Want } from '../../engine.ts'
-import { sleep } from '../../time.ts'
-import type { Delivery } from '../../transports/transport.ts'
+
+import { sleep } from '../../base/time.ts'
+import type { Want } from '../../contract/engine.ts'
+import type { Delivery } from '../../contract/transport.ts'
 import { VISIBILITY_MS } from './claims.ts'
 import type { Parts } from './transactions.ts'
 

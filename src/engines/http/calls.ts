@@ -1,9 +1,9 @@
 // Requests to an HTTP interface: signed anew each time, tried again while that may help, bounded in time.
 import pRetry from 'p-retry'
-import type { ErrorCode } from '../../errors.ts'
-import { DeferqError, ERROR_CODES, maskUrl } from '../../errors.ts'
-import type { Keys } from '../../signature.ts'
-import { sign } from '../../signature.ts'
+import type { ErrorCode } from '../../base/errors.ts'
+import { DeferqError, ERROR_CODES, maskUrl } from '../../base/errors.ts'
+import type { Keys } from '../../signing/signature.ts'
+import { sign } from '../../signing/signature.ts'
 
 export interface CallsOptions {
   url: string

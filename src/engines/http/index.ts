@@ -1,4 +1,6 @@
 // The engine of applications that only dispatch: the store lies behind another one's HTTP interface.
+
+import { DeferqError, errorFromJson, maskUrl } from '../../base/errors.ts'
 import type {
   CancelAnswer,
   Claims,
@@ -15,10 +17,9 @@ import type {
   Settled,
   Swept,
   Verdict,
-} from '../../engine.ts'
-import { checkBatch } from '../../engine.ts'
-import { DeferqError, errorFromJson, maskUrl } from '../../errors.ts'
-import { keysOf } from '../../signature.ts'
+} from '../../contract/engine.ts'
+import { checkBatch } from '../../contract/engine.ts'
+import { keysOf } from '../../signing/signature.ts'
 import { Calls } from './calls.ts'
 import { Wakes } from './wakes.ts'
 

@@ -1,7 +1,8 @@
 // Learns of the ends of runs by requests that the interface answers once one of them has ended.
-import type { Entry, Hint } from '../../engine.ts'
-import { MAX_BATCH } from '../../engine.ts'
-import { isDeferqError } from '../../errors.ts'
+
+import { isDeferqError } from '../../base/errors.ts'
+import type { Entry, Hint } from '../../contract/engine.ts'
+import { MAX_BATCH } from '../../contract/engine.ts'
 import type { Calls } from './calls.ts'
 
 /** Longer than the interface holds a request. */

@@ -1,8 +1,6 @@
 // The PostgreSQL engine: the contract's verbs, each one call of a function on the server, and so one statement.
 import { createHash, randomBytes } from 'node:crypto'
-import type { PostgresOptions } from '../../drivers/postgres.ts'
-import { explained, PostgresDriver, quoted } from '../../drivers/postgres.ts'
-import { leaseLostError } from '../../endings.ts'
+import { DeferqError } from '../../base/errors.ts'
 import type {
   CancelAnswer,
   Claims,
@@ -23,9 +21,11 @@ import type {
   Swept,
   Verdict,
   Want,
-} from '../../engine.ts'
-import { checkBatch, MAX_BATCH, nameOfWant } from '../../engine.ts'
-import { DeferqError } from '../../errors.ts'
+} from '../../contract/engine.ts'
+import { checkBatch, MAX_BATCH, nameOfWant } from '../../contract/engine.ts'
+import { leaseLostError } from '../../contract/store-errors.ts'
+import type { PostgresOptions } from '../../drivers/postgres.ts'
+import { explained, PostgresDriver, quoted } from '../../drivers/postgres.ts'
 import { Listener } from './listener.ts'
 import { readOptions } from './options.ts'
 import type { Admitted, EntryRow } from './rows.ts'

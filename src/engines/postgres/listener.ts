@@ -1,8 +1,8 @@
 // The ear of one engine: a session that listens, comes back by itself, and knows when a pooler keeps the news from it.
 import type { Client } from 'pg'
+import { sleep } from '../../base/time.ts'
 import type { PostgresDriver } from '../../drivers/postgres.ts'
 import { destroy, quoted } from '../../drivers/postgres.ts'
-import { sleep } from '../../time.ts'
 
 // A connection that died without a word is found out by asking.
 const BEAT_MS = 10_000

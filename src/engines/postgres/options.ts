@@ -1,6 +1,7 @@
 // Reads what a PostgresEngine is opened with: a URL with options of ours in it, and the options beside it.
+
+import { DeferqError, maskUrl } from '../../base/errors.ts'
 import type { PostgresOptions } from '../../drivers/postgres.ts'
-import { DeferqError, maskUrl } from '../../errors.ts'
 
 const LONGEST_NAME = 63
 

@@ -10,8 +10,8 @@ import type {
   Standing,
   Status,
   Verdict,
-} from '../../engine.ts'
-import { KEY_LENGTH } from '../../engine.ts'
+} from '../../contract/engine.ts'
+import { KEY_LENGTH } from '../../contract/engine.ts'
 
 export const STATUSES: readonly Status[] = ['pending', 'running', 'completed', 'failed', 'cancelled']
 

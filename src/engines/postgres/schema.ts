@@ -1,7 +1,8 @@
 // How a schema of a PostgreSQL database becomes a store, and what it is refused for.
+
+import { DeferqError } from '../../base/errors.ts'
 import type { PostgresDriver, Query } from '../../drivers/postgres.ts'
 import { quoted } from '../../drivers/postgres.ts'
-import { DeferqError } from '../../errors.ts'
 import { ADMISSION } from './sql/admit.ts'
 import { LOOK_AND_FORGET } from './sql/looks.ts'
 import { RULES, SETTINGS } from './sql/rules.ts'

@@ -1,5 +1,5 @@
 // Reaches into a transaction that is somebody else's: anything that has `query(text, values)`.
-import { DeferqError } from '../../errors.ts'
+import { DeferqError } from '../../base/errors.ts'
 
 interface Queryable {
   query(text: string, values: unknown[]): Promise<unknown>

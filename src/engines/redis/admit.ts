@@ -1,8 +1,8 @@
 // The verb `admit`: its script.
-import { REFRESH_PRIORITY } from '../../engine.ts'
-import { BEGIN_ALONE } from './alone.ts'
+import { REFRESH_PRIORITY } from '../../contract/engine.ts'
+import { BEGIN_ALONE } from './fast-path.ts'
 import { INLINE, LETTER } from './lua/layout.ts'
-import { AT_ONCE, MEETING } from './meet.ts'
+import { AT_ONCE, MEETING } from './on-duplicate.ts'
 
 /**
  * In: ARGV 2 as whom the asking instance waits itself for the drafts, which begins with its address, or the address alone; 3 and 4 the want

@@ -1,6 +1,6 @@
 // How ids, policies and runs are spelled in Redis, and read back.
-import type { Draft, Entry, FollowUp, Policy, Standing, Status } from '../../engine.ts'
-import { KEY_LENGTH } from '../../engine.ts'
+import type { Draft, Entry, FollowUp, Policy, Standing, Status } from '../../contract/engine.ts'
+import { KEY_LENGTH } from '../../contract/engine.ts'
 import { PLACE } from './lua/layout.ts'
 
 const scratch = Buffer.allocUnsafe(64)

@@ -1,10 +1,6 @@
 // The Redis engine: the contract's verbs over one server, a cluster, or a master watched by sentinels.
 import { randomBytes } from 'node:crypto'
 import type { ConnectionOptions } from 'node:tls'
-import { closedError } from '../../drivers/redis-connection.ts'
-import { Troubles } from '../../drivers/redis-troubles.ts'
-import type { Target } from '../../drivers/redis-url.ts'
-import { checkPrefix, checkShards, readUrl } from '../../drivers/redis-url.ts'
 import type {
   CancelAnswer,
   Claims,
@@ -25,10 +21,14 @@ import type {
   Swept,
   Verdict,
   Want,
-} from '../../engine.ts'
-import { checkBatch, MAX_BATCH } from '../../engine.ts'
-import { begunAlone } from './alone.ts'
-import { admitArgs, admitReply } from './drafts.ts'
+} from '../../contract/engine.ts'
+import { checkBatch, MAX_BATCH } from '../../contract/engine.ts'
+import { closedError } from '../../drivers/redis-connection.ts'
+import { Troubles } from '../../drivers/redis-troubles.ts'
+import type { Target } from '../../drivers/redis-url.ts'
+import { checkPrefix, checkShards, readUrl } from '../../drivers/redis-url.ts'
+import { admitArgs, admitReply } from './encode-admit.ts'
+import { begunAlone } from './fast-path.ts'
 import { invalidateArgs, invalidateNameArgs, invalidateReply } from './invalidate.ts'
 import { extendArgs, extendReply, sweepArgs, sweepReply } from './leases.ts'
 import {

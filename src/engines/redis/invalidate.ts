@@ -1,5 +1,5 @@
 // The verb `invalidate`: results and remembered failures are forgotten, by key or by name.
-import type { Selector } from '../../engine.ts'
+import type { Selector } from '../../contract/engine.ts'
 import { shortKey } from './ids.ts'
 import { LEASE } from './lua/layout.ts'
 

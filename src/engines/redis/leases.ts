@@ -1,7 +1,7 @@
 // The verbs `extend` and `sweep`: the heartbeat of what runs, and the recovery of what died with its worker.
 
-import { leaseLostError } from '../../endings.ts'
-import type { Lease, LeaseAnswer, Swept } from '../../engine.ts'
+import type { Lease, LeaseAnswer, Swept } from '../../contract/engine.ts'
+import { leaseLostError } from '../../contract/store-errors.ts'
 import { longId, shortId } from './ids.ts'
 import { LOOK_MS } from './lua/basics.ts'
 import { LEASE } from './lua/layout.ts'

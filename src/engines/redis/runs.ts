@@ -1,7 +1,16 @@
 // The verbs that look at runs and end them from outside: `read`, `cancel`, `hasten`, `list` and `count`.
-import type { CancelAnswer, Counts, Entry, Filter, HastenAnswer, Lanes, Total } from '../../engine.ts'
-import { KEY_LENGTH } from '../../engine.ts'
-import { DeferqError } from '../../errors.ts'
+
+import { DeferqError } from '../../base/errors.ts'
+import type {
+  CancelAnswer,
+  Counts,
+  Entry,
+  Filter,
+  HastenAnswer,
+  Lanes,
+  Total,
+} from '../../contract/engine.ts'
+import { KEY_LENGTH } from '../../contract/engine.ts'
 import type { Row } from './ids.ts'
 import { readRow, SHORT_ID, shortId, shortKey } from './ids.ts'
 

@@ -1,19 +1,19 @@
 // One opened store: its connections, its shards, and the news it brings.
 
+import { isDeferqError } from '../../base/errors.ts'
+import type { Hint, Selector } from '../../contract/engine.ts'
 import { caveatsOf } from '../../drivers/redis-caveats.ts'
 import type { ClientSettings } from '../../drivers/redis-clients.ts'
 import { hintClient, loadLibrary } from '../../drivers/redis-clients.ts'
 import { Connection } from '../../drivers/redis-connection.ts'
 import type { Troubles } from '../../drivers/redis-troubles.ts'
 import type { Target } from '../../drivers/redis-url.ts'
-import type { Hint, Selector } from '../../engine.ts'
-import { isDeferqError } from '../../errors.ts'
 import { endedIn, longId, readMalformed } from './ids.ts'
 import type { ScriptName, Scripts } from './scripts.ts'
+import { Turns } from './shard-rounds.ts'
 import { shardTags } from './shards.ts'
 import { bindStore } from './store.ts'
 import { Subscriber } from './subscriber.ts'
-import { Turns } from './turns.ts'
 
 const CLUSTER_SHARDS = 12
 /**

@@ -1,9 +1,9 @@
 // The verbs `settle` and `claim`, one script for both: attempts end, and what is next begins in the same
 // step.
-import type { Outcome } from '../../engine.ts'
-import { END_ALONE } from './alone.ts'
+import type { Outcome } from '../../contract/engine.ts'
 import { CLAIMING } from './claim.ts'
-import { endedPlainly } from './held.ts'
+import { endedPlainly } from './claimed-run.ts'
+import { END_ALONE } from './fast-path.ts'
 import { followText, shortId } from './ids.ts'
 import { LEASE, PLACE } from './lua/layout.ts'
 

@@ -1,5 +1,5 @@
 // Spreads keys over shards, and shards over the slots of a cluster.
-import { SHARD_LENGTH } from '../../engine.ts'
+import { SHARD_LENGTH } from '../../contract/engine.ts'
 
 const SLOTS = 16_384
 

@@ -1,6 +1,7 @@
 // What an engine learns of a store when it opens: its number of shards.
+
+import { DeferqError } from '../../base/errors.ts'
 import type { Connection } from '../../drivers/redis-connection.ts'
-import { DeferqError } from '../../errors.ts'
 
 /** The layout of the keys; another one is another number. */
 const LAYOUT = 1

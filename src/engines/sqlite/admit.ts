@@ -1,7 +1,6 @@
 // Decides, under the write lock, what each draft meets under its key.
-import type { Draft, HastenAnswer, Verdict } from '../../engine.ts'
-import { REFRESH_PRIORITY } from '../../engine.ts'
-import type { Slot } from './held.ts'
+import type { Draft, HastenAnswer, Verdict } from '../../contract/engine.ts'
+import { REFRESH_PRIORITY } from '../../contract/engine.ts'
 import type { Run } from './rows.ts'
 import {
   BEHIND,
@@ -16,6 +15,7 @@ import {
 } from './rows.ts'
 import type { Step } from './step.ts'
 import { dueOf } from './step.ts'
+import type { Slot } from './step-cache.ts'
 
 export function admit(step: Step, drafts: readonly Draft[]): Verdict[] {
   step.load(drafts.map(({ id }) => id))

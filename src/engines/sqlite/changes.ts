@@ -1,5 +1,5 @@
 // What one step has changed in memory, and how all of it is written at once.
-import type { FollowUp, Total } from '../../engine.ts'
+import type { FollowUp, Total } from '../../contract/engine.ts'
 import type { Connection } from './connection.ts'
 import { StaleLane } from './connection.ts'
 import type { Lane, Run } from './rows.ts'

@@ -1,13 +1,13 @@
 // Hands out what is due: lane by lane in order of priority, and within one priority in order of the due time; in turns
 // where there are groups.
-import type { Claims, Want } from '../../engine.ts'
+import type { Claims, Want } from '../../contract/engine.ts'
 import type { Connection } from './connection.ts'
+import { pick } from './group-fairness.ts'
 import { groupsOf } from './groups.ts'
 import type { Row, Run } from './rows.ts'
 import { entryOf, FULL_RETURNING } from './rows.ts'
 import type { Step } from './step.ts'
 import { newTokenPrefix, TOKEN } from './token.ts'
-import { pick } from './turns.ts'
 
 /** A wanted lane that holds something, and when the first of it is due. */
 export interface Open {

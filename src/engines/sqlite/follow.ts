@@ -1,5 +1,5 @@
 // What follows the runs that end in a step: looked up, told how they ended, and admitted with it.
-import type { Draft, FollowUp, Parent } from '../../engine.ts'
+import type { Draft, FollowUp, Parent } from '../../contract/engine.ts'
 import type { Run } from './rows.ts'
 import { COMPLETED, parentFrom } from './rows.ts'
 import type { Step } from './step.ts'

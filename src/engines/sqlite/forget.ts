@@ -1,6 +1,5 @@
 // Cancelling runs, and forgetting results and remembered failures.
-import type { CancelAnswer, Selector } from '../../engine.ts'
-import type { Slot } from './held.ts'
+import type { CancelAnswer, Selector } from '../../contract/engine.ts'
 import type { Row, Run } from './rows.ts'
 import {
   asideOf,
@@ -15,6 +14,7 @@ import {
   STANDS,
 } from './rows.ts'
 import type { Step } from './step.ts'
+import type { Slot } from './step-cache.ts'
 
 export function cancel(step: Step, ids: readonly string[], reason: string | undefined): CancelAnswer[] {
   step.load(ids)

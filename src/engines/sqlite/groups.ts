@@ -1,5 +1,5 @@
 // Groups of runs: how many of each run, when they began, whose turn it is, and how long they are remembered.
-import type { Limit, Want } from '../../engine.ts'
+import type { Limit, Want } from '../../contract/engine.ts'
 import type { Connection } from './connection.ts'
 
 /** A group as a claim finds it; those who claim hold the write lock, or only look. */

@@ -1,8 +1,6 @@
 // The SQLite engine: several processes on one machine share one file, and nothing else is needed.
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { loadDriver } from '../../drivers/sqlite.ts'
-import type { Settings, SqliteOptions } from '../../drivers/sqlite-settings.ts'
-import { MEMORY, settingsOf } from '../../drivers/sqlite-settings.ts'
+import { DeferqError } from '../../base/errors.ts'
 import type {
   CancelAnswer,
   Claims,
@@ -23,16 +21,18 @@ import type {
   Swept,
   Verdict,
   Want,
-} from '../../engine.ts'
-import { checkBatch } from '../../engine.ts'
-import { DeferqError } from '../../errors.ts'
+} from '../../contract/engine.ts'
+import { checkBatch } from '../../contract/engine.ts'
+import { loadDriver } from '../../drivers/sqlite.ts'
+import type { Settings, SqliteOptions } from '../../drivers/sqlite-settings.ts'
+import { MEMORY, settingsOf } from '../../drivers/sqlite-settings.ts'
 import { admit, hasten } from './admit.ts'
 import { claim, firstDue } from './claim.ts'
 import { Connection } from './connection.ts'
 import type { Pass } from './forget.ts'
 import { announce, cancel, invalidateKeys, invalidateName } from './forget.ts'
-import type { Member } from './hub.ts'
-import { Hub } from './hub.ts'
+import type { Member } from './notifier.ts'
+import { Hub } from './notifier.ts'
 import { count, list, pause, pickRun, readRuns, renew } from './overview.ts'
 import type { Broken } from './rows.ts'
 import { entryOf } from './rows.ts'

@@ -1,6 +1,6 @@
 // Reading without the write lock: runs by id, lists, and the kept counters; and the pauses that are counted among them.
-import type { Counts, Filter, Lanes, Page, Total } from '../../engine.ts'
-import { MAX_BATCH } from '../../engine.ts'
+import type { Counts, Filter, Lanes, Page, Total } from '../../contract/engine.ts'
+import { MAX_BATCH } from '../../contract/engine.ts'
 import type { Connection } from './connection.ts'
 import { rowsOf } from './load.ts'
 import type { Broken, Row, Run } from './rows.ts'

@@ -1,6 +1,6 @@
 // One run as the SQLite engine holds it: read from a row, checked, and shown as the contract's records.
-import type { Attended, Entry, Parent, Policy, Standing, Status } from '../../engine.ts'
-import { ID_LENGTH, KEY_LENGTH } from '../../engine.ts'
+import type { Attended, Entry, Parent, Policy, Standing, Status } from '../../contract/engine.ts'
+import { ID_LENGTH, KEY_LENGTH } from '../../contract/engine.ts'
 
 export const PENDING = 0
 export const RUNNING = 1

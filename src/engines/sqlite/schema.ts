@@ -1,8 +1,8 @@
 // The tables of the SQLite store, and how a file comes to have them.
 
+import { DeferqError } from '../../base/errors.ts'
 import type { Database } from '../../drivers/sqlite.ts'
 import { APPLICATION_ID } from '../../drivers/sqlite-connection.ts'
-import { DeferqError } from '../../errors.ts'
 
 export const SCHEMA_VERSION = 1
 

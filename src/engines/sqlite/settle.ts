@@ -1,8 +1,8 @@
 // How attempts end and last: outcomes and heartbeats against the lease's token, and the sweep of what was left behind.
 
+import type { Lease, LeaseAnswer, Outcome, SettleAnswer, Swept } from '../../contract/engine.ts'
+import { abandonedError, leaseLostError } from '../../contract/store-errors.ts'
 import { textValue } from '../../drivers/sqlite.ts'
-import { abandonedError, leaseLostError } from '../../endings.ts'
-import type { Lease, LeaseAnswer, Outcome, SettleAnswer, Swept } from '../../engine.ts'
 import type { Connection } from './connection.ts'
 import { forgetIdleGroups } from './groups.ts'
 import type { Row } from './rows.ts'

@@ -1,12 +1,11 @@
 // One atomic step in memory: the runs it has read, and the ways that the rules lead them through their states.
-import { supersededError } from '../../endings.ts'
-import type { Attended, Draft, FollowUp, Parent, Selector, Total } from '../../engine.ts'
-import { MAX_ERRORS } from '../../engine.ts'
+
+import type { Attended, Draft, FollowUp, Parent, Selector, Total } from '../../contract/engine.ts'
+import { MAX_ERRORS } from '../../contract/engine.ts'
+import { supersededError } from '../../contract/store-errors.ts'
 import { Changes } from './changes.ts'
 import type { Connection } from './connection.ts'
 import { FollowUps } from './follow.ts'
-import type { Slot } from './held.ts'
-import { Held } from './held.ts'
 import type { Broken, Lane, Row, Run } from './rows.ts'
 import {
   ACCEPTED,
@@ -29,6 +28,8 @@ import {
   STANDS,
   windowEnd,
 } from './rows.ts'
+import type { Slot } from './step-cache.ts'
+import { Held } from './step-cache.ts'
 
 /** What others are told once the step is committed. */
 export interface News {

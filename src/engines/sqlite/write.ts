@@ -1,8 +1,8 @@
 // Writes what a step has changed, in as few and as narrow statements as will do: the statement is the cost.
 
+import type { FollowUp, Total } from '../../contract/engine.ts'
 import type { Value } from '../../drivers/sqlite.ts'
 import { textValue } from '../../drivers/sqlite.ts'
-import type { FollowUp, Total } from '../../engine.ts'
 import type { Connection } from './connection.ts'
 import type { Run } from './rows.ts'
 import { COMPLETED, hashOf } from './rows.ts'

@@ -1,6 +1,6 @@
 // Takes messages for whoever asks: what is there now, else the first that comes, and over lost connections too.
-import { isDeferqError } from '../../errors.ts'
-import type { Delivery, Reservation } from '../transport.ts'
+import { isDeferqError } from '../../base/errors.ts'
+import type { Delivery, Reservation } from '../../contract/transport.ts'
 import { codeOf, isRefusal, judge, NOT_FOUND } from './faults.ts'
 import type { Holdings } from './holdings.ts'
 import type { Link } from './link.ts'

@@ -7,7 +7,7 @@
 // there are LEVELS queues at most whatever the delays are, and no process has to live for a message to move.
 import { createHash } from 'node:crypto'
 import type { Channel } from 'amqplib'
-import { DeferqError } from '../../errors.ts'
+import { DeferqError } from '../../base/errors.ts'
 import { judge } from './faults.ts'
 import type { Link } from './link.ts'
 import { assertQueue, SAFELY } from './queues.ts'

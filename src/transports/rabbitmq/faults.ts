@@ -1,5 +1,5 @@
 // Says what went wrong between here and a RabbitMQ broker, and what to do about it.
-import { DeferqError, isDeferqError } from '../../errors.ts'
+import { DeferqError, isDeferqError } from '../../base/errors.ts'
 
 /** As AMQP numbers them. */
 export const NOT_FOUND = 404

@@ -1,7 +1,7 @@
 // What this process holds: which token stands for which message, and until when. The lease that AMQP itself lacks.
 import { randomBytes } from 'node:crypto'
 import type { ConsumeMessage, MessageProperties } from 'amqplib'
-import type { Delivery } from '../transport.ts'
+import type { Delivery } from '../../contract/transport.ts'
 import { deliveriesOf, propertiesOf } from './messages.ts'
 import type { Session } from './session.ts'
 

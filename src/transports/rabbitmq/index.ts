@@ -1,7 +1,7 @@
 // The RabbitMQ transport: quorum queues, confirmed publishes, delays in the broker, and leases that this process keeps.
 import type { ConnectionOptions } from 'node:tls'
-import { checkBatch } from '../../engine.ts'
-import type { DeferqError } from '../../errors.ts'
+import type { DeferqError } from '../../base/errors.ts'
+import { checkBatch } from '../../contract/engine.ts'
 import type {
   Answer,
   Burial,
@@ -12,14 +12,14 @@ import type {
   Release,
   Reservation,
   Transport,
-} from '../transport.ts'
+} from '../../contract/transport.ts'
 import {
   checkExtension,
   checkOutgoing,
   checkReleases,
   checkReservation,
   deadLettersOf,
-} from '../transport.ts'
+} from '../../contract/transport.ts'
 import { Consumer } from './consumer.ts'
 import { MAX_DELAY_MS } from './delays.ts'
 import { closed, codeOf, judge, NOT_FOUND } from './faults.ts'

@@ -2,8 +2,8 @@
 import type { Writable } from 'node:stream'
 import type { ConnectionOptions } from 'node:tls'
 import type { Channel, ChannelModel } from 'amqplib'
-import { DeferqError, isDeferqError } from '../../errors.ts'
-import { sleep } from '../../time.ts'
+import { DeferqError, isDeferqError } from '../../base/errors.ts'
+import { sleep } from '../../base/time.ts'
 import { closed, isLoginFault, isRefusal, judge, loginFault, unavailable } from './faults.ts'
 import type { Target } from './url.ts'
 

@@ -1,6 +1,6 @@
 // Turns messages into what AMQP carries beside a body, and back.
 import type { ConsumeMessage, MessageProperties, Options } from 'amqplib'
-import type { Properties } from '../transport.ts'
+import type { Properties } from '../../contract/transport.ts'
 
 // What a broker adds on the way. Sent again, the deaths would make it take the next delay for a loop, and drop the message.
 const BROKERS = /^(x-death|x-(first|last)-death-(exchange|queue|reason)|x-delivery-count|x-acquired-count)$/

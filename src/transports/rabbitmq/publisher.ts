@@ -1,7 +1,7 @@
 // Sends messages and knows that the broker has them: confirms by the batch, returns, resending, and a bound on all of it.
 import type { ConfirmChannel, Message, Options } from 'amqplib'
-import { DeferqError } from '../../errors.ts'
-import { sleep } from '../../time.ts'
+import { DeferqError } from '../../base/errors.ts'
+import { sleep } from '../../base/time.ts'
 import { Delays } from './delays.ts'
 import { codeOf, full, isRefusal, judge, NOT_FOUND, unavailable } from './faults.ts'
 import type { Link } from './link.ts'

@@ -1,7 +1,7 @@
 // Declares queues as deferq needs them, and says whether one that was there already will do.
 import type { Channel, Options } from 'amqplib'
-import { DeferqError } from '../../errors.ts'
-import { deadLettersOf } from '../transport.ts'
+import { DeferqError } from '../../base/errors.ts'
+import { deadLettersOf } from '../../contract/transport.ts'
 import { codeOf, judge, PRECONDITION_FAILED } from './faults.ts'
 import type { Link } from './link.ts'
 

@@ -1,5 +1,5 @@
 // Reads a RabbitMQ URL: which nodes of a cluster, which virtual host and which login.
-import { DeferqError, maskUrl } from '../../errors.ts'
+import { DeferqError, maskUrl } from '../../base/errors.ts'
 
 export interface Target {
   tls: boolean

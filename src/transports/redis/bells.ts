@@ -1,7 +1,7 @@
 // Waits for a queue to hold something, whoever puts it there, and takes nothing in doing so.
 import type { Redis } from 'ioredis'
+import { sleep } from '../../base/time.ts'
 import type { Connection } from '../../drivers/redis-connection.ts'
-import { sleep } from '../../time.ts'
 
 /** Each queue that is waited for needs a connection; the queues beyond are looked at in turns. */
 export const MAX_BELLS = 8

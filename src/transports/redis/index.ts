@@ -1,12 +1,8 @@
 // The Redis transport: lists, a sorted set for delays, and leases on what is in consumers' hands.
 import type { ConnectionOptions } from 'node:tls'
-import { caveatsOf } from '../../drivers/redis-caveats.ts'
-import { Troubles } from '../../drivers/redis-troubles.ts'
-import type { Target } from '../../drivers/redis-url.ts'
-import { readUrl } from '../../drivers/redis-url.ts'
-import { checkBatch } from '../../engine.ts'
-import { DeferqError, isDeferqError } from '../../errors.ts'
-import { sleep } from '../../time.ts'
+import { DeferqError, isDeferqError } from '../../base/errors.ts'
+import { sleep } from '../../base/time.ts'
+import { checkBatch } from '../../contract/engine.ts'
 import type {
   Answer,
   Burial,
@@ -17,7 +13,7 @@ import type {
   Release,
   Reservation,
   Transport,
-} from '../transport.ts'
+} from '../../contract/transport.ts'
 import {
   checkExtension,
   checkOutgoing,
@@ -25,9 +21,13 @@ import {
   checkReleases,
   checkReservation,
   deadLettersOf,
-} from '../transport.ts'
-import type { Look } from '../waiting.ts'
-import { Waits } from '../waiting.ts'
+} from '../../contract/transport.ts'
+import { caveatsOf } from '../../drivers/redis-caveats.ts'
+import { Troubles } from '../../drivers/redis-troubles.ts'
+import type { Target } from '../../drivers/redis-url.ts'
+import { readUrl } from '../../drivers/redis-url.ts'
+import type { Look } from '../../drivers/transport-wait.ts'
+import { Waits } from '../../drivers/transport-wait.ts'
 import { inPlaces } from './batches.ts'
 import { MAX_BELLS } from './bells.ts'
 import { Keys } from './keys.ts'

@@ -1,6 +1,7 @@
 // Gives deliveries back, moves them and keeps them: whatever asks for the ownership of a token.
-import { parcels } from '../parcels.ts'
-import type { Answer, Delivery, Outgoing } from '../transport.ts'
+
+import type { Answer, Delivery, Outgoing } from '../../contract/transport.ts'
+import { parcels } from '../../drivers/split-by-size.ts'
 import { bufferOf, inPlaces, KeyList } from './batches.ts'
 import type { Keys } from './keys.ts'
 import type { Session } from './session.ts'

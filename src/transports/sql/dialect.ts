@@ -1,6 +1,6 @@
 // What a database has to do for the SQL transport; the transport does what is the same for all.
-import type { Delivery, Depth, Message, Outgoing, Reservation } from '../transport.ts'
-import type { Look } from '../waiting.ts'
+import type { Delivery, Depth, Message, Outgoing, Reservation } from '../../contract/transport.ts'
+import type { Look } from '../../drivers/transport-wait.ts'
 
 /** To the end of a queue. */
 export interface Move {

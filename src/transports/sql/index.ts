@@ -1,9 +1,7 @@
 // The SQL transport: messages as rows of a PostgreSQL or SQLite database.
 import { randomBytes } from 'node:crypto'
-import type { PostgresOptions } from '../../drivers/postgres.ts'
-import type { SqliteOptions } from '../../drivers/sqlite-settings.ts'
-import { checkBatch } from '../../engine.ts'
-import { DeferqError } from '../../errors.ts'
+import { DeferqError } from '../../base/errors.ts'
+import { checkBatch } from '../../contract/engine.ts'
 import type {
   Answer,
   Burial,
@@ -14,7 +12,7 @@ import type {
   Release,
   Reservation,
   Transport,
-} from '../transport.ts'
+} from '../../contract/transport.ts'
 import {
   checkExtension,
   checkOutgoing,
@@ -22,8 +20,10 @@ import {
   checkReleases,
   checkReservation,
   deadLettersOf,
-} from '../transport.ts'
-import { Waits } from '../waiting.ts'
+} from '../../contract/transport.ts'
+import type { PostgresOptions } from '../../drivers/postgres.ts'
+import type { SqliteOptions } from '../../drivers/sqlite-settings.ts'
+import { Waits } from '../../drivers/transport-wait.ts'
 import type { Dialect, Move } from './dialect.ts'
 import { rowOf } from './dialect.ts'
 import { PostgresMessages } from './postgres.ts'

@@ -1,9 +1,9 @@
 // Hears of new messages over a session of its own, while somebody waits; where that is away, looks find them later.
 import type { Client } from 'pg'
+import type { DeferqError } from '../../base/errors.ts'
+import { sleep } from '../../base/time.ts'
 import type { PostgresDriver } from '../../drivers/postgres.ts'
 import { destroy, explained, quoted } from '../../drivers/postgres.ts'
-import type { DeferqError } from '../../errors.ts'
-import { sleep } from '../../time.ts'
 
 const PAUSE_MS = 500
 

@@ -1,10 +1,11 @@
 // Messages in a PostgreSQL table, in the engine's schema or another.
+
+import { DeferqError } from '../../base/errors.ts'
+import type { Delivery, Depth, Message, Outgoing, Reservation } from '../../contract/transport.ts'
 import type { PostgresOptions, Rows } from '../../drivers/postgres.ts'
 import { PostgresDriver, quoted } from '../../drivers/postgres.ts'
-import { DeferqError } from '../../errors.ts'
-import { parcels } from '../parcels.ts'
-import type { Delivery, Depth, Message, Outgoing, Reservation } from '../transport.ts'
-import type { Look } from '../waiting.ts'
+import { parcels } from '../../drivers/split-by-size.ts'
+import type { Look } from '../../drivers/transport-wait.ts'
 import type { Dialect, Move } from './dialect.ts'
 import { rowOf } from './dialect.ts'
 import { Notices } from './notices.ts'

@@ -1,12 +1,13 @@
 // Messages in a SQLite file, beside the engine's tables or alone: several processes on one machine share it.
+
+import { DeferqError } from '../../base/errors.ts'
+import type { Delivery, Depth, Message, Outgoing, Reservation } from '../../contract/transport.ts'
 import type { Database } from '../../drivers/sqlite.ts'
 import { loadDriver } from '../../drivers/sqlite.ts'
 import { APPLICATION_ID, SqliteConnection } from '../../drivers/sqlite-connection.ts'
 import type { Settings, SqliteOptions } from '../../drivers/sqlite-settings.ts'
 import { MEMORY, settingsOf } from '../../drivers/sqlite-settings.ts'
-import { DeferqError } from '../../errors.ts'
-import type { Delivery, Depth, Message, Outgoing, Reservation } from '../transport.ts'
-import type { Look } from '../waiting.ts'
+import type { Look } from '../../drivers/transport-wait.ts'
 import type { Dialect, Move } from './dialect.ts'
 import { rowOf } from './dialect.ts'
 

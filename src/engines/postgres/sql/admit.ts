@@ -1,7 +1,8 @@
 // The verb `admit` on the server. Most drafts are new and of one kind, and those are one insert; what has a fresh result is
 // one look; the rest goes through the rules one by one, under the locks of what stands there.
-import { supersededError } from '../../../endings.ts'
-import { REFRESH_PRIORITY } from '../../../engine.ts'
+
+import { REFRESH_PRIORITY } from '../../../contract/engine.ts'
+import { supersededError } from '../../../contract/store-errors.ts'
 import { SETTINGS } from './rules.ts'
 
 // Numbers that stand for themselves mark where the server fills in its own.

@@ -1,5 +1,5 @@
 // The verbs of a worker on the server: `claim`, `settle`, `extend` and `sweep`.
-import { abandonedError } from '../../../endings.ts'
+import { abandonedError } from '../../../contract/store-errors.ts'
 import { SETTINGS } from './rules.ts'
 import { TURNS } from './turns.ts'
 

@@ -1,7 +1,8 @@
 // The server-side scripts' fourth part: how a run ends, what follows it, who is told, and what every script
 // ends with.
-import { abandonedError, supersededError } from '../../../endings.ts'
-import { MAX_ERRORS } from '../../../engine.ts'
+
+import { MAX_ERRORS } from '../../../contract/engine.ts'
+import { abandonedError, supersededError } from '../../../contract/store-errors.ts'
 import { INLINE } from './layout.ts'
 
 /** As the errors are spelled, with @A for the attempt, @T for the time and @B for an id. */

@@ -1,0 +1,100 @@
+// In front of `admit`: dispatches of the same tick travel as one batch, identical ones among them as one draft.
+import { Batcher } from '../base/batcher.ts'
+import { DeferqError } from '../base/errors.ts'
+import type { Draft, Engine, Verdict } from '../contract/engine.ts'
+import { keyOf } from '../values/fingerprint.ts'
+
+/** The plain drafts that are gathered and have not left yet. */
+class Gathering {
+  readonly #batcher: Batcher<Draft, Verdict>
+  /**
+   * By their params, which twins share: a text that is there is found faster than one cut from an id. A new map for each batch: one that
+   * is cleared leaves a table behind that points to the next, and a chain of them keeps all drafts from being collected young.
+   */
+  #drafts = new Map<string, { draft: Draft; verdict: Promise<Verdict> }>()
+
+  constructor(admit: (drafts: Draft[]) => Promise<readonly Verdict[]>, options?: { underWay: number }) {
+    this.#batcher = new Batcher((drafts) => {
+      // Usually all of them leave. Should some stay behind, they are no longer found by their twins: a draft more to send.
+      if (drafts.length >= this.#drafts.size) this.#drafts = new Map()
+      else for (const draft of drafts) this.#drafts.delete(draft.params)
+      return admit(drafts)
+    }, options)
+  }
+
+  admit(draft: Draft): Promise<Verdict> {
+    const twin = this.#drafts.get(draft.params)
+    if (twin !== undefined && sameAsk(twin.draft, draft)) {
+      if (draft.watch) twin.draft.watch = true
+      return twin.verdict.then(asSecond)
+    }
+    const verdict = this.#batcher.add(draft)
+    if (twin === undefined && draft.then === undefined) this.#drafts.set(draft.params, { draft, verdict })
+    return verdict
+  }
+}
+
+export class Dispatcher {
+  readonly #engine: () => Promise<Engine>
+  readonly #all: Gathering
+  /** By shard, where the store has several: a batch is then one command, and waits for no other shard. One at a time, for they overlap each other. */
+  readonly #byShard: Gathering[] = []
+  #shardOf: Engine['shardOf']
+
+  constructor(engine: () => Promise<Engine>) {
+    this.#engine = engine
+    this.#all = new Gathering((drafts) => this.#admit(drafts))
+  }
+
+  /** Each draft once: whoever asks again makes a new one. */
+  admit(draft: Draft): Promise<Verdict> {
+    draft.isNew = true
+    const shard = this.#shardOf?.(draft.id)
+    if (shard === undefined) return this.#all.admit(draft)
+    return (this.#byShard[shard] ??= new Gathering((drafts) => this.#admit(drafts), { underWay: 1 })).admit(
+      draft,
+    )
+  }
+
+  async #admit(drafts: readonly Draft[]): Promise<readonly Verdict[]> {
+    const engine = await this.#engine()
+    this.#shardOf ??= engine.shardOf?.bind(engine)
+    return await engine.admit(drafts)
+  }
+
+  /** By itself, for the other dispatches of the tick are no part of the caller's transaction. */
+  async admitWithin(draft: Draft, tx: unknown): Promise<Verdict> {
+    const engine = await this.#engine()
+    if (engine.within === undefined) {
+      throw new DeferqError(
+        'INVALID_OPTION',
+        `dispatch('${draft.name}', …, { tx }): the ${engine.name} store can have no part in a transaction of yours; the store at a postgres:// URL can.`,
+      )
+    }
+    const [verdict] = await engine.within(tx).admit([draft])
+    return verdict as Verdict
+  }
+}
+
+/** Of two with the same params, whether the store would have nothing to add to the first from the second. */
+function sameAsk(first: Draft, second: Draft): boolean {
+  return (
+    second.then === undefined &&
+    first.policy === second.policy &&
+    first.name === second.name &&
+    first.queue === second.queue &&
+    first.priority === second.priority &&
+    first.delayMs === second.delayMs &&
+    first.dueAt === second.dueAt &&
+    first.extra === second.extra &&
+    first.refresh === second.refresh &&
+    first.onMismatch === second.onMismatch &&
+    first.attended === second.attended &&
+    first.onDuplicate === undefined &&
+    second.onDuplicate === undefined &&
+    keyOf(first.id) === keyOf(second.id)
+  )
+}
+
+const asSecond = (verdict: Verdict): Verdict =>
+  verdict.outcome === 'created' ? { ...verdict, outcome: 'joined' } : verdict

@@ -1,0 +1,35 @@
+// Empties a queue or a name of what runs: pauses it, and waits.
+
+import { DeferqError } from '../base/errors.ts'
+import { sleep } from '../base/time.ts'
+import type { Engine, Lanes } from '../contract/engine.ts'
+import type { WaitOptions } from '../tasks/options.ts'
+import { checkWait } from '../tasks/options.ts'
+
+const LOOK_MS = 100
+
+export async function drained(engine: Engine, lanes: Lanes, options: WaitOptions): Promise<void> {
+  const timeoutMs = checkWait(options, 'drain()')
+  const { signal } = options
+  const end = performance.now() + (timeoutMs ?? Number.POSITIVE_INFINITY)
+  await engine.pause(lanes, true)
+  for (;;) {
+    const counts = await engine.count()
+    const running = counts.lanes
+      .filter((lane) => ('queue' in lanes ? lane.queue === lanes.queue : lane.name === lanes.name))
+      .reduce((sum, lane) => sum + lane.running, 0)
+    if (running === 0) return
+    if (signal?.aborted)
+      throw new DeferqError('ABORTED', `drain() was aborted; ${running} still run, and it is paused.`, {
+        cause: signal.reason,
+      })
+    if (performance.now() >= end) {
+      throw new DeferqError(
+        'WAIT_TIMEOUT',
+        `drain(): ${running} still run after ${timeoutMs} ms. It is paused: drain() again, or resume().`,
+        { details: { running } },
+      )
+    }
+    await sleep(Math.min(LOOK_MS, Math.max(1, end - performance.now())), signal)
+  }
+}

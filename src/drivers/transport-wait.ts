@@ -1,0 +1,74 @@
+// How a reservation waits: it looks, and looks again when it is rung for, when something falls due, and now and then.
+import type { DeferqError } from '../base/errors.ts'
+import { isDeferqError } from '../base/errors.ts'
+import { sleep } from '../base/time.ts'
+import type { Delivery, Reservation } from '../contract/transport.ts'
+
+export interface Look {
+  deliveries: Delivery[]
+  /** When to look again, though nobody has rung. */
+  nextMs: number
+}
+
+export interface Waiting {
+  look(): Promise<Look>
+  /** Rings when something may have come; answers how to stop. */
+  listen(ring: () => void): () => void
+  /** It rings for what came before it was listened to, too. */
+  ringsLate: boolean
+  /** An outage in the middle of a wait: the wait goes on. */
+  trouble(error: DeferqError): void
+}
+
+export class Waits {
+  readonly #ends = new Set<() => void>()
+  #closed = false
+
+  async reserve({ waitMs = 0, signal }: Reservation, waiting: Waiting): Promise<Delivery[]> {
+    const deadline = performance.now() + waitMs
+    let rung = new AbortController()
+    const ring = (): void => rung.abort()
+    let stop: (() => void) | undefined
+    this.#ends.add(ring)
+    signal?.addEventListener('abort', ring)
+    try {
+      for (;;) {
+        const isOver = (): boolean => performance.now() >= deadline || signal?.aborted === true
+        const found = await this.#look(waiting, isOver)
+        // Closing has handed back what was found meanwhile.
+        if (this.#closed) return []
+        if (found.deliveries.length > 0 || isOver()) return found.deliveries
+        const isFirst = stop === undefined
+        stop?.()
+        stop = waiting.listen(ring)
+        // Something may have come between the look and the listening.
+        if (isFirst && !waiting.ringsLate) continue
+        await sleep(Math.max(1, Math.min(found.nextMs, deadline - performance.now())), rung.signal)
+        if (rung.signal.aborted) rung = new AbortController()
+      }
+    } finally {
+      stop?.()
+      this.#ends.delete(ring)
+      signal?.removeEventListener('abort', ring)
+    }
+  }
+
+  async #look({ look, trouble }: Waiting, isOver: () => boolean): Promise<Look> {
+    try {
+      return await look()
+    } catch (error) {
+      if (this.#closed) return { deliveries: [], nextMs: 0 }
+      if (isOver() || !isDeferqError(error, 'STORE_UNAVAILABLE')) throw error
+      trouble(error)
+      return { deliveries: [], nextMs: AFTER_TROUBLE_MS }
+    }
+  }
+
+  /** Ends every wait with nothing. */
+  close(): void {
+    this.#closed = true
+    for (const end of this.#ends) end()
+  }
+}
+
+const AFTER_TROUBLE_MS = 250

@@ -1,0 +1,47 @@
+// The option `results`: large results in a Keyv store, behind any engine.
+
+import { DeferqError } from '../base/errors.ts'
+import type { Engine } from '../contract/engine.ts'
+import type { KeyvLike } from '../drivers/keyv.ts'
+import { checkKnown } from '../tasks/options.ts'
+
+export interface ResultsOptions {
+  /** A Keyv. deferq closes it with the last engine that uses it. */
+  store: KeyvLike
+  /** Results whose text is larger go there: bytes, or text with a unit ('64kb'). */
+  above?: number | string
+}
+
+const UNITS: Record<string, number> = { b: 1, kb: 1_024, mb: 1_048_576 }
+
+/** Wraps what makes the engine; a malformed option is refused at once. */
+export function resultsApart(
+  make: () => Promise<Engine>,
+  results: ResultsOptions | undefined,
+): () => Promise<Engine> {
+  if (results === undefined) return make
+  checkKnown(results, ['store', 'above'], 'new DeferQ(): results')
+  const above = bytesOf(results.above ?? '64kb')
+  const { store } = results
+  if (typeof store?.getMany !== 'function') {
+    throw new DeferqError(
+      'INVALID_OPTION',
+      'new DeferQ(): results.store must be a Keyv (version 5): new Keyv({ store: new KeyvRedis(url) }).',
+    )
+  }
+  return async () => {
+    const { Offload } = await import('../drivers/offload.ts')
+    return new Offload(await make(), { store, above })
+  }
+}
+
+function bytesOf(size: number | string): number {
+  const [, count, unit] =
+    typeof size === 'string' ? (/^\s*(\d+(?:\.\d+)?)\s*(b|kb|mb)\s*$/i.exec(size) ?? []) : ['', size, 'b']
+  const bytes = Number(count) * (UNITS[String(unit).toLowerCase()] ?? Number.NaN)
+  if (Number.isFinite(bytes) && bytes >= 0) return Math.round(bytes)
+  throw new DeferqError(
+    'INVALID_OPTION',
+    `new DeferQ(): results.above is ${JSON.stringify(size)}, which is no size. Use bytes (65536) or text with a unit ('64kb', '1mb').`,
+  )
+}

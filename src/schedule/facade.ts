@@ -1,0 +1,52 @@
+// The facade's way to schedules; what they are is loaded with the first call.
+import type { DeferQ, Item } from '../deferq.ts'
+import type { AnyTask, Receipt } from '../tasks/task.ts'
+import type { Schedule, ScheduleDefinition } from './index.ts'
+
+/** Typed by the task that it names. */
+export type ScheduleOf<Tasks extends readonly AnyTask[]> = Omit<
+  ScheduleDefinition,
+  'name' | 'params' | 'options'
+> &
+  Item<Tasks>
+
+const load = (): Promise<typeof import('./index.ts')> => import('./index.ts')
+
+export class Schedules {
+  // biome-ignore lint/suspicious/noExplicitAny: schedules of all tasks, typed where they are defined
+  readonly #deferq: DeferQ<any>
+
+  // biome-ignore lint/suspicious/noExplicitAny: see above
+  constructor(deferq: DeferQ<any>) {
+    this.#deferq = deferq
+  }
+
+  /** All that there are, in the order of their keys. */
+  async list(): Promise<Schedule[]> {
+    return (await load()).listSchedules(this.#deferq)
+  }
+
+  async get(key: string): Promise<Schedule | undefined> {
+    return (await load()).getSchedule(this.#deferq, key)
+  }
+
+  /** No more occurrences until it is resumed. */
+  async pause(key: string): Promise<Schedule> {
+    return (await load()).pauseSchedule(this.#deferq, key)
+  }
+
+  /** Goes on with the next occurrence; what would have been due meanwhile is not made up for. */
+  async resume(key: string): Promise<Schedule> {
+    return (await load()).resumeSchedule(this.#deferq, key)
+  }
+
+  /** Its task, once, now; the occurrences to come stay as they are. */
+  async run(key: string): Promise<Receipt> {
+    return (await load()).runSchedule(this.#deferq, key)
+  }
+
+  /** False where there was none. Tasks that it has made go on. */
+  async remove(key: string): Promise<boolean> {
+    return (await load()).removeSchedule(this.#deferq, key)
+  }
+}
