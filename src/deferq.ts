@@ -1,6 +1,7 @@
 // The facade: dispatch work, ask for its status, wait for its result, cancel it and forget it.
 
 import { Batcher } from './base/batcher.ts'
+import type { Logger } from './base/log.ts'
 import { unfailing } from './base/log.ts'
 import type { BatchOptions, BatchStatus, MemberResult } from './batch/index.ts'
 import type {
@@ -16,6 +17,7 @@ import type {
   Selector,
 } from './contract/engine.ts'
 import { isEnded, MAX_BATCH } from './contract/engine.ts'
+import type { Dispatching } from './dispatch/api.ts'
 import { Callbacks } from './dispatch/callbacks.ts'
 import { Dispatcher } from './dispatch/dispatcher.ts'
 import { anew, Drafter } from './dispatch/draft.ts'
@@ -57,7 +59,7 @@ import type {
   WaitOptions,
 } from './tasks/options.ts'
 import { checkWait, HTTP_REQUEST } from './tasks/options.ts'
-import type { AnyTask, Dispatched, Logger, Receipt, SharedOptions } from './tasks/task.ts'
+import type { AnyTask, Dispatched, Receipt, SharedOptions } from './tasks/task.ts'
 import type { Limits } from './values/encode.ts'
 import { isId, keyOf } from './values/fingerprint.ts'
 
@@ -71,7 +73,9 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
   readonly limits: Partial<Limits> | undefined
   readonly logger: Logger
   /** The schedules in the store: list, get, pause, resume, run, remove. */
-  readonly schedules: Schedules = new Schedules(this)
+  readonly schedules: Schedules
+  /** This object without the types of its tasks: the features below check names and params when they run. */
+  readonly #untyped = this as unknown as Dispatching
   readonly #log: Logger
   readonly #drafter: Drafter
   readonly #asker: Asker
@@ -84,6 +88,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
 
   constructor(options: DeferQOptions<Tasks> = {}) {
     const { url, secret, engine, tasks, defaults = {}, limits, results, nearCache, logger } = checked(options)
+    this.schedules = new Schedules(this.#untyped)
     this.tasks = tasks === undefined ? undefined : byName(tasks)
     this.defaults = { ...defaults }
     this.limits = limits
@@ -263,7 +268,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
   publish<Name extends NameOf<Tasks>>(
     name: Name,
   ): Publisher<InputOf<TaskNamed<Tasks, Name>>, ResultOf<TaskNamed<Tasks, Name>>> {
-    return new Publisher(this, name)
+    return new Publisher(this.#untyped, name)
   }
 
   /** The same in one call: due at a moment, after a while ('5m'), or now (undefined). */
@@ -281,7 +286,11 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
    * may be defined by every process at its start: an equal definition changes nothing, and each occurrence is one task.
    */
   async schedule(key: string, definition: ScheduleOf<Tasks>): Promise<Schedule> {
-    return (await import('./schedule/index.ts')).defineSchedule(this, key, definition as ScheduleDefinition)
+    return (await import('./schedule/index.ts')).defineSchedule(
+      this.#untyped,
+      key,
+      definition as ScheduleDefinition,
+    )
   }
 
   /**
@@ -289,24 +298,24 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
    * one whose result is there counts at once.
    */
   async batch(items: readonly Item<Tasks>[], options?: BatchOptions): Promise<BatchStatus> {
-    return (await import('./batch/index.ts')).batch(this, items as never, options)
+    return (await import('./batch/index.ts')).batch(this.#untyped, items as never, options)
   }
 
   async getBatch(batchId: string): Promise<BatchStatus> {
     checkId(batchId)
-    return (await import('./batch/index.ts')).getBatch(this, batchId)
+    return (await import('./batch/index.ts')).getBatch(this.#untyped, batchId)
   }
 
   /** Waits until all members have ended: the result or the error of each, in their order. */
   async batchResults(batchId: string, options?: WaitOptions): Promise<MemberResult[]> {
     checkId(batchId)
-    return (await import('./batch/index.ts')).batchResults(this, batchId, options)
+    return (await import('./batch/index.ts')).batchResults(this.#untyped, batchId, options)
   }
 
   /** Cancels the batch, and of its members those that it has created. */
   async cancelBatch(batchId: string, reason?: string): Promise<BatchStatus> {
     checkId(batchId)
-    return (await import('./batch/index.ts')).cancelBatch(this, batchId, reason)
+    return (await import('./batch/index.ts')).cancelBatch(this.#untyped, batchId, reason)
   }
 
   /** What waits and runs, by queue and name, and what has happened since the store began. */

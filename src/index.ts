@@ -1,6 +1,7 @@
 // What the package exports.
 
 export { DeferqError, type ErrorCode, isDeferqError } from './base/errors.ts'
+export type { Logger } from './base/log.ts'
 export type { Backoff, Duration, ExponentialBackoff } from './base/time.ts'
 export type { BatchOptions, BatchStatus, MemberResult } from './batch/index.ts'
 export type { Engine, Filter, Status } from './contract/engine.ts'
@@ -15,8 +16,6 @@ export type {
   QuickOptions,
 } from './publish/publisher.ts'
 export type { RequestOptions, RequestResult } from './requests/request-spec.ts'
-export type { WebhookCallback } from './requests/webhook.ts'
-export type { ResultsOptions } from './results/large-results.ts'
 export type { Rule, Rules } from './rules/index.ts'
 export type { ScheduleOf } from './schedule/facade.ts'
 export type { Schedule, ScheduleDefinition } from './schedule/index.ts'
@@ -25,8 +24,10 @@ export type {
   CallbackFunction,
   DispatchOptions,
   NamedCallback,
+  ResultsOptions,
   WaitOptions,
 } from './tasks/options.ts'
+export type { WebhookCallback } from './tasks/request-params.ts'
 export {
   type Abandonment,
   type AnyTask,
@@ -34,7 +35,6 @@ export {
   type Dispatched,
   type Ended,
   type Failure,
-  type Logger,
   type Meta,
   NoRetryError,
   type Receipt,

@@ -1,6 +1,13 @@
 // The default logger: warnings and errors as one line each on standard error, or wherever a program sends them.
 import { inspect } from 'node:util'
-import type { Logger } from '../tasks/task.ts'
+
+/** A logger shaped like pino's. */
+export interface Logger {
+  debug(details: object, message: string): void
+  info(details: object, message: string): void
+  warn(details: object, message: string): void
+  error(details: object, message: string): void
+}
 
 // Not a variable of this module: a bootstrap file may bring a copy of the package of its own.
 const SINK = Symbol.for('deferq.logger')

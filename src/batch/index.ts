@@ -5,12 +5,12 @@ import type { Duration } from '../base/time.ts'
 import { durationMs } from '../base/time.ts'
 import type { Entry } from '../contract/engine.ts'
 import { MAX_BATCH } from '../contract/engine.ts'
-import type { DeferQ } from '../deferq.ts'
+import type { AnyItem, Dispatching } from '../dispatch/api.ts'
 import { cancelText } from '../dispatch/errors.ts'
 import { failureOf, resultOf } from '../dispatch/receipt.ts'
 import { notFound } from '../dispatch/waiters.ts'
-import type { Callback, DispatchOptions, WaitOptions } from '../tasks/options.ts'
-import { checkKnown } from '../tasks/options.ts'
+import { checkKnown } from '../tasks/check-options.ts'
+import type { Callback, WaitOptions } from '../tasks/options.ts'
 import type { AnyTask, Dispatched } from '../tasks/task.ts'
 import { decode } from '../values/decode.ts'
 import { newRun } from '../values/fingerprint.ts'
@@ -42,21 +42,13 @@ export type MemberResult = { readonly taskId: string } & (
   | { readonly status: 'rejected'; readonly reason: DeferqError }
 )
 
-// biome-ignore lint/suspicious/noExplicitAny: batches mix tasks of all types, checked where they are given
-type AnyDeferQ = DeferQ<any>
-interface Item {
-  name: string
-  params: unknown
-  options?: DispatchOptions
-}
-
 export const MAX_MEMBERS = 10_000
 const OF_MEMBERS: ReadonlySet<string> = new Set(['TASK_FAILED', 'TASK_CANCELLED', 'TASK_NOT_FOUND'])
 const KNOWN = ['queue', 'together', 'then', 'catch', 'finally', 'progress', 'retention']
 
 export async function batch(
-  deferq: AnyDeferQ,
-  items: readonly Item[],
+  deferq: Dispatching,
+  items: readonly AnyItem[],
   options: BatchOptions = {},
 ): Promise<BatchStatus> {
   check(items, options)
@@ -85,7 +77,7 @@ export async function batch(
   return status
 }
 
-export async function getBatch(deferq: AnyDeferQ, batchId: string): Promise<BatchStatus> {
+export async function getBatch(deferq: Dispatching, batchId: string): Promise<BatchStatus> {
   const { entry, members, ended } = await found(deferq, batchId)
   const known =
     entry.status === 'completed' || entry.status === 'failed'
@@ -95,7 +87,11 @@ export async function getBatch(deferq: AnyDeferQ, batchId: string): Promise<Batc
 }
 
 /** Ends what the batch has created and nobody else had asked for before, and the batch. */
-export async function cancelBatch(deferq: AnyDeferQ, batchId: string, reason?: string): Promise<BatchStatus> {
+export async function cancelBatch(
+  deferq: Dispatching,
+  batchId: string,
+  reason?: string,
+): Promise<BatchStatus> {
   const { members, ended } = await found(deferq, batchId)
   const open = members.ids.filter((_, index) => members.own[index] === '1' && ended[index] === '.')
   const engine = await deferq.open()
@@ -107,7 +103,7 @@ export async function cancelBatch(deferq: AnyDeferQ, batchId: string, reason?: s
 
 /** Waits for all; each one's result or error, in their order. */
 export async function batchResults(
-  deferq: AnyDeferQ,
+  deferq: Dispatching,
   batchId: string,
   options?: WaitOptions,
 ): Promise<MemberResult[]> {
@@ -132,7 +128,7 @@ function unlessOfItsOwn(error: unknown): void {
 }
 
 async function found(
-  deferq: AnyDeferQ,
+  deferq: Dispatching,
   batchId: string,
 ): Promise<{ entry: Entry; members: Members; ended: string }> {
   const [entry] = await (await deferq.open()).read([batchId])
@@ -155,7 +151,7 @@ function lastKnown({ status, result, errors }: Entry): string | undefined {
   return details?.ended as string | undefined
 }
 
-function check(items: readonly Item[], options: BatchOptions): void {
+function check(items: readonly AnyItem[], options: BatchOptions): void {
   checkKnown(options, KNOWN, 'batch(): options')
   if (!Array.isArray(items) || items.length > MAX_MEMBERS) {
     throw new DeferqError(
@@ -172,7 +168,7 @@ function check(items: readonly Item[], options: BatchOptions): void {
 }
 
 /** Kept for as long as the batch, so that none is forgotten before the batch has seen its end. */
-function memberOf(deferq: AnyDeferQ, item: Item, options: BatchOptions, callbacks: Callback[]): Item {
+function memberOf(deferq: Dispatching, item: AnyItem, options: BatchOptions, callbacks: Callback[]): AnyItem {
   const own = item.options ?? {}
   const task = (deferq.tasks?.get(item.name) as AnyTask | undefined)?.options
   const retention = own.retention ?? task?.retention ?? deferq.defaults.retention ?? 0
@@ -203,7 +199,7 @@ function callbacksOf(options: BatchOptions): Callback[] {
 
 /** Each end is told to this process anyway; a listener that throws is its own business. */
 function report(
-  deferq: AnyDeferQ,
+  deferq: Dispatching,
   { id, taskIds }: BatchStatus,
   ended: string,
   progress: (status: BatchStatus) => void,

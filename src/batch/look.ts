@@ -2,10 +2,10 @@
 
 import { DeferqError, errorToJson } from '../base/errors.ts'
 import type { Engine, Entry } from '../contract/engine.ts'
+import type { Ending } from '../contract/system-task.ts'
 import { failureText } from '../dispatch/receipt.ts'
 import { decode } from '../values/decode.ts'
 import { encode } from '../values/encode.ts'
-import type { Ending } from '../worker/system-tasks.ts'
 import type { Members } from './state.ts'
 import { lookedUp, summaryOf } from './state.ts'
 

@@ -1,11 +1,13 @@
 // Takes messages from a broker into a deferq: each is admitted under its id, and acknowledged only then.
 import { EventEmitter } from 'node:events'
 import { DeferqError, isDeferqError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
 import { unfailing } from '../base/log.ts'
 import { sleep } from '../base/time.ts'
 import type { Engine } from '../contract/engine.ts'
 import type { Delivery, Transport } from '../contract/transport.ts'
-import type { Dispatched, Logger } from '../tasks/task.ts'
+import type { Dispatching } from '../dispatch/api.ts'
+import type { Dispatched } from '../tasks/task.ts'
 import { Worker } from '../worker/worker.ts'
 import { Broker } from './broker.ts'
 import type { About, Admission, Ending } from './classify.ts'
@@ -14,7 +16,7 @@ import type { Burials } from './dead-letters.ts'
 import { withBurials } from './dead-letters.ts'
 import type { Leave } from './in-flight.ts'
 import { Hand } from './in-flight.ts'
-import type { AnyDeferQ, BridgeOptions, Settings } from './options.ts'
+import type { BridgeOptions, Settings } from './options.ts'
 import { settingsOf } from './options.ts'
 import type { BridgeEvent, BridgeSummary } from './stats.ts'
 import { Ledger } from './stats.ts'
@@ -40,10 +42,10 @@ const PAUSE_MS = { first: 100, most: 5_000 }
 const isAway = (error: unknown): boolean => isDeferqError(error) && AWAY.has(error.code)
 
 /** The bridges that run, by deferq and name: two brokers must not take each other's dead letters. */
-const running = new WeakMap<AnyDeferQ, Map<string, Transport>>()
+const running = new WeakMap<Dispatching, Map<string, Transport>>()
 
 export class Bridge extends EventEmitter<BridgeEvents> implements AsyncDisposable {
-  readonly deferq: AnyDeferQ
+  readonly deferq: Dispatching
   readonly #settings: Settings
   readonly #name: string | undefined
   readonly #logger: Logger
@@ -57,7 +59,7 @@ export class Bridge extends EventEmitter<BridgeEvents> implements AsyncDisposabl
   #refused = 0
   #lastTroubleAt = -Infinity
 
-  constructor(deferq: AnyDeferQ, options: BridgeOptions) {
+  constructor(deferq: Dispatching, options: BridgeOptions) {
     super({ captureRejections: true })
     this.deferq = deferq
     this.#settings = settingsOf(deferq, options)

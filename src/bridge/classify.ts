@@ -2,13 +2,14 @@
 
 import { backoffMs } from '../base/time.ts'
 import type { Delivery, Message } from '../contract/transport.ts'
+import type { Dispatching } from '../dispatch/api.ts'
 import type { DispatchOptions } from '../tasks/options.ts'
 import type { SharedOptions } from '../tasks/task.ts'
 import type { Copy } from './dead-letters.ts'
 import { setAside } from './dead-letters.ts'
 import type { DeadLetter, DeadLetterReason, Envelope } from './envelope.ts'
 import { decodeEnvelope, withAttempts } from './envelope.ts'
-import type { AnyDeferQ, Settings } from './options.ts'
+import type { Settings } from './options.ts'
 import { backoffOf, nameOf } from './options.ts'
 
 /** As much of a message as is known of it: it names it in every log line and event. */
@@ -57,7 +58,7 @@ export class Case {
   }
 
   /** `notice` names the task that follows a failure. Nothing that a message holds makes this throw. */
-  async judge(deferq: AnyDeferQ, notice: string): Promise<Admission | Ending> {
+  async judge(deferq: Dispatching, notice: string): Promise<Admission | Ending> {
     const { body, deliveries } = this.delivery
     const { envelope, ...rest } = decodeEnvelope(body)
     this.#know(envelope ?? ('found' in rest ? rest.found : undefined))
@@ -127,7 +128,7 @@ export class Case {
     if (typeof id === 'string') this.about.id = id
   }
 
-  async #resolve(envelope: Envelope, deferq: AnyDeferQ): Promise<string | undefined> {
+  async #resolve(envelope: Envelope, deferq: Dispatching): Promise<string | undefined> {
     const { handlers, resolve } = this.#settings
     const { job } = envelope
     const listed = handlers.get(job)
@@ -154,7 +155,7 @@ export class Case {
   }
 
   /** Under the message's id, remembered for as long whether it succeeds or fails; and set aside by a task that follows a failure. */
-  #options(envelope: Envelope, name: string, deferq: AnyDeferQ, notice: string): DispatchOptions {
+  #options(envelope: Envelope, name: string, deferq: Dispatching, notice: string): DispatchOptions {
     const { rememberMs, backoff } = this.#settings
     const { queue, body, properties } = this.delivery
     const { job: urn, attempts, trace_id: traceId, meta } = envelope

@@ -1,15 +1,16 @@
 // Sets messages aside: with an annotation and headers that say why; and, by tasks of its own, those whose run failed for good.
 
 import { isDeferqError, maskUrl } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
 import type { Engine } from '../contract/engine.ts'
 import type { Message, Properties, Transport } from '../contract/transport.ts'
 import { deadLettersOf } from '../contract/transport.ts'
 import { DeferQ } from '../deferq.ts'
-import type { AnyTask, Context, Logger } from '../tasks/task.ts'
+import type { Dispatching } from '../dispatch/api.ts'
+import type { AnyTask, Context } from '../tasks/task.ts'
 import { task } from '../tasks/task.ts'
 import type { DeadLetter } from './envelope.ts'
 import { annotated } from './envelope.ts'
-import type { AnyDeferQ } from './options.ts'
 
 const MAX_ERROR = 4_000
 
@@ -44,7 +45,7 @@ interface Burial extends Copy {
 }
 
 export interface BurialNeeds {
-  deferq: AnyDeferQ
+  deferq: Dispatching
   engine: Engine
   /** The bridge's. */
   name: string
@@ -56,7 +57,7 @@ export interface BurialNeeds {
 
 /** A deferq that knows the tasks which set messages aside, and what they are called; `notice` follows a failure. */
 export interface Burials {
-  deferq: AnyDeferQ
+  deferq: Dispatching
   names: string[]
   notice: string
 }
@@ -103,7 +104,7 @@ export function withBurials(needs: BurialNeeds): Burials {
   })
   const listed = [...(deferq.tasks?.values() ?? [])] as AnyTask[]
   const { defaults, limits } = deferq
-  const own: AnyDeferQ = new DeferQ({
+  const own: Dispatching = new DeferQ({
     engine,
     tasks: [...listed, notice, bury],
     defaults,

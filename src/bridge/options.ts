@@ -1,18 +1,16 @@
 // What a bridge may be told, with its defaults; mistakes are refused when it is made.
 
 import { DeferqError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
 import type { Backoff, Duration } from '../base/time.ts'
 import { checkBackoff, DEFAULT_BACKOFF, durationMs } from '../base/time.ts'
 import { MAX_BATCH } from '../contract/engine.ts'
-import type { DeferQ } from '../deferq.ts'
-import { checkName, checkWhole } from '../tasks/check-options.ts'
-import { checkKnown, checkLogger } from '../tasks/options.ts'
-import type { AnyTask, Logger } from '../tasks/task.ts'
+import type { Dispatching } from '../dispatch/api.ts'
+import { checkKnown, checkName, checkWhole } from '../tasks/check-options.ts'
+import { checkLogger } from '../tasks/options.ts'
+import type { AnyTask } from '../tasks/task.ts'
 import type { BrokerOptions } from './broker.ts'
 import type { Envelope } from './envelope.ts'
-
-// biome-ignore lint/suspicious/noExplicitAny: a bridge feeds any deferq, whatever its tasks
-export type AnyDeferQ = DeferQ<any>
 
 /** What becomes of a message whose URN has no handler. */
 export const UNKNOWN_STRATEGIES = ['fail', 'delete', 'release', 'dead_letter'] as const
@@ -99,7 +97,7 @@ const KNOWN = [
 ]
 const AT = 'new Bridge()'
 
-export function settingsOf(deferq: AnyDeferQ, options: BridgeOptions): Settings {
+export function settingsOf(deferq: Dispatching, options: BridgeOptions): Settings {
   checkKnown(options, KNOWN, AT)
   const { queues, handlers = {}, resolve, unknown = 'fail', params, backoff, logger, name } = options
   if (!Array.isArray(queues) || queues.length === 0)
@@ -162,7 +160,7 @@ export function settingsOf(deferq: AnyDeferQ, options: BridgeOptions): Settings 
 export const backoffOf = ({ backoff }: Settings): Backoff => backoff ?? DEFAULT_BACKOFF
 
 function namesOf(
-  { tasks }: AnyDeferQ,
+  { tasks }: Dispatching,
   handlers: NonNullable<BridgeOptions['handlers']>,
   resolves: boolean,
 ): ReadonlyMap<string, string> {

@@ -3,8 +3,7 @@
 import { DeferqError } from '../base/errors.ts'
 import type { Message, Properties, Release, Transport } from '../contract/transport.ts'
 import { deadLettersOf } from '../contract/transport.ts'
-import { checkName, checkWhole } from '../tasks/check-options.ts'
-import { checkKnown } from '../tasks/options.ts'
+import { checkKnown, checkName, checkWhole } from '../tasks/check-options.ts'
 import { decodeEnvelope, redriven } from './envelope.ts'
 import { isObject } from './envelope-text.ts'
 

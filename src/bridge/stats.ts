@@ -1,5 +1,5 @@
 // Says what became of each message: in the log, in an event, and as a count.
-import type { Logger } from '../tasks/task.ts'
+import type { Logger } from '../base/log.ts'
 import type { About, Ending } from './classify.ts'
 
 export interface BridgeSummary {

@@ -58,7 +58,7 @@ export async function loadBootstrap(
     exported = await exported
   }
   const beside = { deaf, handlers: module.handlers }
-  if (isWorker(exported)) return { ...beside, worker: exported, deferq: exported.deferq }
+  if (isWorker(exported)) return { ...beside, worker: exported, deferq: exported.deferq as AnyDeferQ }
   if (isDeferQ(exported)) return { ...beside, deferq: exported }
   throw wrong(path, file, `${from} ${describe(exported)}`)
 }

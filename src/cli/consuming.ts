@@ -1,7 +1,8 @@
 // What --consume adds to deferq-worker: bridges that bring a broker's messages, beside the worker or before it.
+
+import type { Logger } from '../base/log.ts'
 import type { UnknownStrategy } from '../bridge/index.ts'
 import { Bridge } from '../bridge/index.ts'
-import type { Logger } from '../tasks/task.ts'
 import type { AnyDeferQ } from './bootstrap.ts'
 import { usage } from './flags.ts'
 import type { WorkerFlags } from './worker-flags.ts'

@@ -1,6 +1,6 @@
 // The worker's logger: one line per event on standard error, for people or as JSON.
 import { isDeferqError, maskUrl } from '../base/errors.ts'
-import type { Logger } from '../tasks/task.ts'
+import type { Logger } from '../base/log.ts'
 import { stackOf } from './failure.ts'
 import type { Paint } from './format.ts'
 import { clean, plain } from './format.ts'

@@ -1,7 +1,7 @@
 // The flags of deferq-worker, and the worker options that come of them.
 
+import type { Logger } from '../base/log.ts'
 import { UNKNOWN_STRATEGIES } from '../bridge/options.ts'
-import type { Logger } from '../tasks/task.ts'
 import type { WorkerOptions } from '../worker/worker.ts'
 import type { Flags, Reading } from './flags.ts'
 import { HELP_FLAGS, usage } from './flags.ts'

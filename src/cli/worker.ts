@@ -2,9 +2,9 @@
 
 import { resolve } from 'node:path'
 import { maskUrl } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
 import { logByDefaultTo } from '../base/log.ts'
 import { packageVersion } from '../base/version.ts'
-import type { Logger } from '../tasks/task.ts'
 import type { WorkerSummary } from '../worker/worker.ts'
 import { Worker } from '../worker/worker.ts'
 import type { AnyDeferQ, Bootstrapped } from './bootstrap.ts'

@@ -1,7 +1,7 @@
 // Conformance: every row of the table of what `admit` decides.
 import assert from 'node:assert/strict'
 import { MAX_BATCH, REFRESH_PRIORITY } from '../contract/engine.ts'
-import type { Cases } from './index.ts'
+import type { Cases } from './scene.ts'
 import { keyOf, newKey } from './scene.ts'
 
 export const ADMIT: Cases = {

@@ -1,6 +1,6 @@
 // Conformance: runs that end when nobody asks for them any more.
 import assert from 'node:assert/strict'
-import type { Cases } from './index.ts'
+import type { Cases } from './scene.ts'
 import { eventually, hearing, keyOf, newKey } from './scene.ts'
 
 export const ATTENDED: Cases = {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import type { Claimed, Outcome } from '../contract/engine.ts'
 import { MAX_ERRORS } from '../contract/engine.ts'
-import type { Cases } from './index.ts'
+import type { Cases } from './scene.ts'
 import { eventually, hearing, keyOf } from './scene.ts'
 
 export const CLAIM: Cases = {

@@ -1,8 +1,7 @@
 // Conformance: what a further draft does to a live run: joins, is rejected, replaces, supersedes it, or waits behind it.
 import assert from 'node:assert/strict'
 import type { Claimed, Draft, Policy } from '../contract/engine.ts'
-import type { Cases } from './index.ts'
-import type { Scene } from './scene.ts'
+import type { Cases, Scene } from './scene.ts'
 import { eventually, hearing, keyOf } from './scene.ts'
 
 const DEBOUNCED: Partial<Draft> = {

@@ -2,8 +2,7 @@
 // the same process has asked for the run, waited for it, and waits on.
 import assert from 'node:assert/strict'
 import type { Claimed, Draft, Outcome, SettleAnswer, Want } from '../contract/engine.ts'
-import type { Cases } from './index.ts'
-import type { Scene } from './scene.ts'
+import type { Cases, Scene } from './scene.ts'
 import { eventually, hearing, keyOf } from './scene.ts'
 
 /** What is special about a run that ends. */

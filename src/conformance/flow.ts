@@ -1,8 +1,7 @@
 // Conformance: limits on how many of a group run and begin, turns among groups, and lanes that are paused.
 import assert from 'node:assert/strict'
 import type { Claimed, Draft } from '../contract/engine.ts'
-import type { Cases } from './index.ts'
-import type { Scene } from './scene.ts'
+import type { Cases, Scene } from './scene.ts'
 import { eventually, hearing } from './scene.ts'
 
 /** Runs of one group lie in one shard. */

@@ -1,8 +1,7 @@
 // Conformance: what follows a run is admitted in the very step in which it ends, and nobody's is dropped.
 import assert from 'node:assert/strict'
 import type { Draft, FollowUp, Parent } from '../contract/engine.ts'
-import type { Cases } from './index.ts'
-import type { Scene } from './scene.ts'
+import type { Cases, Scene } from './scene.ts'
 import { keyOf } from './scene.ts'
 
 const ALL = ['success', 'failure', 'both'] as const

@@ -1,6 +1,6 @@
 // Conformance: cancelling, invalidating, and what is still answered for how long.
 import assert from 'node:assert/strict'
-import type { Cases } from './index.ts'
+import type { Cases } from './scene.ts'
 import { eventually, hearing, keyOf } from './scene.ts'
 
 export const FORGET: Cases = {

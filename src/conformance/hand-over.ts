@@ -1,8 +1,7 @@
 // Conformance: what becomes ready while somebody waits, whether the engine hands it over or hints that it is there.
 import assert from 'node:assert/strict'
 import type { Claimed, Engine, Want } from '../contract/engine.ts'
-import type { Cases } from './index.ts'
-import type { Scene } from './scene.ts'
+import type { Cases, Scene } from './scene.ts'
 import { eventually } from './scene.ts'
 
 export interface Waiting {

@@ -1,6 +1,6 @@
 // Conformance: bringing forward what waits for a later moment.
 import assert from 'node:assert/strict'
-import type { Cases } from './index.ts'
+import type { Cases } from './scene.ts'
 import { eventually, hearing, keyOf } from './scene.ts'
 
 export const HASTEN: Cases = {

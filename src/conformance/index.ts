@@ -1,6 +1,8 @@
 // The conformance suite: what an engine must do to be one, as cases that any test runner can run.
+
 import { ADMIT } from './admit.ts'
 import { ATTENDED } from './attended.ts'
+import type { Case } from './case.ts'
 import { CLAIM } from './claim.ts'
 import { DUPLICATES } from './duplicates.ts'
 import { ENDS } from './ends.ts'
@@ -13,23 +15,14 @@ import { LEASES } from './leases.ts'
 import { OVERVIEW } from './overview.ts'
 import { OWN_WORK } from './own-work.ts'
 import { RACES } from './races.ts'
-import type { Factory } from './scene.ts'
+import type { Cases, Factory } from './scene.ts'
 import { NotSo, Scene } from './scene.ts'
 import { TICKS } from './ticks.ts'
 
+export type { Case } from './case.ts'
 export type { Factory, Harness } from './scene.ts'
 export { transportConformance } from './transports/index.ts'
 export type { TransportFactory, TransportHarness } from './transports/scene.ts'
-
-export interface Case {
-  name: string
-  /** Sets up a store of its own, and clears it away. */
-  run(): Promise<void>
-  /** Why this case does not apply to the engine or transport; the runner should show it. */
-  skip?: string
-}
-
-export type Cases = Record<string, (scene: Scene) => Promise<void>>
 
 /**
  * ```ts

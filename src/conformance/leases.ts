@@ -1,7 +1,7 @@
 // Conformance: leases, fencing by token, heartbeats and the recovery of what died with its worker.
 import assert from 'node:assert/strict'
 import type { Claimed } from '../contract/engine.ts'
-import type { Cases } from './index.ts'
+import type { Cases } from './scene.ts'
 import { eventually, hearing, keyOf } from './scene.ts'
 
 export const LEASES: Cases = {

@@ -1,6 +1,6 @@
 // Conformance: reading, listing, counting, hints to those concerned, opening and closing.
 import assert from 'node:assert/strict'
-import type { Cases } from './index.ts'
+import type { Cases } from './scene.ts'
 import { eventually, hearing, keyOf } from './scene.ts'
 
 export const OVERVIEW: Cases = {

@@ -4,8 +4,7 @@ import type { Claimed, Draft, Engine, Hint } from '../contract/engine.ts'
 import { KEY_LENGTH } from '../contract/engine.ts'
 import type { Waiting } from './hand-over.ts'
 import { reached, wait } from './hand-over.ts'
-import type { Cases } from './index.ts'
-import type { Scene } from './scene.ts'
+import type { Cases, Scene } from './scene.ts'
 import { eventually, newKey } from './scene.ts'
 
 /** An instance that waits for work, and that the case admits by. */

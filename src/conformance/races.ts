@@ -1,6 +1,6 @@
 // Conformance: races, over several connections at once.
 import assert from 'node:assert/strict'
-import type { Cases } from './index.ts'
+import type { Cases } from './scene.ts'
 import { keyOf } from './scene.ts'
 
 const pick = <T>(items: readonly T[], index: number): T => items[index % items.length] as T

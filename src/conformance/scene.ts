@@ -36,6 +36,8 @@ export interface Factory {
   create(): Promise<Harness>
 }
 
+export type Cases = Record<string, (scene: Scene) => Promise<void>>
+
 /** In units: how long everything lives that is given no other time. */
 const LONG = 40
 const NO_TIME: Policy = { maxAttempts: 3, resultTtlMs: 0, staleTtlMs: 0, failureTtlMs: 0, retentionMs: 0 }

@@ -1,8 +1,7 @@
 // Conformance: a run that puts itself off again and again, and admits others as it does so: what schedules and batches are made of.
 import assert from 'node:assert/strict'
 import type { Claimed, Draft, Engine, Entry } from '../contract/engine.ts'
-import type { Cases } from './index.ts'
-import type { Scene } from './scene.ts'
+import type { Cases, Scene } from './scene.ts'
 import { keyOf, newKey } from './scene.ts'
 
 const NAME = 'clockwork'

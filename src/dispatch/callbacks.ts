@@ -1,13 +1,14 @@
 // Callbacks that are functions: called in this process once the run they were attached to has ended, in order.
 
 import { DeferqError, isDeferqError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
 import { unfailing } from '../base/log.ts'
 import { sleep } from '../base/time.ts'
 import type { Standing } from '../contract/engine.ts'
 import { isEnded } from '../contract/engine.ts'
 import type { Callback, CallbackFunction, DispatchOptions } from '../tasks/options.ts'
 import { isNamed, isOn, isWebhook } from '../tasks/options.ts'
-import type { Logger, Receipt } from '../tasks/task.ts'
+import type { Receipt } from '../tasks/task.ts'
 import { receiptOf } from './receipt.ts'
 import type { Waiters } from './waiters.ts'
 

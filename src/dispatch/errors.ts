@@ -1,14 +1,15 @@
 // What the facade refuses, and how it says so.
 
 import { DeferqError, errorToJson } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
 import { DEFAULT_LOGGER } from '../base/log.ts'
 import type { Draft, Lanes, Verdict } from '../contract/engine.ts'
 import { isEnded } from '../contract/engine.ts'
 import { isInterface } from '../engines/open.ts'
-import { checkName, checkOptions, SHARED_OPTIONS } from '../tasks/check-options.ts'
+import { checkKnown, checkName, checkOptions, SHARED_OPTIONS } from '../tasks/check-options.ts'
 import type { DeferQOptions } from '../tasks/options.ts'
-import { checkKnown, checkLimits, checkLogger, OPTIONS_OF_DEFERQ } from '../tasks/options.ts'
-import type { AnyTask, Logger } from '../tasks/task.ts'
+import { checkLimits, checkLogger, OPTIONS_OF_DEFERQ } from '../tasks/options.ts'
+import type { AnyTask } from '../tasks/task.ts'
 import { isId } from '../values/fingerprint.ts'
 import { failureText } from './receipt.ts'
 

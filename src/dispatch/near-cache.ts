@@ -1,16 +1,11 @@
 // The near cache: fresh results kept in this process, for as long as hints would tell that they are forgotten.
 
 import type { Engine, Hint, Selector, Standing, Verdict } from '../contract/engine.ts'
-import { checkWhole } from '../tasks/check-options.ts'
-import { checkKnown } from '../tasks/options.ts'
+import { checkKnown, checkWhole } from '../tasks/check-options.ts'
+import type { NearCacheOptions } from '../tasks/options.ts'
 import { decode, isPlain } from '../values/decode.ts'
 import { encode } from '../values/encode.ts'
 import { keyOf } from '../values/fingerprint.ts'
-
-export interface NearCacheOptions {
-  /** Results kept at the most; the oldest make room (10,000). */
-  entries?: number
-}
 
 interface Held {
   run: Standing

@@ -2,9 +2,9 @@
 import { hash, randomInt } from 'node:crypto'
 import { Batcher } from '../base/batcher.ts'
 import { DeferqError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
 import type { Draft, Engine, Verdict } from '../contract/engine.ts'
 import { TOLERANCE_MS } from '../signing/signature.ts'
-import type { Logger } from '../tasks/task.ts'
 
 /** Under this name no worker claims anything. */
 const NAME = 'deferq.request'

@@ -5,8 +5,7 @@ import type { Duration } from '../base/time.ts'
 import { durationMs } from '../base/time.ts'
 import type { Keys } from '../signing/signature.ts'
 import { keysOf } from '../signing/signature.ts'
-import { checkName, checkWhole } from '../tasks/check-options.ts'
-import { checkKnown } from '../tasks/options.ts'
+import { checkKnown, checkName, checkWhole } from '../tasks/check-options.ts'
 
 export interface HandlerOptions {
   /** Whoever signs with one of these is let in: one, or two while one takes the place of the other. There is none by default. */

@@ -2,7 +2,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { DeferqError, ErrorCode } from '../base/errors.ts'
 import { isDeferqError, maskUrl } from '../base/errors.ts'
-import type { Logger } from '../tasks/task.ts'
+import type { Logger } from '../base/log.ts'
 import type { Answer } from './call.ts'
 import { Refusal } from './call.ts'
 

@@ -4,7 +4,7 @@ import { DeferqError } from '../base/errors.ts'
 import type { Duration } from '../base/time.ts'
 import { durationMs, momentMs } from '../base/time.ts'
 import { isEnded, KEY_LENGTH } from '../contract/engine.ts'
-import type { DeferQ } from '../deferq.ts'
+import type { Dispatching } from '../dispatch/api.ts'
 import type { Rules } from '../rules/index.ts'
 import type { DispatchOptions } from '../tasks/options.ts'
 import type { Dispatched, Meta } from '../tasks/task.ts'
@@ -29,18 +29,15 @@ export type MomentOf<Input = unknown> = Moment | ((payload: Input) => Moment | P
 /** For `quick`: the options of a dispatch, and gates. */
 export type QuickOptions<Input = unknown> = DispatchOptions & { when?: Gate<Input>; skipIf?: Gate<Input> }
 
-// biome-ignore lint/suspicious/noExplicitAny: tasks of all types, typed by the facade
-type AnyDeferQ = DeferQ<any>
-
 export class Publisher<Input = unknown, Result = unknown> {
-  readonly #deferq: AnyDeferQ
+  readonly #deferq: Dispatching
   readonly #name: string
   readonly #gates: { by: Gated['by']; gate: Gate<Input>; reason: string }[] = []
   #payload: unknown = {}
   #at: MomentOf<Input> | undefined
   #options: DispatchOptions = {}
 
-  constructor(deferq: AnyDeferQ, name: string) {
+  constructor(deferq: Dispatching, name: string) {
     this.#deferq = deferq
     this.#name = name
   }

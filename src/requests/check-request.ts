@@ -1,8 +1,8 @@
 // What the headers and the token of an outgoing request must look like.
 import { DeferqError } from '../base/errors.ts'
 import { durationMs } from '../base/time.ts'
-import { checkKnown } from '../tasks/options.ts'
-import type { HeaderValue, JwtOptions } from './request-spec.ts'
+import { checkKnown } from '../tasks/check-options.ts'
+import type { HeaderValue, JwtOptions } from '../tasks/request-params.ts'
 
 // How the message is framed and routed is not the caller's to say.
 const OURS =

@@ -7,7 +7,7 @@ import { withoutRetry } from '../tasks/task.ts'
 import { ACCEPT_ENCODING } from './body.ts'
 import { checkValue } from './check-request.ts'
 import type { Outgoing } from './exchange.ts'
-import type { Keys } from './keys.ts'
+import type { Secrets } from './keys.ts'
 import { keyNamed, textNamed } from './keys.ts'
 import { outcomeText } from './outcome.ts'
 import { FOR_ALL_ORIGINS } from './redirects.ts'
@@ -15,12 +15,6 @@ import type { Order } from './request-spec.ts'
 import { signatureHeaders } from './signing.ts'
 
 const CREDENTIAL = 8
-
-export interface Secrets {
-  readonly keys: Keys
-  /** What webhooks are signed with; several while they are being replaced. */
-  readonly secret: string | readonly string[] | undefined
-}
 
 export interface Composed {
   readonly outgoing: Outgoing

@@ -3,8 +3,8 @@ import { createPrivateKey, hash, KeyObject } from 'node:crypto'
 import type { CryptoKey, JWK } from 'jose'
 import { DeferqError } from '../base/errors.ts'
 import { durationMs } from '../base/time.ts'
+import type { JwtOptions } from '../tasks/request-params.ts'
 import type { Key } from './keys.ts'
-import type { JwtOptions } from './request-spec.ts'
 
 const EXPIRES_IN = '5m'
 // RFC 7518, 3.2: no shorter than what the hash puts out.

@@ -7,6 +7,12 @@ export type Key = string | Uint8Array | KeyObject | webcrypto.CryptoKey | { read
 /** Undefined is refused where it is given: an environment variable that is not set must not be found out by a request. */
 export type Keys = Readonly<Record<string, Key | undefined>>
 
+export interface Secrets {
+  readonly keys: Keys
+  /** What webhooks are signed with; several while they are being replaced. */
+  readonly secret: string | readonly string[] | undefined
+}
+
 export function checkKeys(keys: Keys): void {
   const wrong =
     typeof keys !== 'object' || keys === null

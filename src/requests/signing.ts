@@ -2,7 +2,7 @@
 import { DeferqError } from '../base/errors.ts'
 import type { SignatureHeaders } from '../signing/signature.ts'
 import { keysOf, sign as signed } from '../signing/signature.ts'
-import type { Secrets } from './compose.ts'
+import type { Secrets } from './keys.ts'
 import { textNamed } from './keys.ts'
 
 /** With several secrets one signature by each: the receiver takes any that it knows. */

@@ -1,39 +1,11 @@
 // A callback by URL: the request that posts how a run has ended, as a task of its own.
+
 import { DeferqError } from '../base/errors.ts'
 import type { ExponentialBackoff } from '../base/time.ts'
-import type { Callback, DispatchOptions, NamedCallback } from '../tasks/options.ts'
+import type { Callback, DispatchOptions, Link } from '../tasks/options.ts'
 import { HTTP_REQUEST, isWebhook } from '../tasks/options.ts'
-import type { SharedOptions } from '../tasks/task.ts'
-import type { RequestParams } from './request-spec.ts'
+import type { RequestParams, WebhookCallback } from '../tasks/request-params.ts'
 import { orderOf, policyOf } from './request-spec.ts'
-
-/** Posts the outcome to this URL, signed with the worker’s secret unless told otherwise, whether the run succeeds or not. */
-export interface WebhookCallback
-  extends Pick<
-    RequestParams,
-    | 'url'
-    | 'method'
-    | 'headers'
-    | 'expiresAt'
-    | 'successCodes'
-    | 'stopCodes'
-    | 'attemptInterval'
-    | 'timeout'
-    | 'jwt'
-    | 'sign'
-    | 'announce'
-    | 'toldAs'
-  > {
-  /** ('both') */
-  readonly on?: 'success' | 'failure' | 'both'
-  /** (16) */
-  readonly attemptLimit?: number
-}
-
-/** A callback by name, with what its own run is told. */
-export interface Link extends NamedCallback {
-  options?: Pick<SharedOptions, 'retries' | 'backoff' | 'timeout'>
-}
 
 // More than a day in all, and soon at first: a receiver is mostly away for a deployment, or for a night.
 const ATTEMPTS = 16

@@ -2,15 +2,8 @@
 
 import { DeferqError } from '../base/errors.ts'
 import type { Engine } from '../contract/engine.ts'
-import type { KeyvLike } from '../drivers/keyv.ts'
-import { checkKnown } from '../tasks/options.ts'
-
-export interface ResultsOptions {
-  /** A Keyv. deferq closes it with the last engine that uses it. */
-  store: KeyvLike
-  /** Results whose text is larger go there: bytes, or text with a unit ('64kb'). */
-  above?: number | string
-}
+import { checkKnown } from '../tasks/check-options.ts'
+import type { ResultsOptions } from '../tasks/options.ts'
 
 const UNITS: Record<string, number> = { b: 1, kb: 1_024, mb: 1_048_576 }
 

@@ -5,6 +5,7 @@
 // {n,m}, and the anchors ^ and $ at the beginning and the end. Unanchored, a pattern may match anywhere. What needs backtracking
 // (backreferences, look-around) is not part of it. The time is that of the text's length times the pattern's, whatever they hold.
 
+import type { Loop, Step, Test } from './runaway.ts'
 import { checkRunaway } from './runaway.ts'
 
 /** At most so many steps does a pattern have, repetitions written out. */
@@ -12,21 +13,11 @@ const MAX_STEPS = 500
 export const MAX_PATTERN = 200
 export const MAX_TEXT = 10_000
 
-export type Test = (character: string) => boolean
 type Node =
   | { kind: 'one'; test: Test }
   | { kind: 'all'; of: Node[] }
   | { kind: 'any'; of: Node[] }
   | { kind: 'repeat'; node: Node; least: number; most: number; at: number }
-
-/** A place in the pattern, from 1, at which something begins that is repeated without end. */
-export type Loop = { at: number }
-
-/** A step looks at one character and goes on, or goes on at once in one or two ways; the last one has found it. */
-export type Step =
-  | { test: Test; next: number; loop: Loop | undefined }
-  | { either: number[] }
-  | { found: true }
 
 interface Program {
   steps: Step[]

@@ -1,6 +1,16 @@
 // Which patterns would run away where they are matched by trying one possibility after the other: those that repeat something without
 // end, and can match one text by it in more than one way. Each repetition then doubles the ways.
-import type { Loop, Step, Test } from './pattern.ts'
+
+export type Test = (character: string) => boolean
+
+/** A place in the pattern, from 1, at which something begins that is repeated without end. */
+export type Loop = { at: number }
+
+/** A step looks at one character and goes on, or goes on at once in one or two ways; the last one has found it. */
+export type Step =
+  | { test: Test; next: number; loop: Loop | undefined }
+  | { either: number[] }
+  | { found: true }
 
 /** So often is it looked where two places lead, at most: a few milliseconds. */
 const MAX_LOOKS = 20_000

@@ -1,5 +1,6 @@
 // The facade's way to schedules; what they are is loaded with the first call.
-import type { DeferQ, Item } from '../deferq.ts'
+import type { Dispatching } from '../dispatch/api.ts'
+import type { Item } from '../tasks/options.ts'
 import type { AnyTask, Receipt } from '../tasks/task.ts'
 import type { Schedule, ScheduleDefinition } from './index.ts'
 
@@ -13,11 +14,9 @@ export type ScheduleOf<Tasks extends readonly AnyTask[]> = Omit<
 const load = (): Promise<typeof import('./index.ts')> => import('./index.ts')
 
 export class Schedules {
-  // biome-ignore lint/suspicious/noExplicitAny: schedules of all tasks, typed where they are defined
-  readonly #deferq: DeferQ<any>
+  readonly #deferq: Dispatching
 
-  // biome-ignore lint/suspicious/noExplicitAny: see above
-  constructor(deferq: DeferQ<any>) {
+  constructor(deferq: Dispatching) {
     this.#deferq = deferq
   }
 

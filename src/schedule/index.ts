@@ -4,12 +4,12 @@ import { DeferqError, errorToJson } from '../base/errors.ts'
 import type { Duration } from '../base/time.ts'
 import type { Draft, Engine, Entry, FollowUp, Verdict } from '../contract/engine.ts'
 import { isEnded, MAX_BATCH } from '../contract/engine.ts'
-import type { DeferQ } from '../deferq.ts'
+import type { Dispatching } from '../dispatch/api.ts'
 import { failureOf, failureText, receiptOf } from '../dispatch/receipt.ts'
 import { readExtra } from '../dispatch/run-extras.ts'
-import { checkName, checkWhole } from '../tasks/check-options.ts'
+import { checkKnown, checkName, checkWhole } from '../tasks/check-options.ts'
 import type { DispatchOptions } from '../tasks/options.ts'
-import { checkKnown, isNamed } from '../tasks/options.ts'
+import { isNamed } from '../tasks/options.ts'
 import type { Failure, Receipt } from '../tasks/task.ts'
 import type { Definition, Missed, State, Template } from './state.ts'
 import {
@@ -63,9 +63,6 @@ export interface Schedule {
   readonly history: readonly Failure[]
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: schedules of all tasks, typed where they are defined
-type AnyDeferQ = DeferQ<any>
-
 const KNOWN = ['cron', 'every', 'timezone', 'name', 'params', 'options', 'missed', 'cap', 'paused']
 // An occurrence is a task of its own, due at its time: nothing it could share, or be put off by.
 const NOT_FOR_SCHEDULES = [
@@ -87,7 +84,7 @@ const GROUPED_RETENTION_MS = 86_400_000
 
 /** An equal definition changes nothing. A schedule whose timing changed begins anew, once what was due by the old one is seen to. */
 export async function defineSchedule(
-  deferq: AnyDeferQ,
+  deferq: Dispatching,
   key: string,
   written: ScheduleDefinition,
 ): Promise<Schedule> {
@@ -106,7 +103,7 @@ export async function defineSchedule(
   })
 }
 
-export async function listSchedules(deferq: AnyDeferQ): Promise<Schedule[]> {
+export async function listSchedules(deferq: Dispatching): Promise<Schedule[]> {
   const engine = await deferq.open()
   const found: Entry[] = []
   let cursor: string | undefined
@@ -127,33 +124,33 @@ export async function listSchedules(deferq: AnyDeferQ): Promise<Schedule[]> {
 }
 
 /** Undefined where there is none. */
-export async function getSchedule(deferq: AnyDeferQ, key: string): Promise<Schedule | undefined> {
+export async function getSchedule(deferq: Dispatching, key: string): Promise<Schedule | undefined> {
   const seen = await standing(deferq, key)
   return seen && scheduleOf(seen.entry)
 }
 
-export const pauseSchedule = (deferq: AnyDeferQ, key: string): Promise<Schedule> =>
+export const pauseSchedule = (deferq: Dispatching, key: string): Promise<Schedule> =>
   edit(deferq, key, (before) => {
     const { since: _, owed: __, ...state } = there(before, key)
     return state.paused ? undefined : { ...state, paused: true }
   })
 
 /** What would have been due meanwhile is not made up for. */
-export const resumeSchedule = (deferq: AnyDeferQ, key: string): Promise<Schedule> =>
+export const resumeSchedule = (deferq: Dispatching, key: string): Promise<Schedule> =>
   edit(deferq, key, (before) => {
     const state = there(before, key)
     return state.paused ? { ...state, paused: false } : undefined
   })
 
 /** One occurrence more, now; those to come stay as they are. */
-export async function runSchedule(deferq: AnyDeferQ, key: string): Promise<Receipt> {
+export async function runSchedule(deferq: Dispatching, key: string): Promise<Receipt> {
   const state = there(await standing(deferq, key), key)
   const [verdict] = (await (await deferq.open()).admit([extraOccurrenceOf(state)])) as [Verdict]
   return receiptOf(verdict.entry)
 }
 
 /** False where there was none. Tasks that it has made go on. */
-export async function removeSchedule(deferq: AnyDeferQ, key: string): Promise<boolean> {
+export async function removeSchedule(deferq: Dispatching, key: string): Promise<boolean> {
   const engine = await deferq.open()
   const error = new DeferqError('TASK_CANCELLED', `The schedule '${key}' was removed.`)
   const { stack: _here, ...json } = errorToJson(error)
@@ -175,7 +172,7 @@ interface Seen {
  * then. What had come in between, by somebody else, is looked at, and the change is made once more on top of that.
  */
 async function edit(
-  deferq: AnyDeferQ,
+  deferq: Dispatching,
   key: string,
   change: (before: Seen | undefined) => State | undefined,
 ): Promise<Schedule> {
@@ -230,7 +227,7 @@ async function replacedBy(id: string, meant: string, engine: Engine): Promise<En
 }
 
 async function definitionOf(
-  deferq: AnyDeferQ,
+  deferq: Dispatching,
   key: string,
   written: ScheduleDefinition,
 ): Promise<Definition> {
@@ -252,7 +249,7 @@ async function definitionOf(
 
 /** What each occurrence is made of: that it is one of its own is said by its key, so nothing is said of duplicates. */
 async function templateOf(
-  deferq: AnyDeferQ,
+  deferq: Dispatching,
   name: string,
   params: unknown,
   options: DispatchOptions,
@@ -293,7 +290,7 @@ function withoutAddress({ id: _, then, extra, ...rest }: Draft): Template {
   return template
 }
 
-async function standing(deferq: AnyDeferQ, key: string): Promise<Seen | undefined> {
+async function standing(deferq: Dispatching, key: string): Promise<Seen | undefined> {
   const [entry] = await (await deferq.open()).read([keyOfSchedule(key)])
   return entry === undefined || isEnded(entry.status) ? undefined : { entry, state: stateOf(entry) }
 }

@@ -1,6 +1,6 @@
 // A tick of a schedule: makes tasks of what is due by the store's clock, and puts the schedule off until its next occurrence.
 import type { Engine, Entry } from '../contract/engine.ts'
-import type { Ending } from '../worker/system-tasks.ts'
+import type { Ending } from '../contract/system-task.ts'
 import type { State } from './state.ts'
 import { NEVER, occurrenceOf, stateOf, textOf } from './state.ts'
 import { clockOf } from './timing.ts'

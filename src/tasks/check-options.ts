@@ -188,3 +188,17 @@ export function checkWhole(
     )
   }
 }
+
+/** Refuses what no object of the expected kind is, and any option that is not among the known ones. */
+export function checkKnown(options: unknown, known: readonly string[], where: string): void {
+  if (typeof options !== 'object' || options === null) {
+    throw new DeferqError('INVALID_OPTION', `${where} must be an object, and is ${String(options)}.`)
+  }
+  for (const option of Object.keys(options)) {
+    if (known.includes(option)) continue
+    throw new DeferqError(
+      'INVALID_OPTION',
+      `${where}: there is no option '${option}'. Known: ${known.join(', ')}.`,
+    )
+  }
+}

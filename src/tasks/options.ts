@@ -1,16 +1,16 @@
 // What may be said with one dispatch, and the types that lead from a list of tasks to params and results.
 
 import { DeferqError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
 import type { Duration } from '../base/time.ts'
 import { durationMs } from '../base/time.ts'
 import type { Engine } from '../contract/engine.ts'
-import type { NearCacheOptions } from '../dispatch/near-cache.ts'
-import type { WebhookCallback } from '../requests/webhook.ts'
-import type { ResultsOptions } from '../results/large-results.ts'
+import type { KeyvLike } from '../drivers/keyv.ts'
 import type { Rules } from '../rules/index.ts'
 import type { Limits } from '../values/encode.ts'
-import { checkSignal, checkWhole } from './check-options.ts'
-import type { AnyTask, Logger, Meta, Receipt, SharedOptions, Task } from './task.ts'
+import { checkKnown, checkSignal, checkWhole } from './check-options.ts'
+import type { WebhookCallback } from './request-params.ts'
+import type { AnyTask, Meta, Receipt, SharedOptions, Task } from './task.ts'
 
 /**
  * Told when the run has ended: by name, a task that workers run (durable, with params of its own, and the ended run as
@@ -31,6 +31,11 @@ export interface NamedCallback {
   name: string
   params?: unknown
   on?: 'success' | 'failure' | 'both'
+}
+
+/** A callback by name, with what its own run is told. */
+export interface Link extends NamedCallback {
+  options?: Pick<SharedOptions, 'retries' | 'backoff' | 'timeout'>
 }
 
 export type CallbackFunction<Result = unknown> = (receipt: Receipt<Result>) => unknown
@@ -72,6 +77,18 @@ export interface DispatchOptions<Result = unknown> extends SharedOptions {
   meta?: Meta
   /** Ends the dispatch or the wait for it, never the run: others may have asked for it. */
   signal?: AbortSignal
+}
+
+export interface NearCacheOptions {
+  /** Results kept at the most; the oldest make room (10,000). */
+  entries?: number
+}
+
+export interface ResultsOptions {
+  /** A Keyv. deferq closes it with the last engine that uses it. */
+  store: KeyvLike
+  /** Results whose text is larger go there: bytes, or text with a unit ('64kb'). */
+  above?: number | string
 }
 
 export interface WaitOptions {
@@ -137,20 +154,6 @@ export type Item<
       options?: OptionsOf<TaskNamed<Tasks, Name>, DispatchOptions>[0]
     }
   : never
-
-/** Refuses what no object of the expected kind is, and any option that is not among the known ones. */
-export function checkKnown(options: unknown, known: readonly string[], where: string): void {
-  if (typeof options !== 'object' || options === null) {
-    throw new DeferqError('INVALID_OPTION', `${where} must be an object, and is ${String(options)}.`)
-  }
-  for (const option of Object.keys(options)) {
-    if (known.includes(option)) continue
-    throw new DeferqError(
-      'INVALID_OPTION',
-      `${where}: there is no option '${option}'. Known: ${known.join(', ')}.`,
-    )
-  }
-}
 
 /** A bound that is no number would be no bound. */
 export function checkLimits(limits: object | undefined): void {

@@ -1,6 +1,7 @@
 // What a task is: its definition, the context its handler gets, and the receipt that a caller gets.
 
 import { DeferqError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
 import type { Backoff, Duration } from '../base/time.ts'
 import type { OutcomeOfAdmit, Status } from '../contract/engine.ts'
 import { checkName, checkOptions, isOwn } from './check-options.ts'
@@ -163,14 +164,6 @@ export function task(
 
 /** What a dispatch says about itself, beside the params: who asked, for what, in which version. */
 export type Meta = Readonly<Record<string, unknown>>
-
-/** A logger shaped like pino's. */
-export interface Logger {
-  debug(details: object, message: string): void
-  info(details: object, message: string): void
-  warn(details: object, message: string): void
-  error(details: object, message: string): void
-}
 
 /** What a handler gets beside its params. */
 export interface Context {

@@ -1,6 +1,7 @@
 // One attempt at a task: decode, validate, call the handler, and say how it went; over at once when it is aborted.
 
 import { DeferqError, errorToJson, isDeferqError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
 import type { Backoff } from '../base/time.ts'
 import { backoffMs, DEFAULT_BACKOFF, durationMs } from '../base/time.ts'
 import { withTraceId } from '../base/trace.ts'
@@ -9,7 +10,7 @@ import { VALUE } from '../contract/engine.ts'
 import { endedOf, failureOf, failureText } from '../dispatch/receipt.ts'
 import type { Extra } from '../dispatch/run-extras.ts'
 import { metaOf, readExtra, traceIdOf } from '../dispatch/run-extras.ts'
-import type { AnyTask, Context, Ended, Failure, Logger, RetryAtError } from '../tasks/task.ts'
+import type { AnyTask, Context, Ended, Failure, RetryAtError } from '../tasks/task.ts'
 import { isNoRetry, isRetryAt } from '../tasks/task.ts'
 import { validate } from '../tasks/validate.ts'
 import { decode } from '../values/decode.ts'

@@ -1,12 +1,13 @@
 // What a worker may be told, with its defaults.
 
 import { DeferqError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
 import type { Duration } from '../base/time.ts'
 import { durationMs } from '../base/time.ts'
 import type { Limit } from '../contract/engine.ts'
 import { checkName, checkWhole } from '../tasks/check-options.ts'
 import { limitOf } from '../tasks/duplicates.ts'
-import type { AnyTask, Logger } from '../tasks/task.ts'
+import type { AnyTask } from '../tasks/task.ts'
 
 export interface WorkerOptions {
   /** Tasks at a time (10). */

@@ -1,8 +1,8 @@
 // Reports, once each, the names that wait with no handler here: they are left for a worker that has one.
 
+import type { Logger } from '../base/log.ts'
 import { sleep } from '../base/time.ts'
 import type { Engine } from '../contract/engine.ts'
-import type { Logger } from '../tasks/task.ts'
 
 const EVERY_MS = 60_000
 

@@ -1,8 +1,8 @@
 // Brings back what died with other workers, and clears away what has expired, every now and then.
 
+import type { Logger } from '../base/log.ts'
 import { sleep } from '../base/time.ts'
 import type { Engine, Swept } from '../contract/engine.ts'
-import type { Logger } from '../tasks/task.ts'
 
 const LIMIT = 500
 

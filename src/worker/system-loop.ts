@@ -1,12 +1,12 @@
 // Upkeep: takes on deferq's own runs, whatever the worker's concurrency, queues and names are.
 
 import { errorToJson } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
 import { backoffMs, sleep } from '../base/time.ts'
 import type { Claimed, Claims, Engine, Outcome, SettleAnswer, Want } from '../contract/engine.ts'
+import type { SystemTask } from '../contract/system-task.ts'
 import { failureText } from '../dispatch/receipt.ts'
-import type { Logger } from '../tasks/task.ts'
-import type { Chore } from './system-tasks.ts'
-import { CHORES } from './system-tasks.ts'
+import { SYSTEM_TASKS } from './system-tasks.ts'
 
 const LIMIT = 50
 // Hints and due times are mostly those of tasks: so often, at the most, is it worth a look.
@@ -30,13 +30,13 @@ export class Upkeep {
   quiet = false
   readonly #needs: UpkeepNeeds
   readonly #want: Want
-  readonly #chores: ReadonlyMap<string, () => Promise<Chore>>
+  readonly #chores: ReadonlyMap<string, () => Promise<SystemTask>>
   /** Of ended attempts, until the store has taken them. */
   #outcomes: Outcome[] = []
   #nudged = false
   #wake: AbortController | undefined
 
-  constructor(needs: UpkeepNeeds, chores = CHORES) {
+  constructor(needs: UpkeepNeeds, chores = SYSTEM_TASKS) {
     this.#needs = needs
     this.#chores = chores
     this.#want = { names: [...chores.keys()], limit: LIMIT, leaseMs: needs.leaseMs }
@@ -91,7 +91,7 @@ export class Upkeep {
   async #work({ entry, token }: Claimed): Promise<Outcome> {
     const { id, name, attempt } = entry
     try {
-      const chore = await (this.#chores.get(name) as () => Promise<Chore>)()
+      const chore = await (this.#chores.get(name) as () => Promise<SystemTask>)()
       return { ...(await chore(entry, this.#needs.engine)), id, token }
     } catch (error) {
       this.#needs.logger.error({ error, taskId: id, name, attempt }, `'${name}' failed and is tried again`)

@@ -2,12 +2,13 @@
 import { EventEmitter } from 'node:events'
 import { Alarm } from '../base/deadline-timer.ts'
 import { DeferqError, isDeferqError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
 import { unfailing } from '../base/log.ts'
 import { durationMs, sleep } from '../base/time.ts'
 import type { Claimed, Engine, Hint, Outcome, SettleAnswer, Swept, Want } from '../contract/engine.ts'
-import type { DeferQ } from '../deferq.ts'
+import type { Dispatching } from '../dispatch/api.ts'
 import { checkLogger } from '../tasks/options.ts'
-import type { AnyTask, Logger } from '../tasks/task.ts'
+import type { AnyTask } from '../tasks/task.ts'
 import { Held } from './active-attempts.ts'
 import { Attempt, aboutOf } from './attempt.ts'
 import type { WorkerEvents, WorkerSummary } from './events.ts'
@@ -18,16 +19,16 @@ import { reportOrphans } from './orphans.ts'
 import { Poller } from './poller.ts'
 import { reportSwept, sweepUntil } from './sweeper.ts'
 import { Upkeep } from './system-loop.ts'
-import { CHORES } from './system-tasks.ts'
+import { SYSTEM_TASKS } from './system-tasks.ts'
 
 export type { WorkerEvents, WorkerSummary } from './events.ts'
 export type { WorkerOptions } from './options.ts'
 
-// biome-ignore lint/suspicious/noExplicitAny: a worker runs any deferq's tasks, whatever their types
-type AnyDeferQ = DeferQ<any>
-
-export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposable {
-  readonly deferq: AnyDeferQ
+export class Worker<Client extends Dispatching = Dispatching>
+  extends EventEmitter<WorkerEvents>
+  implements AsyncDisposable
+{
+  readonly deferq: Client
   readonly #settings: Settings
   readonly #logger: Logger
   readonly #handlersLogger: Logger
@@ -59,7 +60,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
   #measuredAt = -Infinity
   #usedMb = 0
 
-  constructor(deferq: AnyDeferQ, options: WorkerOptions = {}) {
+  constructor(deferq: Client, options: WorkerOptions = {}) {
     super({ captureRejections: true })
     this.deferq = deferq
     this.#settings = settingsOf(options)
@@ -156,7 +157,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements AsyncDisposabl
             engine,
             sleepMs,
             queues,
-            known: new Set([...this.#names, ...CHORES.keys()]),
+            known: new Set([...this.#names, ...SYSTEM_TASKS.keys()]),
             logger: this.#logger,
             trouble,
           })

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { isDeferqError } from '../../base/errors.ts'
 import { MAX_BATCH } from '../../contract/engine.ts'
-import type { TransportCases } from './index.ts'
+import type { TransportCases } from './scene.ts'
 import { bytes, texts } from './scene.ts'
 
 export const BATCHES: TransportCases = {

@@ -1,7 +1,7 @@
 // Conformance: messages come out as they went in, and in the order in which they did.
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import type { TransportCases } from './index.ts'
+import type { TransportCases } from './scene.ts'
 import { bytes, texts } from './scene.ts'
 
 const PROPERTIES = {

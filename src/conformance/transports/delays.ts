@@ -1,6 +1,6 @@
 // Conformance: delayed messages come when they are due, and never before.
 import assert from 'node:assert/strict'
-import type { TransportCases } from './index.ts'
+import type { TransportCases } from './scene.ts'
 import { texts } from './scene.ts'
 
 export const DELAYS: TransportCases = {

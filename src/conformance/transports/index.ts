@@ -1,5 +1,5 @@
 // The conformance suite of transports: what a broker's adapter must do to be one, as cases that any test runner can run.
-import type { Case } from '../index.ts'
+import type { Case } from '../case.ts'
 import { BATCHES } from './batches.ts'
 import { BYTES } from './bytes.ts'
 import { DELAYS } from './delays.ts'
@@ -7,12 +7,10 @@ import { LOOKS } from './looks.ts'
 import { OWNERSHIP } from './ownership.ts'
 import { RACES } from './races.ts'
 import { RELEASES } from './releases.ts'
-import type { TransportFactory } from './scene.ts'
+import type { TransportCases, TransportFactory } from './scene.ts'
 import { TransportScene } from './scene.ts'
 import { VISIBILITY } from './visibility.ts'
 import { WAITS } from './waits.ts'
-
-export type TransportCases = Record<string, (scene: TransportScene) => Promise<void>>
 
 const GROUPS: Record<string, TransportCases> = {
   bytes: BYTES,

@@ -1,8 +1,7 @@
 // Conformance: how deep queues are, and what is first in them, without taking anything.
 import assert from 'node:assert/strict'
 import { eventually } from '../scene.ts'
-import type { TransportCases } from './index.ts'
-import type { TransportScene } from './scene.ts'
+import type { TransportCases, TransportScene } from './scene.ts'
 import { texts } from './scene.ts'
 
 async function depth(s: TransportScene, expected: { ready: number; delayed?: number; reserved?: number }) {

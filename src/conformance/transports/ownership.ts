@@ -1,8 +1,7 @@
 // Conformance: whose visibility has passed owns nothing, and what it says afterwards changes nothing.
 import assert from 'node:assert/strict'
 import type { Answer, Delivery, Transport } from '../../contract/transport.ts'
-import type { TransportCases } from './index.ts'
-import type { TransportScene } from './scene.ts'
+import type { TransportCases, TransportScene } from './scene.ts'
 import { bytes, texts } from './scene.ts'
 
 const ATTEMPTS: Record<string, (t: Transport, late: Delivery, s: TransportScene) => Promise<Answer[]>> = {

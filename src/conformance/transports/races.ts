@@ -1,8 +1,7 @@
 // Conformance: many connections at once, over real connections where the transport has them.
 import assert from 'node:assert/strict'
 import type { Answer, Delivery, Transport } from '../../contract/transport.ts'
-import type { TransportCases } from './index.ts'
-import type { TransportScene } from './scene.ts'
+import type { TransportCases, TransportScene } from './scene.ts'
 import { bytes, text, texts } from './scene.ts'
 
 /** Takes until all are told to be there; what it takes it acks. */

@@ -1,6 +1,6 @@
 // Conformance: messages given back, changed, moved to another queue, or set aside.
 import assert from 'node:assert/strict'
-import type { TransportCases } from './index.ts'
+import type { TransportCases } from './scene.ts'
 import { bytes, texts } from './scene.ts'
 
 export const RELEASES: TransportCases = {

@@ -134,3 +134,5 @@ export async function timed<T>(work: Promise<T>): Promise<{ value: T; ms: number
   const value = await work
   return { value, ms: performance.now() - began }
 }
+
+export type TransportCases = Record<string, (scene: TransportScene) => Promise<void>>

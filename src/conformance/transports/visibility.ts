@@ -1,7 +1,7 @@
 // Conformance: what a consumer holds for too long, or loses with its connection, is handed out again and counted.
 import assert from 'node:assert/strict'
 import { isDeferqError } from '../../base/errors.ts'
-import type { TransportCases } from './index.ts'
+import type { TransportCases } from './scene.ts'
 import { bytes, texts } from './scene.ts'
 
 export const VISIBILITY: TransportCases = {

@@ -1,6 +1,6 @@
 // Conformance: reservations that wait, and what ends the wait.
 import assert from 'node:assert/strict'
-import type { TransportCases } from './index.ts'
+import type { TransportCases } from './scene.ts'
 import { texts, timed } from './scene.ts'
 
 export const WAITS: TransportCases = {

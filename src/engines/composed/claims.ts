@@ -12,13 +12,11 @@ import { INTAKE, lineUp, serve } from './group-fairness.ts'
 import type { Hearing } from './hub.ts'
 import type { Kind } from './lanes.ts'
 import type { Ready } from './messages.ts'
-import { delayOf, readReady, timerMessages } from './messages.ts'
+import { delayOf, readReady, timerMessages, VISIBILITY_MS } from './messages.ts'
 import type { Parts, Transactions } from './transactions.ts'
 import { HOLD_MS } from './transactions.ts'
 import { Watch } from './watch.ts'
 
-// Only for as long as a claim takes: what runs is in the care of its lease, not of the broker.
-export const VISIBILITY_MS = 60_000
 // A whole group waits for its turn to come back from a worker that died; one that comes back too soon is harmless.
 const TURN_VISIBILITY_MS = 20_000
 // A worker that is never idle learns of new lanes at this pace; an idle one at each look.

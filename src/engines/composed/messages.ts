@@ -3,7 +3,6 @@ import { ID_LENGTH } from '../../contract/engine.ts'
 import type { Delivery, Outgoing } from '../../contract/transport.ts'
 import type { Run } from './document-store.ts'
 import { gateOf } from './document-store.ts'
-import type { Timer, TurnMessage } from './transitions.ts'
 
 /** Leases that began in one step share a message; a broker takes a hundred in 12 kB. */
 const TIMERS_PER_MESSAGE = 100
@@ -14,6 +13,24 @@ const MOST_DELAY_MS = 86_400_000
 export const delayOf = (ms: number): number => Math.min(MOST_DELAY_MS, Math.max(0, Math.ceil(ms)))
 
 const properties = { type: 'deferq', contentType: 'text/plain' }
+
+/** How long a reserved message stays hidden from other workers: a claim takes less. The lease guards the run itself. */
+export const VISIBILITY_MS = 60_000
+
+export interface Timer {
+  id: string
+  token: string
+  delayMs: number
+}
+
+/** A message to be sent: it is this group's turn in this queue. */
+export interface TurnMessage {
+  gate: string
+  queue: string
+  name: string
+  number: number
+  delayMs: number
+}
 
 export interface Ready {
   id: string

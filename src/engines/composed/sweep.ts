@@ -2,10 +2,9 @@
 import type { Swept } from '../../contract/engine.ts'
 import { KEY_LENGTH } from '../../contract/engine.ts'
 import type { Delivery, Release } from '../../contract/transport.ts'
-import { VISIBILITY_MS } from './claims.ts'
 import type { Step } from './decisions.ts'
 import type { Leases } from './messages.ts'
-import { delayOf, leasesBody, readLeases } from './messages.ts'
+import { delayOf, leasesBody, readLeases, VISIBILITY_MS } from './messages.ts'
 import type { Parts, Transactions } from './transactions.ts'
 import { HOLD_MS } from './transactions.ts'
 

@@ -6,7 +6,7 @@ import { dueOf, gateOf, isLive, runOf } from './document-store.ts'
 import type { Table } from './documents.ts'
 import type { Gate } from './group-queue.ts'
 import type { Lane } from './lanes.ts'
-import type { Ready } from './messages.ts'
+import type { Ready, Timer, TurnMessage } from './messages.ts'
 
 // A message or a timer that its broker has lost would leave its run under its key for ever: whoever joins it so long after
 // it should have moved announces it once more.
@@ -17,21 +17,6 @@ export interface Announcement {
   run: Run
   /** Ahead of its lane: it has had its turn already. */
   front: boolean
-}
-
-export interface Timer {
-  id: string
-  token: string
-  delayMs: number
-}
-
-/** A message to be sent: it is this group's turn in this queue. */
-export interface TurnMessage {
-  gate: string
-  queue: string
-  name: string
-  number: number
-  delayMs: number
 }
 
 export class Course {

@@ -3,7 +3,7 @@
 import { sleep } from '../../base/time.ts'
 import type { Want } from '../../contract/engine.ts'
 import type { Delivery } from '../../contract/transport.ts'
-import { VISIBILITY_MS } from './claims.ts'
+import { VISIBILITY_MS } from './messages.ts'
 import type { Parts } from './transactions.ts'
 
 // A worker that is busy claims again before this, and its wait never begins.

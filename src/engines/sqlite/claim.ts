@@ -1,21 +1,15 @@
 // Hands out what is due: lane by lane in order of priority, and within one priority in order of the due time; in turns
 // where there are groups.
+
 import type { Claims, Want } from '../../contract/engine.ts'
 import type { Connection } from './connection.ts'
 import { pick } from './group-fairness.ts'
+import type { OpenLane } from './groups.ts'
 import { groupsOf } from './groups.ts'
 import type { Row, Run } from './rows.ts'
 import { entryOf, FULL_RETURNING } from './rows.ts'
 import type { Step } from './step.ts'
 import { newTokenPrefix, TOKEN } from './token.ts'
-
-/** A wanted lane that holds something, and when the first of it is due. */
-export interface Open {
-  id: number
-  priority: number
-  grouping: number
-  due: number
-}
 
 /** The moment at which something wanted may be claimed, which may have passed; undefined: none is known. */
 export function firstDue(connection: Connection, want: Want, now: number): number | undefined {
@@ -46,12 +40,12 @@ export function claim(step: Step, want: Want): Claims {
   }
 }
 
-function claimInOrder(step: Step, lanes: Open[], want: Want): Run[] {
+function claimInOrder(step: Step, lanes: OpenLane[], want: Want): Run[] {
   const { connection, now } = step
   const prefix = newTokenPrefix()
   const claimed: Run[] = []
   for (let start = 0; start < lanes.length && claimed.length < want.limit; ) {
-    const priority = (lanes[start] as Open).priority
+    const priority = (lanes[start] as OpenLane).priority
     let end = start
     while (lanes[end]?.priority === priority) end++
     const limit = want.limit - claimed.length
@@ -62,7 +56,7 @@ function claimInOrder(step: Step, lanes: Open[], want: Want): Run[] {
   return claimed
 }
 
-function claimInTurns(step: Step, lanes: Open[], want: Want): Run[] {
+function claimInTurns(step: Step, lanes: OpenLane[], want: Want): Run[] {
   const { connection, now } = step
   const seqs = pick(connection, lanes, want, now)
   const rows = connection
@@ -74,7 +68,7 @@ function claimInTurns(step: Step, lanes: Open[], want: Want): Run[] {
 
 function take(
   connection: Connection,
-  lanes: Open[],
+  lanes: OpenLane[],
   limit: number,
   prefix: string,
   now: number,
@@ -92,9 +86,9 @@ function take(
   return connection.statement(TAKE_SEQS).all(prefix, now, now + leaseMs, seqs) as Row[]
 }
 
-function openLanes(connection: Connection, { names, queues }: Want): Open[] {
+function openLanes(connection: Connection, { names, queues }: Want): OpenLane[] {
   const wanted = [JSON.stringify(names), queues === undefined ? null : JSON.stringify(queues)] as const
-  return connection.statement(OPEN_LANES).all(...wanted) as Open[]
+  return connection.statement(OPEN_LANES).all(...wanted) as OpenLane[]
 }
 
 // The kept counters are the directory: no lane is looked into that is not wanted, or holds nothing.

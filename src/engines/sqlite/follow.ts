@@ -1,15 +1,26 @@
 // What follows the runs that end in a step: looked up, told how they ended, and admitted with it.
-import type { Draft, FollowUp, Parent } from '../../contract/engine.ts'
+
+import type { Draft, FollowUp, Parent, Total } from '../../contract/engine.ts'
+import type { Connection } from './connection.ts'
 import type { Run } from './rows.ts'
 import { COMPLETED, parentFrom } from './rows.ts'
-import type { Step } from './step.ts'
+
+/** The parts of an atomic step that follow-ups use. */
+export interface FollowedStep {
+  readonly connection: Connection
+  readonly news: { trouble: string[] }
+  load(ids: readonly string[]): void
+  run(id: string): Run | undefined
+  create(draft: Draft, parent: Parent | null): Run
+  total(total: Total): void
+}
 
 export class FollowUps {
-  readonly #step: Step
+  readonly #step: FollowedStep
   readonly #ending: { run: Run; value: string | undefined }[] = []
   readonly #following: { draft: Draft; parent: Parent | null }[] = []
 
-  constructor(step: Step) {
+  constructor(step: FollowedStep) {
     this.#step = step
   }
 

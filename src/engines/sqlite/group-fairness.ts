@@ -2,13 +2,12 @@
 
 import { Heap } from '../../base/priority-queue.ts'
 import type { Want } from '../../contract/engine.ts'
-import type { Open } from './claim.ts'
 import type { Connection } from './connection.ts'
-import type { Group } from './groups.ts'
+import type { Group, OpenLane } from './groups.ts'
 import { begin, groupsOf } from './groups.ts'
 
 /** The row numbers of what is to be claimed, in order; the turns and begins of their groups are noted. */
-export function pick(connection: Connection, lanes: readonly Open[], want: Want, now: number): number[] {
+export function pick(connection: Connection, lanes: readonly OpenLane[], want: Want, now: number): number[] {
   const groups = groupsOf(connection, new Set(lanes.map(({ grouping }) => grouping)), want, now)
   const free = new Heap<Cursor>(inOrder)
   const shares = new Map<number, Share>()
@@ -80,7 +79,7 @@ class Cursor {
   #ahead: { seq: number; due_at: number }[] = []
   #size = FIRST_LOOK
 
-  constructor(connection: Connection, { id, priority, due }: Open, now: number) {
+  constructor(connection: Connection, { id, priority, due }: OpenLane, now: number) {
     this.#connection = connection
     this.#lane = id
     this.#now = now

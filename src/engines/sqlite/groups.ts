@@ -14,6 +14,14 @@ export interface Group {
   opensAt: number
 }
 
+/** A wanted lane that holds something, and when the first of it is due. */
+export interface OpenLane {
+  id: number
+  priority: number
+  grouping: number
+  due: number
+}
+
 export function groupsOf(
   connection: Connection,
   ids: Iterable<number>,
