@@ -11,9 +11,9 @@ import type {
   Engine,
   Entry,
   Filter,
-  HastenAnswer,
   Hint,
   Lanes,
+  PromoteAnswer,
   Selector,
 } from './contract/engine.ts'
 import { isEnded, MAX_BATCH } from './contract/engine.ts'
@@ -98,7 +98,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     this.#connection = new Connection({
       make: resultsApart(engine === undefined ? openEngine(url, secret) : async () => engine, results),
       own: engine === undefined,
-      opened: (opened) => this.#near?.opened(opened),
+      opened: (_engine, listening) => this.#near?.opened(listening),
       hear: (hint) => this.#hear(hint),
     })
     this.#drafter = new Drafter(this.tasks, this.defaults, limits, isInterface(url))
@@ -208,11 +208,11 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
   }
 
   /** A run that waits for a later moment, or for its next attempt, is due now. 'due', 'running', 'ended' or 'unknown'. */
-  async hasten(taskId: string, { priority }: { priority?: number } = {}): Promise<HastenAnswer> {
+  async hasten(taskId: string, { priority }: { priority?: number } = {}): Promise<PromoteAnswer> {
     checkId(taskId)
     if (priority !== undefined) checkPriority(priority, 'hasten(): priority')
-    const [answer] = await (await this.open()).hasten([taskId], priority)
-    return answer as HastenAnswer
+    const [answer] = await (await this.open()).promote([taskId], priority)
+    return answer as PromoteAnswer
   }
 
   /**

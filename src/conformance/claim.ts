@@ -1,6 +1,6 @@
 // Conformance: what is claimed, in which order, by whom, and how an attempt ends.
 import assert from 'node:assert/strict'
-import type { Claimed, Outcome } from '../contract/engine.ts'
+import type { AttemptOutcome, Claimed } from '../contract/engine.ts'
 import { MAX_ERRORS } from '../contract/engine.ts'
 import type { Cases } from './scene.ts'
 import { eventually, hearing, keyOf } from './scene.ts'
@@ -126,7 +126,7 @@ export const CLAIM: Cases = {
     await s.admit({ ...draft, then: [follow] })
     const want = s.want({ names: ['job', 'after'], limit: 5 })
     let { claimed } = await s.engine.claim(want)
-    const next = async (outcome: (claim: { id: string; token: string }) => Outcome): Promise<void> => {
+    const next = async (outcome: (claim: { id: string; token: string }) => AttemptOutcome): Promise<void> => {
       const [{ entry, token }] = claimed as [Claimed]
       const settled = await s.engine.settle([outcome({ id: entry.id, token })], want)
       assert.deepEqual(settled.answers, ['settled'])
@@ -187,7 +187,7 @@ export const CLAIM: Cases = {
       assert.equal(entry.params, String(1 + round))
       const dueAt = (entry.startedAt as number) + s.units(3)
       const after = s.followUp(keyOf(draft), 'both').draft
-      const outcome: Outcome = {
+      const outcome: AttemptOutcome = {
         id: draft.id,
         token,
         kind: 'released',
@@ -218,7 +218,7 @@ export const CLAIM: Cases = {
     await s.admit(draft)
     const { heard } = hearing(s.engine)
     const { token } = await s.claimOne()
-    const outcome: Outcome = { id: draft.id, token, kind: 'cancelled', error: '"not any more"' }
+    const outcome: AttemptOutcome = { id: draft.id, token, kind: 'cancelled', error: '"not any more"' }
     assert.equal(await s.settle(outcome), 'settled')
     assert.equal(await s.settle(outcome), 'settled', 'repeated')
     const run = await s.read(draft.id)

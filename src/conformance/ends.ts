@@ -1,9 +1,9 @@
 // Conformance: an end that brings its claim along, from which an engine may know the run, does what one without it does; also where
 // the same process has asked for the run, waited for it, and waits on.
 import assert from 'node:assert/strict'
-import type { Claimed, Draft, Outcome, SettleAnswer, Want } from '../contract/engine.ts'
+import type { AttemptOutcome, Claimed, Draft, SettleAnswer, Want } from '../contract/engine.ts'
 import type { Cases, Scene } from './scene.ts'
-import { eventually, hearing, keyOf } from './scene.ts'
+import { eventually, hearing, hears, keyOf } from './scene.ts'
 
 /** What is special about a run that ends. */
 interface Variant {
@@ -141,7 +141,7 @@ export const ENDS: Cases = {
     )
     await s.engine.admit(drafts)
     const claimed = await s.claim({ limit: 30 })
-    const outcomes = claimed.map((claim, index): Outcome => {
+    const outcomes = claimed.map((claim, index): AttemptOutcome => {
       const { entry, token } = claim
       if (index % 7 === 6) return { id: entry.id, token, kind: 'failed', error: '{}' }
       const outcome = { id: entry.id, token, kind: 'completed', result: entry.params } as const
@@ -200,7 +200,7 @@ class OwnWorker {
     return this.got.splice(0)
   }
 
-  async end(outcome: Outcome): Promise<SettleAnswer | undefined> {
+  async end(outcome: AttemptOutcome): Promise<SettleAnswer | undefined> {
     const { answers, claimed } = await this.#s.engine.settle([outcome], this.want)
     this.got.push(...claimed)
     this.tookMore = claimed.length > 0
@@ -233,8 +233,7 @@ async function seen(
   const answer = await (worker ? worker.end(known) : s.settle(known))
   const run = await s.read(draft.id)
   const { totals, lanes } = await s.engine.count()
-  if (watched && s.engine.hears?.() !== false)
-    await eventually('its end is told', () => heard('ended', draft.id))
+  if (watched && hears(s.engine)) await eventually('its end is told', () => heard('ended', draft.id))
   // To the unit: some of it counts from its beginning.
   const since = (moment?: number): number | undefined =>
     moment === undefined ? undefined : Math.round((moment - (run.finishedAt as number)) / s.units(1))

@@ -12,7 +12,7 @@ export const HASTEN: Cases = {
     await s.settle({ id: entry.id, token, kind: 'retry', error: '{}', delayMs: s.units(40) })
     await s.admit(delayed)
     assert.deepEqual(await s.claim({ limit: 5 }), [])
-    assert.deepEqual(await s.engine.hasten([delayed.id, tried.id]), ['due', 'due'])
+    assert.deepEqual(await s.engine.promote([delayed.id, tried.id]), ['due', 'due'])
     const claimed = await s.claim({ limit: 5 })
     assert.deepEqual(
       claimed.map(({ entry: { id, attempt } }) => [id, attempt]).sort(),
@@ -38,9 +38,9 @@ export const HASTEN: Cases = {
       await s.advance(0.01)
     }
     const [first, second, third] = drafts.map(({ id }) => id) as [string, string, string]
-    await s.engine.hasten([second])
-    await s.engine.hasten([third], 7)
-    await s.engine.hasten([third], 3)
+    await s.engine.promote([second])
+    await s.engine.promote([third], 7)
+    await s.engine.promote([third], 3)
     const claimed = await s.claim({ limit: 5 })
     assert.deepEqual(
       claimed.map(({ entry: { id, priority } }) => [id, priority]),
@@ -66,11 +66,11 @@ export const HASTEN: Cases = {
     const before = await s.engine.read([done.id, failed.id, cancelled.id, running.id])
     const unknown = s.draft({ key: keyOf(done) }).id
     const ids = [done.id, failed.id, cancelled.id, running.id, unknown]
-    assert.deepEqual(await s.engine.hasten(ids, 9), ['ended', 'ended', 'ended', 'running', 'unknown'])
+    assert.deepEqual(await s.engine.promote(ids, 9), ['ended', 'ended', 'ended', 'running', 'unknown'])
     assert.deepEqual(await s.engine.read([done.id, failed.id, cancelled.id, running.id]), before)
     assert.equal(await s.complete(claimed), 'settled')
     assert.deepEqual(await s.claim({ limit: 5 }), [])
-    assert.deepEqual(await s.engine.hasten([]), [])
+    assert.deepEqual(await s.engine.promote([]), [])
   },
 
   async 'whoever waits for work hears of it'(s) {
@@ -79,7 +79,7 @@ export const HASTEN: Cases = {
     const worker = await s.connect()
     const { heard } = hearing(worker)
     assert.deepEqual(await s.claim({}, worker), [])
-    await s.engine.hasten([draft.id])
+    await s.engine.promote([draft.id])
     await eventually('it is told that there is work', () => heard('work'))
     assert.equal((await s.claimOne({}, worker)).entry.id, draft.id)
   },
@@ -94,7 +94,7 @@ export const HASTEN: Cases = {
       onDuplicate: { running: 'rerunAfter' },
     })
     assert.equal((await s.admit(behind)).outcome, 'created')
-    assert.deepEqual(await s.engine.hasten([behind.id], 2), ['due'])
+    assert.deepEqual(await s.engine.promote([behind.id], 2), ['due'])
     assert.deepEqual(await s.claim({ limit: 5 }), [])
     await s.complete(claimed)
     const { entry } = await s.claimOne()
@@ -110,7 +110,7 @@ export const HASTEN: Cases = {
     await Promise.all(
       engines.flatMap((engine, at) => [
         (async () => {
-          for (const id of at === 0 ? ids : ids.toReversed()) await engine.hasten([id], at)
+          for (const id of at === 0 ? ids : ids.toReversed()) await engine.promote([id], at)
         })(),
         (async () => {
           const all = (): boolean => claimed.length >= drafts.length

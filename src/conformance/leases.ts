@@ -29,7 +29,7 @@ export const LEASES: Cases = {
     assert.equal(run.result, '"new"')
     assert.equal(run.errors.length, 1)
     assert.match(run.errors[0] as string, /LEASE_LOST/)
-    assert.equal((await s.engine.count()).totals.lost, 5)
+    assert.equal((await s.engine.count()).totals.outcomesRefused, 5)
   },
 
   async 'what is renewed runs on as it was claimed, and ends so'(s) {
@@ -136,7 +136,7 @@ export const LEASES: Cases = {
       await s.advance(0.5)
       const lease = { id: entry.id, token, progress: `{"at":${beat}}` }
       assert.deepEqual(await s.engine.extend([lease], s.units(1.5)), ['held'])
-      assert.deepEqual(await s.engine.sweep(100), { requeued: [], failed: [], abandoned: [], expired: 0 })
+      assert.deepEqual(await s.engine.sweep(100), { requeued: [], failed: [], abandoned: [], removed: 0 })
       assert.equal((await s.read(entry.id)).progress, `{"at":${beat}}`)
     }
     await s.engine.extend([{ id: entry.id, token }], s.units(1.5))
@@ -166,7 +166,7 @@ export const LEASES: Cases = {
     await eventually('those who wait are told', () => heard('ended', draft.id))
     assert.equal(await s.complete(second), 'lost')
     assert.equal((await s.claim({ names: ['other'] })).length, 1, 'no other is harmed')
-    assert.equal((await s.engine.count()).totals.expired, 2)
+    assert.equal((await s.engine.count()).totals.leasesLost, 2)
   },
 
   async 'a sweep takes no more than its limit, and the next one goes on'(s) {

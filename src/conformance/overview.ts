@@ -124,8 +124,7 @@ export const OVERVIEW: Cases = {
 
   async 'whoever stops listening hears nothing more'(s) {
     let count = 0
-    const stop = s.engine.listen(() => count++)
-    stop()
+    s.engine.listen(() => count++).stop()
     const draft = s.draft({ watch: true })
     await s.completed(draft)
     const { heard } = hearing(s.engine)

@@ -5,7 +5,7 @@ import { KEY_LENGTH } from '../contract/engine.ts'
 import type { Waiting } from './hand-over.ts'
 import { reached, wait } from './hand-over.ts'
 import type { Cases, Scene } from './scene.ts'
-import { eventually, newKey } from './scene.ts'
+import { eventually, hears, newKey } from './scene.ts'
 
 /** An instance that waits for work, and that the case admits by. */
 async function busy(s: Scene, more: Parameters<typeof wait>[2] = {}): Promise<[Engine, Waiting]> {
@@ -73,7 +73,7 @@ export const OWN_WORK: Cases = {
     assert.equal((await s.read(draft.id)).result, '"ö"')
     assert.deepEqual((await s.engine.count()).lanes, [])
     assert.equal(waiting.got.length + other.got.length, 1)
-    if (engine.hears?.() === false && ends.length === 0) return
+    if (!hears(engine) && ends.length === 0) return
     await eventually('its end is told', () =>
       ends.some((hint) => hint.kind === 'ended' && hint.id === draft.id),
     )

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import type {
+  AttemptOutcome,
   Claimed,
   Draft,
   Engine,
@@ -9,7 +10,6 @@ import type {
   Filter,
   FollowUp,
   Hint,
-  Outcome,
   Policy,
   Verdict,
   Want,
@@ -175,7 +175,7 @@ export class Scene {
     return claimed[0] as Claimed
   }
 
-  async settle(outcome: Outcome, engine = this.engine): Promise<string> {
+  async settle(outcome: AttemptOutcome, engine = this.engine): Promise<string> {
     const { answers } = await engine.settle([outcome])
     assert.equal(answers.length, 1)
     return answers[0] as string
@@ -261,5 +261,15 @@ export function hearing(engine: Engine): { hints: Hint[]; heard(kind: Hint['kind
           hint.kind === 'changed' ||
           (hint.kind === kind && (id === undefined || ('id' in hint && hint.id === id))),
       ),
+  }
+}
+
+/** Whether this connection hears what other connections do. */
+export function hears(engine: Engine): boolean {
+  const listening = engine.listen(() => {})
+  try {
+    return listening.hears()
+  } finally {
+    listening.stop()
   }
 }

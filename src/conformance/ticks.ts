@@ -74,7 +74,7 @@ export const TICKS: Cases = {
         found.reduce((sum, each) => sum + each, 0),
         1,
       )
-      assert.deepEqual(await s.engine.hasten([draft.id]), ['due'])
+      assert.deepEqual(await s.engine.promote([draft.id]), ['due'])
     }
     assert.deepEqual(await admitted(s), ['0', '1', '2'])
   },

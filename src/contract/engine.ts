@@ -19,7 +19,9 @@
 //  8. Params, results, progress and errors are opaque text.
 //  9. Every call settles within a bounded time: an absent store is a DeferqError STORE_UNAVAILABLE.
 // 10. A row that can't be read is set aside and reported, and harms no other.
+
 import { DeferqError } from '../base/errors.ts'
+import type { Maintenance } from './maintenance.ts'
 import type { Draft, Entry, Standing, Status } from './records.ts'
 import { VALUE } from './records.ts'
 
@@ -36,6 +38,7 @@ export const KEY_LENGTH = 64
 export const ID_LENGTH = 88
 export const SHARD_LENGTH = 8
 
+export type * from './maintenance.ts'
 export type * from './records.ts'
 export { VALUE }
 
@@ -55,10 +58,10 @@ export { VALUE }
  *
  * Follow-ups of a `hit`, `stale` or `negative` draft are admitted at once.
  */
-export type OutcomeOfAdmit = 'created' | 'joined' | 'hit' | 'stale' | 'negative' | 'rejected'
+export type AdmitOutcome = 'created' | 'joined' | 'hit' | 'stale' | 'negative' | 'rejected'
 
 export interface Verdict {
-  outcome: OutcomeOfAdmit
+  outcome: AdmitOutcome
   /** The run that answers: the stored one, never the caller's copy of it. */
   entry: Standing
   /** False where `onMismatch` was given and the params differ. */
@@ -134,7 +137,7 @@ export interface Lease {
  * due then, with `params` it is to be run with these.
  * `cancelled` ends it as `cancel` does, with a reason.
  */
-export type Outcome = { id: string; token: string; then?: Draft[]; claim?: Claimed } & (
+export type AttemptOutcome = { id: string; token: string; then?: Draft[]; claim?: Claimed } & (
   | { kind: 'completed'; result: string }
   | { kind: 'failed'; error: string }
   | { kind: 'retry'; error: string; delayMs: number }
@@ -148,7 +151,7 @@ export type LeaseAnswer = 'held' | 'lost' | 'cancelled'
 /** `ended`: it had come to an end by itself; `unknown`: there is no such run (any more). */
 export type CancelAnswer = 'cancelled' | 'ended' | 'unknown'
 /** `due`: it is pending, and due now. */
-export type HastenAnswer = 'due' | 'running' | 'ended' | 'unknown'
+export type PromoteAnswer = 'due' | 'running' | 'ended' | 'unknown'
 
 export interface Settled extends Claims {
   answers: SettleAnswer[]
@@ -160,8 +163,8 @@ export interface Swept {
   failed: string[]
   /** Runs that were cancelled because nobody asked for them any more. */
   abandoned: string[]
-  /** How many expired entries were removed (an engine whose store does this by itself says 0). */
-  expired: number
+  /** How many runs were removed because their retention was over (0 if the store removes them by itself). */
+  removed: number
 }
 
 /** `asked`: what the one key was made of, as in `Draft`. */
@@ -182,14 +185,21 @@ export interface Page {
   cursor?: string
 }
 
-export type Total = OutcomeOfAdmit | 'completed' | 'failed' | 'cancelled' | 'retried' | 'lost' | 'expired'
+export type Total =
+  | AdmitOutcome
+  | 'completed'
+  | 'failed'
+  | 'cancelled'
+  | 'retried'
+  | 'outcomesRefused'
+  | 'leasesLost'
 
 /** Kept with each change, never counted on demand. */
 export interface Counts {
   /** Every lane that holds something; pending includes what is due later. */
   lanes: { queue: string; name: string; pending: number; running: number }[]
   paused: Lanes[]
-  /** Since the store began: what `admit` answered, how runs ended, refused outcomes (`lost`), leases that ran out (`expired`). */
+  /** Since the store began: what `admit` answered, how runs ended, outcomes refused because their lease was lost (`outcomesRefused`), leases that ran out and were taken back (`leasesLost`). */
   totals: Partial<Record<Total, number>>
 }
 
@@ -206,24 +216,39 @@ export type Hint =
   | { kind: 'changed' }
   | { kind: 'trouble'; message: string; error?: unknown }
 
+/** Options of the verbs that write. */
+export interface WriteOptions {
+  /**
+   * A transaction of the caller's on the database of this store: the verb's changes take effect when it commits. An
+   * engine that shares no transactions refuses it with INVALID_OPTION (`refuseTx`).
+   */
+  tx?: unknown
+}
+
+/** What `listen` answers. */
+export interface Listening {
+  stop(): void
+  /** True while this instance hears what other instances invalidate. While false, nothing may be answered from a near cache. */
+  hears(): boolean
+}
+
 export interface Engine {
   /** Short, for messages: 'memory', 'sqlite', 'redis'. */
   readonly name: string
   /** What this engine, opened like this, can't promise; empty when it keeps every law. */
   readonly caveats: readonly string[]
+  /** The number of shards. `shardOf(id, shards)` tells where an id lies; a batch of one shard is one command. 1 until the engine is open. */
+  readonly shards: number
 
   /** Connects and migrates. Idempotent, as `close` is; other calls may open by themselves. */
   open(): Promise<void>
   /** Releases everything, and takes back this instance's waits. Calls after it are refused with CLOSED. */
   close(): Promise<void>
 
-  /** In which of several shards an id lies, each of them asked by a command of its own; undefined or left out where there is but one. */
-  shardOf?(id: string): number | undefined
-
-  admit(drafts: readonly Draft[]): Promise<Verdict[]>
+  admit(drafts: readonly Draft[], options?: WriteOptions): Promise<Verdict[]>
   claim(want: Want): Promise<Claims>
   /** Ends attempts and, when `want` is given, claims what is next in the same round trip. */
-  settle(outcomes: readonly Outcome[], want?: Want): Promise<Settled>
+  settle(outcomes: readonly AttemptOutcome[], want?: Want, options?: WriteOptions): Promise<Settled>
   /** The heartbeat: each lease that is still held lasts `leaseMs` from now. */
   extend(leases: readonly Lease[], leaseMs: number): Promise<LeaseAnswer[]>
   /** Brings back what died with its worker and removes what has expired, at most `limit` of each. */
@@ -232,33 +257,40 @@ export interface Engine {
   /** Runs by id, superseded ones too; by a key, the run that stands there. `watch`: hint `ended` for each that has not ended yet, with no gap between. */
   read(ids: readonly string[], watch?: boolean): Promise<(Entry | undefined)[]>
   /** Ends pending and running runs; frees their keys at once. The reason is appended to their errors. */
-  cancel(ids: readonly string[], reason?: string): Promise<CancelAnswer[]>
+  cancel(ids: readonly string[], reason?: string, options?: WriteOptions): Promise<CancelAnswer[]>
   /**
-   * Pending runs are due at once, whatever they wait for (a delay, a back-off), and of this priority, where theirs is lower. What
-   * waits behind another run goes on waiting for that.
+   * Makes pending runs due at once, whatever they wait for (a delay, a back-off), and raises their priority to `priority`.
+   * A run that waits behind another goes on waiting for it.
    */
-  hasten(ids: readonly string[], priority?: number): Promise<HastenAnswer[]>
+  promote(ids: readonly string[], priority?: number, options?: WriteOptions): Promise<PromoteAnswer[]>
   /**
    * Forgets results and remembered failures; answers how many keys changed. Atomic per key; a name is gone through key by
    * key, and once this has answered, no result from before the call is served. A running run is moved aside: it
    * still answers those who wait for it, and is not cached. A pending run stays: it has not looked at anything yet.
    */
-  invalidate(selector: Selector): Promise<number>
+  invalidate(selector: Selector, options?: WriteOptions): Promise<number>
   /** What is pending there is not claimed until it is taken back; what runs goes on. A lane may be paused by its queue and by its name. */
   pause(lanes: Lanes, paused: boolean): Promise<void>
 
-  /**
-   * `admit` inside a transaction of the caller's own, on the database where this store lies: what it does is there when that
-   * transaction commits, and never was when it is rolled back. Left out where a store shares no transactions with anybody.
-   */
-  within?(tx: unknown): Pick<Engine, 'admit'>
-
   list(filter: Filter, cursor?: string): Promise<Page>
   count(): Promise<Counts>
-  /** Whether what other instances invalidate is heard here at present; while it is not, nothing may be answered from near. */
-  hears(): boolean
-  /** Answers a function that stops listening. */
-  listen(hear: (hint: Hint) => void): () => void
+  listen(hear: (hint: Hint) => void): Listening
+
+  /** What operators and tools need; loaded when it is first asked for. */
+  maintenance?(): Promise<Maintenance>
+}
+
+/** The shard of an id or key: its first 8 hexadecimal characters, modulo the number of shards. */
+export const shardOf = (idOrKey: string, shards: number): number =>
+  shards === 1 ? 0 : Number.parseInt(idOrKey.slice(0, SHARD_LENGTH), 16) % shards
+
+/** For engines that share no transactions: refuses `tx`. */
+export function refuseTx(options: WriteOptions | undefined, engine: string, verb: string): void {
+  if (options?.tx === undefined) return
+  throw new DeferqError(
+    'INVALID_OPTION',
+    `${verb}(): the ${engine} store shares no transaction with you. Omit tx, or use a store at a postgres:// URL.`,
+  )
 }
 
 /** Tells apart what one instance waits for: several workers may share it. */

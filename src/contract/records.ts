@@ -54,8 +54,8 @@ export interface Draft {
   then?: FollowUp[]
   /** Hint `ended` to this engine instance when the run that answers this draft has ended. */
   watch?: boolean
-  /** Its id was made for this call, so no store has seen it before, and none need look for what it did the last time. */
-  isNew?: boolean
+  /** True for the first send of this id: a store need not look whether it has admitted the id before. Perf: 1.06 to 1.10 times the dispatches on Redis. */
+  firstSend?: boolean
   /** The options that it was asked for with: for a store behind an interface, which drafts anew by its own side's definitions. */
   asked?: object
   [VALUE]?: unknown

@@ -1,7 +1,7 @@
 // In front of `admit`: dispatches of the same tick travel as one batch, identical ones among them as one draft.
 import { Batcher } from '../base/batcher.ts'
-import { DeferqError } from '../base/errors.ts'
 import type { Draft, Engine, Verdict } from '../contract/engine.ts'
+import { shardOf } from '../contract/engine.ts'
 import { keyOf } from '../values/fingerprint.ts'
 
 /** The plain drafts that are gathered and have not left yet. */
@@ -39,7 +39,7 @@ export class Dispatcher {
   readonly #all: Gathering
   /** By shard, where the store has several: a batch is then one command, and waits for no other shard. One at a time, for they overlap each other. */
   readonly #byShard: Gathering[] = []
-  #shardOf: Engine['shardOf']
+  #shards = 1
 
   constructor(engine: () => Promise<Engine>) {
     this.#engine = engine
@@ -48,9 +48,9 @@ export class Dispatcher {
 
   /** Each draft once: whoever asks again makes a new one. */
   admit(draft: Draft): Promise<Verdict> {
-    draft.isNew = true
-    const shard = this.#shardOf?.(draft.id)
-    if (shard === undefined) return this.#all.admit(draft)
+    draft.firstSend = true
+    if (this.#shards === 1) return this.#all.admit(draft)
+    const shard = shardOf(draft.id, this.#shards)
     return (this.#byShard[shard] ??= new Gathering((drafts) => this.#admit(drafts), { underWay: 1 })).admit(
       draft,
     )
@@ -58,20 +58,14 @@ export class Dispatcher {
 
   async #admit(drafts: readonly Draft[]): Promise<readonly Verdict[]> {
     const engine = await this.#engine()
-    this.#shardOf ??= engine.shardOf?.bind(engine)
+    this.#shards = engine.shards
     return await engine.admit(drafts)
   }
 
   /** By itself, for the other dispatches of the tick are no part of the caller's transaction. */
   async admitWithin(draft: Draft, tx: unknown): Promise<Verdict> {
     const engine = await this.#engine()
-    if (engine.within === undefined) {
-      throw new DeferqError(
-        'INVALID_OPTION',
-        `dispatch('${draft.name}', …, { tx }): the ${engine.name} store can have no part in a transaction of yours; the store at a postgres:// URL can.`,
-      )
-    }
-    const [verdict] = await engine.within(tx).admit([draft])
+    const [verdict] = await engine.admit([draft], { tx })
     return verdict as Verdict
   }
 }

@@ -1,6 +1,6 @@
 // The near cache: fresh results kept in this process, for as long as hints would tell that they are forgotten.
 
-import type { Engine, Hint, Selector, Standing, Verdict } from '../contract/engine.ts'
+import type { Hint, Listening, Selector, Standing, Verdict } from '../contract/engine.ts'
 import { checkKnown, checkWhole } from '../tasks/check-options.ts'
 import type { NearCacheOptions } from '../tasks/options.ts'
 import { decode, isPlain } from '../values/decode.ts'
@@ -41,7 +41,7 @@ export class Near {
   readonly #keys = new Map<string, Set<Held>>()
   /** The oldest first. */
   readonly #all = new Set<Held>()
-  #engine: Engine | undefined
+  #listening: Listening | undefined
   /** Counts what may have made an answer outdated that is still on its way. */
   epoch = 0
 
@@ -49,8 +49,8 @@ export class Near {
     this.#entries = entries
   }
 
-  opened(engine: Engine): void {
-    this.#engine = engine
+  opened(listening: Listening): void {
+    this.#listening = listening
     this.#clear()
   }
 
@@ -106,7 +106,8 @@ export class Near {
 
   #held(name: string, spot: string): Held | undefined {
     const held = this.#names.get(name)?.get(spot)
-    if (held === undefined || (this.#engine?.hears() === true && performance.now() < held.until)) return held
+    if (held === undefined || (this.#listening?.hears() === true && performance.now() < held.until))
+      return held
     this.#drop(held)
     return undefined
   }

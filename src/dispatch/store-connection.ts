@@ -1,13 +1,13 @@
 // The facade's hold on its store: opened once and when first needed, heard for as long as it is open, closed at the end.
 
 import { DeferqError } from '../base/errors.ts'
-import type { Engine, Hint } from '../contract/engine.ts'
+import type { Engine, Hint, Listening } from '../contract/engine.ts'
 
 export interface ConnectionNeeds {
   make: () => Promise<Engine>
   /** Whether the engine was made here, and not handed over. */
   own: boolean
-  opened: (engine: Engine) => void
+  opened: (engine: Engine, listening: Listening) => void
   hear: (hint: Hint) => void
 }
 
@@ -49,15 +49,15 @@ export class Connection {
 
   async #open(): Promise<Engine> {
     const engine = await this.#needs.make()
-    const stop = engine.listen((hint) => {
+    const listening = engine.listen((hint) => {
       this.#needs.hear(hint)
       for (const hear of this.#ears) hear(hint)
     })
     try {
       await engine.open()
-      this.#needs.opened(engine)
+      this.#needs.opened(engine, listening)
     } catch (error) {
-      stop()
+      listening.stop()
       // The next try makes another one; this one would keep its connections.
       if (this.#needs.own) await engine.close().catch(() => {})
       throw error

@@ -1,6 +1,7 @@
 // Results above a size lie in a Keyv store, and the engine keeps a reference: any engine, with large results elsewhere.
 import { createHash } from 'node:crypto'
 import type {
+  AttemptOutcome,
   CancelAnswer,
   Claimed,
   Claims,
@@ -9,20 +10,21 @@ import type {
   Engine,
   Entry,
   Filter,
-  HastenAnswer,
   Hint,
   Lanes,
   Lease,
   LeaseAnswer,
-  Outcome,
+  Listening,
   Page,
   Policy,
+  PromoteAnswer,
   Selector,
   Settled,
   Standing,
   Swept,
   Verdict,
   Want,
+  WriteOptions,
 } from '../contract/engine.ts'
 import { isReference, REFERENCE } from '../values/decode.ts'
 import type { KeyvLike } from './keyv.ts'
@@ -36,7 +38,7 @@ export interface OffloadOptions {
 }
 
 type Values = ReadonlyMap<string, string>
-type Completed = Outcome & { kind: 'completed' }
+type Completed = AttemptOutcome & { kind: 'completed' }
 
 // The engine decides how long a result counts; clocks differ, and joining can lengthen the retention in the last moment.
 const GRACE_MS = 600_000
@@ -72,21 +74,21 @@ export class Offload implements Engine {
     return this.#closed
   }
 
-  shardOf(id: string): number | undefined {
-    return this.#engine.shardOf?.(id)
+  get shards(): number {
+    return this.#engine.shards
   }
 
-  async admit(drafts: readonly Draft[]): Promise<Verdict[]> {
-    const verdicts = await this.#engine.admit(drafts)
+  async admit(drafts: readonly Draft[], options?: WriteOptions): Promise<Verdict[]> {
+    const verdicts = await this.#engine.admit(drafts, options)
     const values = await this.#values(verdicts.map(({ entry }) => entry.result))
     const answers = verdicts.map((verdict) => this.#resolved(verdict, verdict.entry, values))
     const gone = answers.flatMap((answer, index) => (answer === undefined ? [index] : []))
     if (gone.length > 0) {
       // Their follow-ups were admitted when they were answered.
       const anew = gone.map(
-        (index): Draft => ({ ...(drafts[index] as Draft), refresh: true, then: [], isNew: false }),
+        (index): Draft => ({ ...(drafts[index] as Draft), refresh: true, then: [], firstSend: false }),
       )
-      const again = await this.#engine.admit(anew)
+      const again = await this.#engine.admit(anew, options)
       for (const [at, index] of gone.entries()) answers[index] = again[at]
     }
     return answers as Verdict[]
@@ -96,10 +98,10 @@ export class Offload implements Engine {
     return this.#claims(await this.#engine.claim(want))
   }
 
-  async settle(outcomes: readonly Outcome[], want?: Want): Promise<Settled> {
+  async settle(outcomes: readonly AttemptOutcome[], want?: Want, options?: WriteOptions): Promise<Settled> {
     const large = outcomes.filter((outcome): outcome is Completed => this.#isLarge(outcome))
     if (large.length === 0) {
-      const { answers, ...claims } = await this.#engine.settle(outcomes, want)
+      const { answers, ...claims } = await this.#engine.settle(outcomes, want, options)
       return { answers, ...(await this.#claims(claims)) }
     }
     const references = await this.#put(large)
@@ -109,6 +111,7 @@ export class Offload implements Engine {
         return result === undefined ? outcome : { ...(outcome as Completed), result }
       }),
       want,
+      options,
     )
     // What was refused is nobody's result. It would also be cleared away in its time.
     const refused = outcomes.flatMap((outcome, index) => {
@@ -135,16 +138,16 @@ export class Offload implements Engine {
     return entries.map((entry) => entry && this.#entry(entry, values))
   }
 
-  cancel(ids: readonly string[], reason?: string): Promise<CancelAnswer[]> {
-    return this.#engine.cancel(ids, reason)
+  cancel(ids: readonly string[], reason?: string, options?: WriteOptions): Promise<CancelAnswer[]> {
+    return this.#engine.cancel(ids, reason, options)
   }
 
-  hasten(ids: readonly string[], priority?: number): Promise<HastenAnswer[]> {
-    return this.#engine.hasten(ids, priority)
+  promote(ids: readonly string[], priority?: number, options?: WriteOptions): Promise<PromoteAnswer[]> {
+    return this.#engine.promote(ids, priority, options)
   }
 
-  invalidate(selector: Selector): Promise<number> {
-    return this.#engine.invalidate(selector)
+  invalidate(selector: Selector, options?: WriteOptions): Promise<number> {
+    return this.#engine.invalidate(selector, options)
   }
 
   pause(lanes: Lanes, paused: boolean): Promise<void> {
@@ -160,15 +163,11 @@ export class Offload implements Engine {
     return { ...page, entries }
   }
 
-  hears(): boolean {
-    return this.#engine.hears()
-  }
-
   count(): Promise<Counts> {
     return this.#engine.count()
   }
 
-  listen(hear: (hint: Hint) => void): () => void {
+  listen(hear: (hint: Hint) => void): Listening {
     return this.#engine.listen((hint) => {
       if (hint.kind !== 'ended' || !isReference(hint.run?.result)) return hear(hint)
       // Whoever waits reads the run, and its value with it.
@@ -197,7 +196,7 @@ export class Offload implements Engine {
     }
   }
 
-  #isLarge(outcome: Outcome): boolean {
+  #isLarge(outcome: AttemptOutcome): boolean {
     return (
       outcome.kind === 'completed' && (outcome.result.length > this.#above || isReference(outcome.result))
     )

@@ -8,9 +8,10 @@ import type {
   Engine,
   Entry,
   Filter,
-  HastenAnswer,
   Hint,
+  Listening,
   Page,
+  PromoteAnswer,
   Selector,
   Standing,
   Verdict,
@@ -35,6 +36,7 @@ const BATCH = 'deferq.batch'
  */
 export class Gate implements Engine {
   readonly name = 'gate'
+  readonly shards = 1
   readonly caveats: readonly string[] = []
   readonly #needs: GateNeeds
   /** What the outside says → the task's name, and back. */
@@ -125,8 +127,8 @@ export class Gate implements Engine {
     return this.#ofShown(ids, (engine, shown) => engine.cancel(shown, reason))
   }
 
-  hasten(ids: readonly string[], priority?: number): Promise<HastenAnswer[]> {
-    return this.#ofShown(ids, (engine, shown) => engine.hasten(shown, priority))
+  promote(ids: readonly string[], priority?: number): Promise<PromoteAnswer[]> {
+    return this.#ofShown(ids, (engine, shown) => engine.promote(shown, priority))
   }
 
   async #ofShown<Answer>(
@@ -167,16 +169,13 @@ export class Gate implements Engine {
     return { ...counts, lanes }
   }
 
-  hears(): boolean {
-    return false
-  }
-
-  listen(hear: (hint: Hint) => void): () => void {
-    return this.#needs.listen((hint) => {
+  listen(hear: (hint: Hint) => void): Listening {
+    const stop = this.#needs.listen((hint) => {
       // What is said of a run is looked at, so that it goes through here as well.
       if (hint.kind === 'ended') hear({ kind: 'ended', id: hint.id })
       else if (hint.kind === 'changed') hear(hint)
     })
+    return { stop, hears: () => false }
   }
 
   claim(): Promise<never> {

@@ -40,12 +40,12 @@ const VERBS: Record<string, { members: readonly string[]; run: Verb }> = {
       }
     },
   },
-  hasten: {
+  promote: {
     members: ['ids', 'priority'],
     async run({ gate }, { ids, priority }) {
-      if (priority !== undefined) checkPriority(priority, 'hasten(): priority')
+      if (priority !== undefined) checkPriority(priority, 'promote(): priority')
       const known = listOf(ids).map((id) => idOf(id, 'an id'))
-      return { answers: await gate.hasten(known, priority as number | undefined) }
+      return { answers: await gate.promote(known, priority as number | undefined) }
     },
   },
   invalidate: { members: ['keys', 'name', 'asked'], run: invalidate },

@@ -1,5 +1,5 @@
 // Follows runs for those who listen: one read for all of them every second, and at once when one has ended.
-import type { Engine, Entry, Hint } from '../contract/engine.ts'
+import type { Engine, Entry, Hint, Listening } from '../contract/engine.ts'
 import { isEnded, MAX_BATCH } from '../contract/engine.ts'
 
 type Seen = (run: Entry | undefined) => void
@@ -10,7 +10,7 @@ export class Watch {
   readonly #engine: Engine
   readonly #watchers = new Map<string, Set<Seen>>()
   #timer: NodeJS.Timeout | undefined
-  #stop: (() => void) | undefined
+  #listening: Listening | undefined
   #looking: Promise<void> = Promise.resolve()
 
   constructor(engine: Engine) {
@@ -25,7 +25,7 @@ export class Watch {
       if (others === undefined) this.#watchers.set(id, new Set([watcher]))
       else others.add(watcher)
     }
-    this.#stop ??= this.#engine.listen((hint) => this.#hear(hint))
+    this.#listening ??= this.#engine.listen((hint) => this.#hear(hint))
     this.#timer ??= setInterval(() => this.#look([...this.#watchers.keys()]), LOOK_MS).unref()
     this.#look(ids)
     return () => {
@@ -37,8 +37,8 @@ export class Watch {
       if (this.#watchers.size > 0) return
       clearInterval(this.#timer)
       this.#timer = undefined
-      this.#stop?.()
-      this.#stop = undefined
+      this.#listening?.stop()
+      this.#listening = undefined
     }
   }
 

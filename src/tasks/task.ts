@@ -3,7 +3,7 @@
 import { DeferqError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { Backoff, Duration } from '../base/time.ts'
-import type { OutcomeOfAdmit, Status } from '../contract/engine.ts'
+import type { AdmitOutcome, Status } from '../contract/engine.ts'
 import { checkName, checkOptions, isOwn } from './check-options.ts'
 
 /** Any validator that follows the Standard Schema interface (zod, valibot, arktype, …). */
@@ -241,7 +241,7 @@ export type Receipt<Result = unknown> = Fields &
 
 /** What a dispatch came to, and where the run that answers it stands. */
 export type Dispatched<Result = unknown> = Receipt<Result> & {
-  readonly outcome: Exclude<OutcomeOfAdmit, 'rejected'>
+  readonly outcome: Exclude<AdmitOutcome, 'rejected'>
   /** False when `onMismatch: 'join'` let a caller with other params share this key. */
   readonly sameParams: boolean
   /** With 'stale': the run that refreshes the result. */

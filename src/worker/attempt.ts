@@ -5,7 +5,7 @@ import type { Logger } from '../base/log.ts'
 import type { Backoff } from '../base/time.ts'
 import { backoffMs, DEFAULT_BACKOFF, durationMs } from '../base/time.ts'
 import { withTraceId } from '../base/trace.ts'
-import type { Claimed, Outcome } from '../contract/engine.ts'
+import type { AttemptOutcome, Claimed } from '../contract/engine.ts'
 import { VALUE } from '../contract/engine.ts'
 import { endedOf, failureOf, failureText } from '../dispatch/receipt.ts'
 import type { Extra } from '../dispatch/run-extras.ts'
@@ -43,7 +43,7 @@ export class Attempt implements Context {
   progressText: string | undefined
   error: unknown
   /** How it went, once it is over; undefined when the run has gone to somebody else. */
-  outcome: Outcome | undefined
+  outcome: AttemptOutcome | undefined
   /** Among those that its worker holds. */
   place = -1
   interruption: Interruption | undefined
@@ -165,7 +165,7 @@ export class Attempt implements Context {
 
   readonly touch = (): Promise<void> => this.#needs.beat(this)
 
-  async #handle(): Promise<Outcome> {
+  async #handle(): Promise<AttemptOutcome> {
     const { task } = this.#needs
     const { claimed } = this
     const input = claimed[VALUE] ?? decode(claimed.entry.params)
@@ -182,7 +182,7 @@ export class Attempt implements Context {
   }
 
   /** The end of a run whose rules no longer hold: nobody's failure. */
-  async #broken(rules: string, params: unknown): Promise<Outcome | undefined> {
+  async #broken(rules: string, params: unknown): Promise<AttemptOutcome | undefined> {
     const { id, token, attempt, meta } = this
     const check = (await import('../rules/index.ts')).rulesOf(rules)
     const why = check({ params, meta, facts: await this.#needs.task.options.facts?.(params) })
@@ -193,7 +193,7 @@ export class Attempt implements Context {
     return { id, token, kind: 'cancelled', error: failureText(attempt, json) }
   }
 
-  #finish(outcome: Outcome | undefined): void {
+  #finish(outcome: AttemptOutcome | undefined): void {
     if (this.#over === undefined) return
     this.lateAt = Number.POSITIVE_INFINITY
     this.outcome = outcome
@@ -204,7 +204,7 @@ export class Attempt implements Context {
   /** What a handler throws after its attempt was interrupted says nothing new. */
   #fail(thrown: unknown): void {
     if (this.#over === undefined) return
-    let outcome: Outcome
+    let outcome: AttemptOutcome
     try {
       outcome = this.#failure(thrown)
     } catch {
@@ -214,7 +214,7 @@ export class Attempt implements Context {
     this.#finish(outcome)
   }
 
-  #failure(thrown: unknown): Outcome {
+  #failure(thrown: unknown): AttemptOutcome {
     this.error = thrown
     const { id, token } = this
     const error = failureText(this.attempt, errorToJson(thrown))

@@ -1,7 +1,7 @@
 // Settles what is done and claims what is next, in one round trip; sleeps when there is neither, until something comes up.
 import { Alarm } from '../base/deadline-timer.ts'
 import { sleep } from '../base/time.ts'
-import type { Claimed, Claims, Engine, Outcome, SettleAnswer, Want } from '../contract/engine.ts'
+import type { AttemptOutcome, Claimed, Claims, Engine, SettleAnswer, Want } from '../contract/engine.ts'
 import type { Attempt } from './attempt.ts'
 
 // Two turns under way at a time: the store works on one while this process works on what the other has brought.
@@ -175,7 +175,7 @@ export class Poller {
   }
 
   async #send(ended: Attempt[], want: Want | undefined): Promise<Claims & { answers: SettleAnswer[] }> {
-    const outcomes = ended.map(({ outcome }) => outcome as Outcome)
+    const outcomes = ended.map(({ outcome }) => outcome as AttemptOutcome)
     if (outcomes.length > 0) return await this.#needs.engine.settle(outcomes, want)
     return { answers: [], ...(await this.#needs.engine.claim(want as Want)) }
   }

@@ -24,7 +24,7 @@ export async function sweepUntil(
       if (
         found.requeued.length + found.failed.length >= LIMIT ||
         found.abandoned.length >= LIMIT ||
-        found.expired >= LIMIT
+        found.removed >= LIMIT
       )
         continue
     } catch (error) {

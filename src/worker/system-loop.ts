@@ -3,7 +3,7 @@
 import { errorToJson } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { backoffMs, sleep } from '../base/time.ts'
-import type { Claimed, Claims, Engine, Outcome, SettleAnswer, Want } from '../contract/engine.ts'
+import type { AttemptOutcome, Claimed, Claims, Engine, SettleAnswer, Want } from '../contract/engine.ts'
 import type { SystemTask } from '../contract/system-task.ts'
 import { failureText } from '../dispatch/receipt.ts'
 import { SYSTEM_TASKS } from './system-tasks.ts'
@@ -32,7 +32,7 @@ export class Upkeep {
   readonly #want: Want
   readonly #chores: ReadonlyMap<string, () => Promise<SystemTask>>
   /** Of ended attempts, until the store has taken them. */
-  #outcomes: Outcome[] = []
+  #outcomes: AttemptOutcome[] = []
   #nudged = false
   #wake: AbortController | undefined
 
@@ -88,7 +88,7 @@ export class Upkeep {
     return answer
   }
 
-  async #work({ entry, token }: Claimed): Promise<Outcome> {
+  async #work({ entry, token }: Claimed): Promise<AttemptOutcome> {
     const { id, name, attempt } = entry
     try {
       const chore = await (this.#chores.get(name) as () => Promise<SystemTask>)()

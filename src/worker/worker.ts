@@ -5,7 +5,7 @@ import { DeferqError, isDeferqError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { unfailing } from '../base/log.ts'
 import { durationMs, sleep } from '../base/time.ts'
-import type { Claimed, Engine, Hint, Outcome, SettleAnswer, Swept, Want } from '../contract/engine.ts'
+import type { AttemptOutcome, Claimed, Engine, Hint, SettleAnswer, Swept, Want } from '../contract/engine.ts'
 import type { Dispatching } from '../dispatch/api.ts'
 import { checkLogger } from '../tasks/options.ts'
 import type { AnyTask } from '../tasks/task.ts'
@@ -258,7 +258,7 @@ export class Worker<Client extends Dispatching = Dispatching>
     this.#held.delete(attempt)
     const about = aboutOf(attempt)
     const { error } = attempt
-    const outcome = attempt.outcome as Outcome
+    const outcome = attempt.outcome as AttemptOutcome
     switch (outcome.kind) {
       case 'completed':
         this.#summary.completed++

@@ -2,7 +2,7 @@
 import { Keyv } from 'keyv'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { newKey, newRun } from '../../src/conformance/scene.ts'
-import type { Claimed, Draft, Engine, Outcome, Want } from '../../src/contract/engine.ts'
+import type { AttemptOutcome, Claimed, Draft, Engine, Want } from '../../src/contract/engine.ts'
 import type { Answer, Delivery, Outgoing } from '../../src/contract/transport.ts'
 import { MemoryBroker, MemoryTransport } from '../../src/transports/memory.ts'
 import type { MemoryPlace } from './memory.ts'
@@ -326,7 +326,9 @@ async function mess(seed: number): Promise<void> {
         held.splice(at, 1)
         const { entry, token } = one
         const kind = (['completed', 'failed', 'retry', 'released', 'cancelled'] as const)[random(5)]
-        await any().settle([{ id: entry.id, token, kind, result: '1', error: '{}', delayMs: 500 } as Outcome])
+        await any().settle([
+          { id: entry.id, token, kind, result: '1', error: '{}', delayMs: 500 } as AttemptOutcome,
+        ])
         break
       }
       case 6:

@@ -148,7 +148,6 @@ export function breakable(engine: Engine = new MemoryEngine()): Breakable {
     get(target, verb: Verb) {
       const value = target[verb] as unknown
       if (typeof value !== 'function') return value
-      if ((verb as string) === 'hears' || (verb as string) === 'shardOf') return value.bind(target)
       // A hint may come without the run, and then a read has to find it.
       if ((verb as string) === 'listen')
         return (hear: (hint: Hint) => void) =>

@@ -47,7 +47,7 @@ export function faults(make: () => Promise<Place>): void {
     expect(history).toMatchObject([{ attempt: 1, error: { code: 'LEASE_LOST' } }])
     expect(s.lines('start')).toHaveLength(2)
     expect(s.lines('end')).toHaveLength(1)
-    expect((await s.deferq.stats()).totals).toMatchObject({ created: 1, completed: 1, expired: 1 })
+    expect((await s.deferq.stats()).totals).toMatchObject({ created: 1, completed: 1, leasesLost: 1 })
     second.signal('SIGTERM')
     expect(await second.ended()).toMatchObject({ code: 0 })
   })

@@ -228,7 +228,7 @@ function overHttp(url: string, inside: Engine): Engine {
       if (member === 'listen')
         return (hear: Parameters<Engine['listen']>[0]) => {
           const stops = [remote.listen(hear), inside.listen((hint) => hint.kind !== 'ended' && hear(hint))]
-          return () => stops.forEach((stop) => void stop())
+          return { stop: () => stops.forEach(({ stop }) => void stop()), hears: () => false }
         }
       const from = worker.includes(String(member)) ? inside : target
       const value = (from as unknown as Record<string | symbol, unknown>)[member]

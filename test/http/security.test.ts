@@ -122,7 +122,7 @@ describe('replays', () => {
     expect((await deferq.list()).receipts).toHaveLength(50)
     const engine = await deferq.open()
     now += TOLERANCE_MS + 61_000
-    while ((await engine.sweep(1_000)).expired > 0);
+    while ((await engine.sweep(1_000)).removed > 0);
     expect((await deferq.list()).receipts).toEqual([])
     await deferq.close()
   })

@@ -2,10 +2,11 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Factory } from '../../src/conformance/index.ts'
+import { shardOf } from '../../src/contract/engine.ts'
 import { shortKey } from '../../src/engines/redis/ids.ts'
 import type { RedisEngineOptions } from '../../src/engines/redis/index.ts'
 import { RedisEngine } from '../../src/engines/redis/index.ts'
-import { shardOf, shardTags } from '../../src/engines/redis/shards.ts'
+import { shardTags } from '../../src/engines/redis/shards.ts'
 import { commands } from './commands.ts'
 
 export const newPrefix = (): string => `t${randomBytes(6).toString('hex')}`

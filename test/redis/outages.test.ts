@@ -151,7 +151,7 @@ test('a new draft whose answer was lost finds its run when it is sent again, tho
   const { engine: other } = engine(url)
   // So that the server knows the scripts, and the first answer is no refusal.
   await Promise.all([one.count(), other.count()])
-  const asked = draft({ isNew: true })
+  const asked = draft({ firstSend: true })
   proxy.loseNextAnswer(async () => {
     const { claimed } = await other.claim(want())
     expect(claimed[0]?.entry.id).toBe(asked.id)

@@ -81,7 +81,7 @@ for (const hours of [1, -1]) {
 test('with hints that never arrive everything is in time nevertheless, for what is due next is known', async () => {
   const { ran, job } = watched()
   const engine = new MemoryEngine()
-  engine.listen = () => () => {}
+  engine.listen = () => ({ stop: () => {}, hears: () => false })
   const deferq = new DeferQ({ engine, tasks: [job] })
   onTestFinished(() => deferq.close())
   await deferq.schedule('x', { every: '1s', name: 'job', params: { n: 1 } })

@@ -1,7 +1,7 @@
 // Groups in the SQLite store: their counters never drift, they go when they are idle, and a crash gives their room back.
 import { expect, test } from 'vitest'
 import { eventually } from '../../src/conformance/scene.ts'
-import type { Claimed, Draft, Hint, Outcome } from '../../src/contract/engine.ts'
+import type { AttemptOutcome, Claimed, Draft, Hint } from '../../src/contract/engine.ts'
 import { child, draft, engineOn, keyFor, newFile, newId, POLICY, raw, violations } from './store.ts'
 
 const NAMES = ['job', 'mail']
@@ -56,7 +56,7 @@ test('after 3,000 random operations from two connections the store counts what r
     asked.push(made.id)
     return made
   }
-  const outcomeOf = ({ entry: { id }, token }: Claimed): Outcome => {
+  const outcomeOf = ({ entry: { id }, token }: Claimed): AttemptOutcome => {
     const kind = one(['completed', 'completed', 'failed', 'retry', 'released', 'cancelled'] as const)
     if (kind === 'completed') return { id, token, kind, result: '1' }
     if (kind === 'retry') return { id, token, kind, error: '{}', delayMs: one([0, 300]) }

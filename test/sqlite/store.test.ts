@@ -232,7 +232,7 @@ test('lanes that hold nothing any more are swept, though other connections remem
   await two.admit([first])
   await one.cancel([first.id])
   now += 700_000
-  expect((await one.sweep(100)).expired).toBe(1)
+  expect((await one.sweep(100)).removed).toBe(1)
   const db = await raw(file)
   expect(db.prepare('SELECT count(*) AS n FROM lanes WHERE id > 0').get()).toEqual({ n: 0 })
   expect((await two.admit([draft({ queue: 'tenant' })]))[0]?.outcome).toBe('created')

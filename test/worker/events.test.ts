@@ -78,7 +78,7 @@ for (const how of ['throws', 'rejects'] as const) {
     expect(ends).toEqual(Array.from({ length: 30 }, (_, n) => [n, n, 'TASK_FAILED']).flat())
     const { totals } = await deferq.stats()
     expect(totals).toMatchObject({ completed: 60, failed: 30, retried: 60 })
-    expect(totals.lost ?? totals.expired).toBeUndefined()
+    expect(totals.outcomesRefused ?? totals.leasesLost).toBeUndefined()
     expect(await worker.stop()).toMatchObject({
       claimed: 150,
       completed: 60,

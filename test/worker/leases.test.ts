@@ -30,7 +30,7 @@ everywhere('heartbeats keep a task that takes many times its lease', async (plac
   const ends = await Promise.all(workers.map((worker) => worker.stop()))
   expect(ends.reduce((sum, end) => sum + (end?.completed ?? 0), 0)).toBe(1)
   expect(ends.reduce((sum, end) => sum + (end?.lost ?? 0), 0)).toBe(0)
-  expect((await first.stats()).totals.expired ?? 0).toBe(0)
+  expect((await first.stats()).totals.leasesLost ?? 0).toBe(0)
 })
 
 everywhere(
@@ -105,7 +105,7 @@ test('a lease that is lost: the signal is aborted, the late outcome refused, and
   expect((await second.getStatus(taskId)).history[0]?.error).toMatchObject({ code: 'LEASE_LOST' })
   expect(await stalled.stop()).toMatchObject({ lost: 1, completed: 0 })
   expect(await other.stop()).toMatchObject({ lost: 0, completed: 1 })
-  expect((await second.stats()).totals.expired).toBe(1)
+  expect((await second.stats()).totals.leasesLost).toBe(1)
   await Promise.all([first.close(), second.close()])
 })
 
@@ -126,7 +126,7 @@ test('an outcome that comes after the lease was taken over is refused and counte
   cut.mend()
   expect(await stalled.stop()).toMatchObject({ lost: 1, completed: 0 })
   expect(await second.getResult(taskId)).toBe('attempt 2')
-  expect((await second.stats()).totals).toMatchObject({ lost: 1, completed: 1, expired: 1 })
+  expect((await second.stats()).totals).toMatchObject({ outcomesRefused: 1, completed: 1, leasesLost: 1 })
   expect(events).toEqual(['first runs', 'second runs'])
   await other.stop()
   await Promise.all([first.close(), second.close()])

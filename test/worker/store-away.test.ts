@@ -89,7 +89,7 @@ test('an answer that is lost on its way: settling again is harmless', async () =
   working(deferq, { lease: 300, sweep: 20, concurrency: 1 })
   expect(await Promise.all([1, 2, 3, 4].map((n) => deferq.run('x', n)))).toEqual([1, 2, 3, 4])
   expect((await deferq.stats()).totals).toMatchObject({ completed: 4 })
-  expect((await deferq.stats()).totals.lost).toBeUndefined()
+  expect((await deferq.stats()).totals.outcomesRefused).toBeUndefined()
   await deferq.close()
 })
 

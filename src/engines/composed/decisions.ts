@@ -1,12 +1,12 @@
 // One atomic step over the documents of a few keys: what each verb of the contract decides, in the order in which they are asked.
 
 import type {
+  AttemptOutcome,
   CancelAnswer,
   Draft,
-  HastenAnswer,
   Lease,
   LeaseAnswer,
-  Outcome,
+  PromoteAnswer,
   SettleAnswer,
   Verdict,
 } from '../../contract/engine.ts'
@@ -45,11 +45,11 @@ export class Step extends Course {
     return { run }
   }
 
-  settle(outcome: Outcome): SettleAnswer {
+  settle(outcome: AttemptOutcome): SettleAnswer {
     const run = this.table.find(outcome.id)
     if (run?.token === undefined || run.token !== outcome.token) {
       if (run !== undefined && run.lastToken === outcome.token) return 'settled'
-      this.total('lost')
+      this.total('outcomesRefused')
       return 'lost'
     }
     run.lastToken = run.token
@@ -104,7 +104,7 @@ export class Step extends Course {
     }
     this.dropLease(run)
     addError(run, leaseLostError(run.attempt, this.now))
-    this.total('expired')
+    this.total('leasesLost')
     if (run.attempt >= run.policy.maxAttempts) {
       this.end(run, 'failed')
       return 'failed'
@@ -140,7 +140,7 @@ export class Step extends Course {
     return 'cancelled'
   }
 
-  hasten(id: string, priority = Number.NEGATIVE_INFINITY): HastenAnswer {
+  promote(id: string, priority = Number.NEGATIVE_INFINITY): PromoteAnswer {
     const run = this.read(id)
     if (run === undefined) return 'unknown'
     if (!isLive(run)) return 'ended'
@@ -170,7 +170,7 @@ export class Step extends Course {
     }
     if (run?.status === 'running') {
       this.table.moveAside(slot)
-      this.promote(slot)
+      this.advanceNext(slot)
       changed = true
     }
     return changed

@@ -3,6 +3,7 @@
 import { DeferqError } from '../../base/errors.ts'
 import { sleep } from '../../base/time.ts'
 import type {
+  AttemptOutcome,
   CancelAnswer,
   Claims,
   Counts,
@@ -10,12 +11,12 @@ import type {
   Engine,
   Entry,
   Filter,
-  HastenAnswer,
   Hint,
   Lease,
   LeaseAnswer,
-  Outcome,
+  Listening,
   Page,
+  PromoteAnswer,
   Lanes as Selected,
   Selector,
   SettleAnswer,
@@ -23,8 +24,9 @@ import type {
   Swept,
   Verdict,
   Want,
+  WriteOptions,
 } from '../../contract/engine.ts'
-import { checkBatch, KEY_LENGTH } from '../../contract/engine.ts'
+import { checkBatch, KEY_LENGTH, refuseTx } from '../../contract/engine.ts'
 import type { Transport } from '../../contract/transport.ts'
 import type { Keyed } from '../../drivers/keyv.ts'
 import { release, retain } from '../../drivers/shared-handles.ts'
@@ -57,6 +59,7 @@ const CLEAR_MS = 600_000
 
 export class ComposedEngine implements Engine, Hearing {
   readonly name = 'composed'
+  readonly shards = 1
   readonly caveats: readonly string[]
   readonly #parts: Parts
   readonly #transactions: Transactions
@@ -105,7 +108,8 @@ export class ComposedEngine implements Engine, Hearing {
     return this.#closed
   }
 
-  async admit(drafts: readonly Draft[]): Promise<Verdict[]> {
+  async admit(drafts: readonly Draft[], options?: WriteOptions): Promise<Verdict[]> {
+    refuseTx(options, this.name, 'admit')
     await this.#ready(drafts, 'admit')
     const { hub } = this.#parts
     const watching = drafts.filter(({ watch }) => watch)
@@ -127,7 +131,8 @@ export class ComposedEngine implements Engine, Hearing {
     return this.#taking.claim(want)
   }
 
-  async settle(outcomes: readonly Outcome[], want?: Want): Promise<Settled> {
+  async settle(outcomes: readonly AttemptOutcome[], want?: Want, options?: WriteOptions): Promise<Settled> {
+    refuseTx(options, this.name, 'settle')
     await this.#ready(outcomes, 'settle')
     // Other keys and other messages: neither waits for the other.
     const claiming = want === undefined ? Promise.resolve<Claims>({ claimed: [] }) : this.#taking.claim(want)
@@ -163,7 +168,7 @@ export class ComposedEngine implements Engine, Hearing {
   async sweep(limit: number): Promise<Swept> {
     await this.#ready()
     const swept = await sweep(this.#parts, this.#transactions, limit)
-    return { ...swept, expired: await this.#clear() }
+    return { ...swept, removed: await this.#clear() }
   }
 
   async read(ids: readonly string[], watch = false): Promise<(Entry | undefined)[]> {
@@ -186,21 +191,24 @@ export class ComposedEngine implements Engine, Hearing {
     return runs.map((run) => run && entryOf(run))
   }
 
-  async cancel(ids: readonly string[], reason?: string): Promise<CancelAnswer[]> {
+  async cancel(ids: readonly string[], reason?: string, options?: WriteOptions): Promise<CancelAnswer[]> {
+    refuseTx(options, this.name, 'cancel')
     await this.#ready(ids, 'cancel')
     return this.#transactions.run({ of: keysOfAll(ids.map((id) => ({ id }))) }, (step) =>
       ids.map((id) => step.cancel(id, reason)),
     )
   }
 
-  async hasten(ids: readonly string[], priority?: number): Promise<HastenAnswer[]> {
-    await this.#ready(ids, 'hasten')
+  async promote(ids: readonly string[], priority?: number, options?: WriteOptions): Promise<PromoteAnswer[]> {
+    refuseTx(options, this.name, 'promote')
+    await this.#ready(ids, 'promote')
     return this.#transactions.run({ of: keysOfAll(ids.map((id) => ({ id }))) }, (step) =>
-      ids.map((id) => step.hasten(id, priority)),
+      ids.map((id) => step.promote(id, priority)),
     )
   }
 
-  async invalidate(selector: Selector): Promise<number> {
+  async invalidate(selector: Selector, options?: WriteOptions): Promise<number> {
+    refuseTx(options, this.name, 'invalidate')
     await this.#ready('keys' in selector ? selector.keys : [], 'invalidate')
     const { tasks, names, hub } = this.#parts
     const keys = 'keys' in selector ? [...new Set(selector.keys)] : await keysOf(tasks, names, selector.name)
@@ -240,13 +248,9 @@ export class ComposedEngine implements Engine, Hearing {
   }
 
   /** Other processes' invalidations are not heard of. */
-  hears(): boolean {
-    return false
-  }
-
-  listen(hear: (hint: Hint) => void): () => void {
+  listen(hear: (hint: Hint) => void): Listening {
     this.#listeners.add(hear)
-    return () => this.#listeners.delete(hear)
+    return { stop: () => this.#listeners.delete(hear), hears: () => false }
   }
 
   /** Deferred, so that no listener runs in the middle of a step. */
@@ -264,7 +268,9 @@ export class ComposedEngine implements Engine, Hearing {
   }
 
   /** `announced`: something waits now that did not before. */
-  async #settle(outcomes: readonly Outcome[]): Promise<{ answers: SettleAnswer[]; announced: boolean }> {
+  async #settle(
+    outcomes: readonly AttemptOutcome[],
+  ): Promise<{ answers: SettleAnswer[]; announced: boolean }> {
     if (outcomes.length === 0) return { answers: [], announced: false }
     const settled = await this.#transactions.run({ of: keysOfAll(outcomes) }, (step) => ({
       answers: outcomes.map((outcome) => step.settle(outcome)),

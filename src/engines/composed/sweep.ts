@@ -23,7 +23,7 @@ interface Sweeping {
 
 export async function sweep(parts: Parts, transactions: Transactions, limit: number): Promise<Swept> {
   const { queue, timersQueue } = parts
-  const swept: Swept = { requeued: [], failed: [], abandoned: [], expired: 0 }
+  const swept: Swept = { requeued: [], failed: [], abandoned: [], removed: 0 }
   for (;;) {
     const left = limit - swept.requeued.length - swept.failed.length - swept.abandoned.length
     if (left <= 0) return swept

@@ -188,11 +188,11 @@ export class Course {
     this.ended.push(run)
     for (const follow of follows) this.#follow(follow, run)
     if (slot.next === run) this.table.dropNext(slot)
-    else if (slot.run === run) this.promote(slot)
+    else if (slot.run === run) this.advanceNext(slot)
   }
 
   /** What waits behind the run that stood here takes its place. */
-  promote(slot: Slot): void {
+  advanceNext(slot: Slot): void {
     const { next } = slot
     if (next === undefined) return
     delete slot.next

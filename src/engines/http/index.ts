@@ -9,10 +9,11 @@ import type {
   Engine,
   Entry,
   Filter,
-  HastenAnswer,
   Hint,
   LeaseAnswer,
+  Listening,
   Page,
+  PromoteAnswer,
   Selector,
   Settled,
   Swept,
@@ -39,6 +40,7 @@ const MOST_CHARACTERS = 1_000_000
 
 export class HttpEngine implements Engine {
   readonly name = 'http'
+  readonly shards = 1
   readonly caveats: readonly string[] = [
     'Over HTTP tasks are dispatched, looked at and cancelled; workers open the store itself.',
   ]
@@ -111,9 +113,9 @@ export class HttpEngine implements Engine {
     return (await this.#calls.send<{ answers: CancelAnswer[] }>('cancel', { ids, reason })).answers
   }
 
-  async hasten(ids: readonly string[], priority?: number): Promise<HastenAnswer[]> {
-    this.#check(ids, 'hasten')
-    return (await this.#calls.send<{ answers: HastenAnswer[] }>('hasten', { ids, priority })).answers
+  async promote(ids: readonly string[], priority?: number): Promise<PromoteAnswer[]> {
+    this.#check(ids, 'promote')
+    return (await this.#calls.send<{ answers: PromoteAnswer[] }>('promote', { ids, priority })).answers
   }
 
   async invalidate(selector: Selector): Promise<number> {
@@ -133,13 +135,9 @@ export class HttpEngine implements Engine {
   }
 
   /** Invalidations are not told over HTTP. */
-  hears(): boolean {
-    return false
-  }
-
-  listen(hear: (hint: Hint) => void): () => void {
+  listen(hear: (hint: Hint) => void): Listening {
     this.#listeners.add(hear)
-    return () => this.#listeners.delete(hear)
+    return { stop: () => this.#listeners.delete(hear), hears: () => false }
   }
 
   claim(): Promise<Claims> {
@@ -165,7 +163,7 @@ export class HttpEngine implements Engine {
 }
 
 /** Without what concerns this side alone. */
-function travelling({ watch: _watch, isNew: _isNew, asked, ...draft }: Draft): object {
+function travelling({ watch: _watch, firstSend: _firstSend, asked, ...draft }: Draft): object {
   if (asked === undefined) return draft
   return { id: draft.id, name: draft.name, params: draft.params, asked }
 }

@@ -2,6 +2,7 @@
 
 import { DeferqError } from '../../base/errors.ts'
 import type {
+  AttemptOutcome,
   CancelAnswer,
   Claims,
   Counts,
@@ -9,25 +10,27 @@ import type {
   Engine,
   Entry,
   Filter,
-  HastenAnswer,
   Hint,
   Lanes,
   Lease,
   LeaseAnswer,
-  Outcome,
+  Listening,
   Page,
+  PromoteAnswer,
   Selector,
   Settled,
   Swept,
   Verdict,
   Want,
+  WriteOptions,
 } from '../../contract/engine.ts'
-import { checkBatch } from '../../contract/engine.ts'
+import { checkBatch, refuseTx } from '../../contract/engine.ts'
 import { MemoryStore } from './store.ts'
 
 /** A connection to a `MemoryStore`: of its own, unless one is handed over. */
 export class MemoryEngine implements Engine {
   readonly name = 'memory'
+  readonly shards = 1
   readonly caveats: readonly string[] = [
     'Everything lies in this process: its end loses all tasks and results.',
   ]
@@ -50,7 +53,8 @@ export class MemoryEngine implements Engine {
     this.#listeners.clear()
   }
 
-  async admit(drafts: readonly Draft[]): Promise<Verdict[]> {
+  async admit(drafts: readonly Draft[], options?: WriteOptions): Promise<Verdict[]> {
+    refuseTx(options, this.name, 'admit')
     this.#check(drafts, 'admit')
     return drafts.map((draft) => this.#store.admit(draft, this))
   }
@@ -60,7 +64,8 @@ export class MemoryEngine implements Engine {
     return this.#store.claim(want, this)
   }
 
-  async settle(outcomes: readonly Outcome[], want?: Want): Promise<Settled> {
+  async settle(outcomes: readonly AttemptOutcome[], want?: Want, options?: WriteOptions): Promise<Settled> {
+    refuseTx(options, this.name, 'settle')
     this.#check(outcomes, 'settle')
     const answers = outcomes.map((outcome) => this.#store.settle(outcome))
     return { answers, ...(want === undefined ? { claimed: [] } : this.#store.claim(want, this)) }
@@ -81,17 +86,20 @@ export class MemoryEngine implements Engine {
     return ids.map((id) => this.#store.read(id, watch ? this : undefined))
   }
 
-  async cancel(ids: readonly string[], reason?: string): Promise<CancelAnswer[]> {
+  async cancel(ids: readonly string[], reason?: string, options?: WriteOptions): Promise<CancelAnswer[]> {
+    refuseTx(options, this.name, 'cancel')
     this.#check(ids, 'cancel')
     return ids.map((id) => this.#store.cancel(id, reason))
   }
 
-  async hasten(ids: readonly string[], priority?: number): Promise<HastenAnswer[]> {
-    this.#check(ids, 'hasten')
-    return ids.map((id) => this.#store.hasten(id, priority))
+  async promote(ids: readonly string[], priority?: number, options?: WriteOptions): Promise<PromoteAnswer[]> {
+    refuseTx(options, this.name, 'promote')
+    this.#check(ids, 'promote')
+    return ids.map((id) => this.#store.promote(id, priority))
   }
 
-  async invalidate(selector: Selector): Promise<number> {
+  async invalidate(selector: Selector, options?: WriteOptions): Promise<number> {
+    refuseTx(options, this.name, 'invalidate')
     this.#check('keys' in selector ? selector.keys : [], 'invalidate')
     return this.#store.invalidate(selector)
   }
@@ -111,13 +119,9 @@ export class MemoryEngine implements Engine {
     return this.#store.count()
   }
 
-  hears(): boolean {
-    return true
-  }
-
-  listen(hear: (hint: Hint) => void): () => void {
+  listen(hear: (hint: Hint) => void): Listening {
     this.#listeners.add(hear)
-    return () => this.#listeners.delete(hear)
+    return { stop: () => this.#listeners.delete(hear), hears: () => true }
   }
 
   /** Called by the store; deferred, so that no listener runs in the middle of a change. */

@@ -142,7 +142,7 @@ export class MemoryState {
     for (const watcher of watchers ?? []) watcher.hear({ kind: 'ended', id: run.id, run: standingOf(run) })
     for (const follow of followUps?.values() ?? []) this.#follow(follow, run, now)
     if (slot.next === run) slot.next = undefined
-    else if (slot.run === run) this.#promote(slot, now)
+    else if (slot.run === run) this.#advanceNext(slot, now)
   }
 
   /** The draft's follow-ups, where the run that answers it has ended already. */
@@ -171,7 +171,7 @@ export class MemoryState {
     }
     if (run?.status === 'running') {
       slot.run = undefined
-      this.#promote(slot, now)
+      this.#advanceNext(slot, now)
       changed = true
     }
     return changed
@@ -219,7 +219,7 @@ export class MemoryState {
     if (run.status === 'pending' && run.slot.next !== run) this.lanes.enqueue(run, now)
   }
 
-  #promote(slot: Slot, now: number): void {
+  #advanceNext(slot: Slot, now: number): void {
     const { next } = slot
     if (next === undefined) return
     slot.next = undefined

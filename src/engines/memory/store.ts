@@ -1,18 +1,18 @@
 // The memory engine's rules: what each verb decides; the contract in its plainest form, and the reference to read it in.
 import { randomBytes } from 'node:crypto'
 import type {
+  AttemptOutcome,
   CancelAnswer,
   Claims,
   Counts,
   Draft,
   Entry,
   Filter,
-  HastenAnswer,
   Lanes,
   Lease,
   LeaseAnswer,
-  Outcome,
   Page,
+  PromoteAnswer,
   Selector,
   SettleAnswer,
   Swept,
@@ -117,13 +117,13 @@ export class MemoryStore {
     return { claimed, ...(next === undefined ? {} : { nextDueMs: Math.max(0, next - now) }) }
   }
 
-  settle(outcome: Outcome): SettleAnswer {
+  settle(outcome: AttemptOutcome): SettleAnswer {
     const now = this.#now()
     const state = this.#state
     const run = state.running.get(outcome.id)
     if (run === undefined || run.token !== outcome.token) {
       if (state.runs.get(outcome.id)?.lastToken === outcome.token) return 'settled'
-      state.total('lost')
+      state.total('outcomesRefused')
       return 'lost'
     }
     run.lastToken = run.token
@@ -164,14 +164,14 @@ export class MemoryStore {
   sweep(limit: number): Swept {
     const now = this.#now()
     const state = this.#state
-    const swept: Swept = { requeued: [], failed: [], abandoned: [], expired: 0 }
+    const swept: Swept = { requeued: [], failed: [], abandoned: [], removed: 0 }
     for (const run of state.running.values()) {
       if (swept.requeued.length + swept.failed.length >= limit) break
       if (run.leaseUntil > now) continue
       const error = leaseLostError(run.attempt, now)
       state.dropLease(run)
       state.addError(run, error)
-      state.total('expired')
+      state.total('leasesLost')
       if (run.attempt >= run.policy.maxAttempts) {
         state.end(run, 'failed', now)
         swept.failed.push(run.id)
@@ -190,12 +190,12 @@ export class MemoryStore {
     }
     for (
       let run = state.ended.peek();
-      run !== undefined && run.expiresAt <= now && swept.expired < limit;
+      run !== undefined && run.expiresAt <= now && swept.removed < limit;
       run = state.ended.peek()
     ) {
       state.ended.pop()
       state.forget(run)
-      swept.expired++
+      swept.removed++
     }
     state.lanes.forgetIdle(now)
     return swept
@@ -220,7 +220,7 @@ export class MemoryStore {
     return 'cancelled'
   }
 
-  hasten(id: string, priority = Number.NEGATIVE_INFINITY): HastenAnswer {
+  promote(id: string, priority = Number.NEGATIVE_INFINITY): PromoteAnswer {
     const now = this.#now()
     const run = this.#state.find(id, now)
     if (run === undefined) return 'unknown'

@@ -2,6 +2,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { DeferqError } from '../../base/errors.ts'
 import type {
+  AttemptOutcome,
   CancelAnswer,
   Claims,
   Counts,
@@ -9,18 +10,19 @@ import type {
   Engine,
   Entry,
   Filter,
-  HastenAnswer,
   Hint,
   Lanes,
   Lease,
   LeaseAnswer,
-  Outcome,
+  Listening,
   Page,
+  PromoteAnswer,
   Selector,
   Settled,
   Swept,
   Verdict,
   Want,
+  WriteOptions,
 } from '../../contract/engine.ts'
 import { checkBatch, MAX_BATCH, nameOfWant } from '../../contract/engine.ts'
 import { leaseLostError } from '../../contract/store-errors.ts'
@@ -70,6 +72,7 @@ interface Took {
 
 export class PostgresEngine implements Engine {
   readonly name = 'postgres'
+  readonly shards = 1
   readonly #driver: PostgresDriver
   readonly #schema: string
   readonly #rewrite: ((sql: string) => string) | undefined
@@ -115,30 +118,25 @@ export class PostgresEngine implements Engine {
     return this.#closing
   }
 
-  async admit(drafts: readonly Draft[]): Promise<Verdict[]> {
+  async admit(drafts: readonly Draft[], options?: WriteOptions): Promise<Verdict[]> {
     checkBatch(drafts, 'admit')
     if (drafts.length === 0) return []
+    if (options?.tx !== undefined) return this.#admitWithin(options.tx, drafts)
     const batch = asked(drafts)
     const answer = await this.#call('admit', [...batch.values, this.#hearingAddress(), false], true)
     return verdictsOf(drafts, batch, answer as Admitted)
   }
 
-  within(tx: unknown): Pick<Engine, 'admit'> {
+  async #admitWithin(tx: unknown, drafts: readonly Draft[]): Promise<Verdict[]> {
     const transaction = asTransaction(tx)
-    return {
-      admit: async (drafts) => {
-        checkBatch(drafts, 'admit')
-        if (drafts.length === 0) return []
-        await this.#makeLanes(drafts)
-        const batch = asked(drafts)
-        const values = [...batch.values, this.#hearingAddress(), true]
-        try {
-          const answer = await transaction(this.#sql('admit', values.length), values)
-          return verdictsOf(drafts, batch, answer as Admitted)
-        } catch (error) {
-          throw explained(error, this.#driver.where)
-        }
-      },
+    await this.#makeLanes(drafts)
+    const batch = asked(drafts)
+    const values = [...batch.values, this.#hearingAddress(), true]
+    try {
+      const answer = await transaction(this.#sql('admit', values.length), values)
+      return verdictsOf(drafts, batch, answer as Admitted)
+    } catch (error) {
+      throw explained(error, this.#driver.where)
     }
   }
 
@@ -147,7 +145,7 @@ export class PostgresEngine implements Engine {
     return claimsOf((await this.#call('claim', this.#claiming(want))) as Took)
   }
 
-  async settle(outcomes: readonly Outcome[], want?: Want): Promise<Settled> {
+  async settle(outcomes: readonly AttemptOutcome[], want?: Want): Promise<Settled> {
     checkBatch(outcomes, 'settle')
     if (outcomes.length === 0) return { answers: [], ...(want ? await this.claim(want) : { claimed: [] }) }
     const text = outcomesText(outcomes)
@@ -193,9 +191,9 @@ export class PostgresEngine implements Engine {
     return (await this.#call('cancel', [namedText(ids), reason ?? null], true)) as CancelAnswer[]
   }
 
-  async hasten(ids: readonly string[], priority?: number): Promise<HastenAnswer[]> {
-    checkBatch(ids, 'hasten')
-    return (await this.#call('hasten', [namedText(ids), priority ?? null], true)) as HastenAnswer[]
+  async promote(ids: readonly string[], priority?: number): Promise<PromoteAnswer[]> {
+    checkBatch(ids, 'promote')
+    return (await this.#call('promote', [namedText(ids), priority ?? null], true)) as PromoteAnswer[]
   }
 
   async invalidate(selector: Selector): Promise<number> {
@@ -255,14 +253,10 @@ export class PostgresEngine implements Engine {
     return (await this.#call('counts', [], true)) as Counts
   }
 
-  hears(): boolean {
-    return this.#listener?.hears === true
-  }
-
-  listen(hear: (hint: Hint) => void): () => void {
+  listen(hear: (hint: Hint) => void): Listening {
     this.#listeners.add(hear)
     if (this.#opened) void this.#hearkening().start()
-    return () => this.#listeners.delete(hear)
+    return { stop: () => this.#listeners.delete(hear), hears: () => this.#listener?.hears === true }
   }
 
   async #open(): Promise<void> {

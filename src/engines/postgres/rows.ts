@@ -1,10 +1,10 @@
 // Between the contract's records and the JSON that the functions on the server take and give.
 import type {
+  AttemptOutcome,
   Claimed,
   Draft,
   Entry,
   Lease,
-  Outcome,
   Parent,
   Policy,
   Standing,
@@ -283,7 +283,7 @@ const createdOf = (
   errors: [],
 })
 
-export function outcomesText(outcomes: readonly Outcome[]): string {
+export function outcomesText(outcomes: readonly AttemptOutcome[]): string {
   const seen = new Set<string>()
   const texts = inOrder(outcomes).map(([outcome, ord]) => {
     const { id, token, kind, then = [] } = outcome

@@ -1,5 +1,5 @@
 // A run as this process has claimed it: who ends it tells what it was, and the store has only to compare.
-import type { Claimed, Draft, Entry, Outcome, Standing } from '../../contract/engine.ts'
+import type { AttemptOutcome, Claimed, Draft, Entry, Standing } from '../../contract/engine.ts'
 import { VALUE } from '../../contract/engine.ts'
 import type { Row } from './ids.ts'
 import { cut, momentAt, readEntry } from './ids.ts'
@@ -104,7 +104,7 @@ export class HeldRun implements Claimed {
 }
 
 /** The run that an outcome completes, where the store need not look for itself. */
-export function endedPlainly(outcome: Outcome): HeldRun | undefined {
+export function endedPlainly(outcome: AttemptOutcome): HeldRun | undefined {
   if (outcome.kind !== 'completed') return undefined
   const { claim, then, result } = outcome
   if (!(claim instanceof HeldRun) || claim.token !== outcome.token || claim.entry.id !== outcome.id)

@@ -1,7 +1,7 @@
 // How drafts are spelled for the script ADMIT, and how its answer is read.
 
 import { DeferqError } from '../../base/errors.ts'
-import type { Draft, OutcomeOfAdmit, Policy, Standing, Verdict } from '../../contract/engine.ts'
+import type { AdmitOutcome, Draft, Policy, Standing, Verdict } from '../../contract/engine.ts'
 import { KEY_LENGTH, VALUE } from '../../contract/engine.ts'
 import type { Row } from './ids.ts'
 import {
@@ -19,7 +19,7 @@ import {
 /** Its length is stored in four hex digits, and a character may take three bytes. */
 const MAX_SHAPE = 20_000
 
-const OUTCOMES: readonly OutcomeOfAdmit[] = ['created', 'joined', 'hit', 'stale', 'negative', 'rejected']
+const OUTCOMES: readonly AdmitOutcome[] = ['created', 'joined', 'hit', 'stale', 'negative', 'rejected']
 
 /** How the asking instance waits for such drafts. */
 export interface Wait {
@@ -95,7 +95,7 @@ function termsOf(draft: Draft): string {
     (draft.watch ? 'w' : '') +
     (draft.dueAt === undefined ? '' : 'd') +
     (draft.then === undefined || draft.then.length === 0 ? '' : 't') +
-    (draft.isNew ? 'n' : '')
+    (draft.firstSend ? 'n' : '')
   const { priority, delayMs, maxDelayMs, attended } = draft
   const attend = attended === undefined ? '' : `${attended.running ? 'r' : 'p'}${attended.ms}`
   return `${priority},${delayMs},${flags}${duplicatesOf(draft)},${maxDelayMs ?? ''},${attend}`
@@ -123,7 +123,7 @@ const alike = (a: Draft, b: Draft): boolean =>
   a.attended === b.attended &&
   a.group === b.group &&
   a.watch === b.watch &&
-  a.isNew === b.isNew &&
+  a.firstSend === b.firstSend &&
   a.delayMs === b.delayMs &&
   (a.dueAt === undefined) === (b.dueAt === undefined) &&
   (a.then === undefined || a.then.length === 0) === (b.then === undefined || b.then.length === 0)
@@ -163,7 +163,7 @@ export function admitReply(reply: unknown, drafts: readonly Draft[]): Verdict[] 
     const [index, number, row, same, refresh] = answerOf(told)
     const draft = drafts[index - 1] as Draft
     const verdict: Verdict = {
-      outcome: OUTCOMES[number - 1] as OutcomeOfAdmit,
+      outcome: OUTCOMES[number - 1] as AdmitOutcome,
       // Whatever answers stands under the draft's key.
       entry: readStanding([row[0], draft.id.slice(0, KEY_LENGTH) + longRun(row[1]), row[2]]),
       sameParams: same === 1,

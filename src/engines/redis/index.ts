@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import type { ConnectionOptions } from 'node:tls'
 import type {
+  AttemptOutcome,
   CancelAnswer,
   Claims,
   Counts,
@@ -9,20 +10,21 @@ import type {
   Engine,
   Entry,
   Filter,
-  HastenAnswer,
   Hint,
   Lanes,
   Lease,
   LeaseAnswer,
-  Outcome,
+  Listening,
   Page,
+  PromoteAnswer,
   Selector,
   Settled,
   Swept,
   Verdict,
   Want,
+  WriteOptions,
 } from '../../contract/engine.ts'
-import { checkBatch, MAX_BATCH } from '../../contract/engine.ts'
+import { checkBatch, MAX_BATCH, refuseTx, shardOf } from '../../contract/engine.ts'
 import { closedError } from '../../drivers/redis-connection.ts'
 import { Troubles } from '../../drivers/redis-troubles.ts'
 import type { Target } from '../../drivers/redis-url.ts'
@@ -36,11 +38,11 @@ import {
   cancelArgs,
   cancelReply,
   countsOf,
-  hastenArgs,
-  hastenReply,
   listArgs,
   listReply,
   pauseArgs,
+  promoteArgs,
+  promoteReply,
   readArgs,
   readPosition,
   readReply,
@@ -49,7 +51,7 @@ import type { ScriptName, Scripts } from './scripts.ts'
 import { compile, SCRIPTS } from './scripts.ts'
 import type { SessionOptions } from './session.ts'
 import { Session } from './session.ts'
-import { deal, parcels, shardOf, spread } from './shards.ts'
+import { deal, parcels, spread } from './shards.ts'
 
 export interface RedisEngineOptions {
   /** redis://, rediss://, redis+cluster://, redis+sentinel:// and the like; options: prefix, shards, name. */
@@ -113,15 +115,15 @@ export class RedisEngine implements Engine {
     return this.#closing
   }
 
-  shardOf(id: string): number | undefined {
-    const shards = this.#session?.tags.length ?? 1
-    return shards === 1 ? undefined : shardOf(id, shards)
+  get shards(): number {
+    return this.#session?.tags.length ?? 1
   }
 
-  admit(drafts: readonly Draft[]): Promise<Verdict[]> {
+  async admit(drafts: readonly Draft[], options?: WriteOptions): Promise<Verdict[]> {
+    refuseTx(options, this.name, 'admit')
     return drafts.length === 1
-      ? this.#admitOne(drafts)
-      : this.#each('admit', drafts, byId, (items, run) => this.#admitMany(items, run))
+      ? await this.#admitOne(drafts)
+      : await this.#each('admit', drafts, byId, (items, run) => this.#admitMany(items, run))
   }
 
   /** It may be this instance itself that waits for it. */
@@ -129,7 +131,7 @@ export class RedisEngine implements Engine {
     const session = this.#opened(drafts, 'admit') ?? (await this.#open())
     const { turns } = session
     const draft = drafts[0] as Draft
-    const shard = this.shardOf(draft.id) ?? 0
+    const shard = shardOf(draft.id, this.shards)
     const wait = turns.waitFor(shard, draft)
     const args = admitArgs(drafts, this.#address, wait)
     const reply = await session.run('admit', shard, args)
@@ -153,7 +155,8 @@ export class RedisEngine implements Engine {
     return claims
   }
 
-  async settle(outcomes: readonly Outcome[], want?: Want): Promise<Settled> {
+  async settle(outcomes: readonly AttemptOutcome[], want?: Want, options?: WriteOptions): Promise<Settled> {
+    refuseTx(options, this.name, 'settle')
     const { turns } = this.#opened(outcomes, 'settle') ?? (await this.#open())
     if (outcomes.length === 1) return await turns.take(outcomes, want)
     const all = parcels(outcomes, (outcome) => ('result' in outcome ? outcome.result.length : 0))
@@ -172,7 +175,7 @@ export class RedisEngine implements Engine {
 
   async sweep(limit: number): Promise<Swept> {
     const session = await this.#ready()
-    const swept: Swept = { requeued: [], failed: [], abandoned: [], expired: 0 }
+    const swept: Swept = { requeued: [], failed: [], abandoned: [], removed: 0 }
     const failures: unknown[] = []
     let shards = [...session.tags.keys()]
     let left = limit
@@ -214,19 +217,22 @@ export class RedisEngine implements Engine {
     )
   }
 
-  async cancel(ids: readonly string[], reason?: string): Promise<CancelAnswer[]> {
+  async cancel(ids: readonly string[], reason?: string, options?: WriteOptions): Promise<CancelAnswer[]> {
+    refuseTx(options, this.name, 'cancel')
     return this.#each('cancel', ids, itself, async (items, run) =>
       cancelReply(await run(cancelArgs(items, reason))),
     )
   }
 
-  async hasten(ids: readonly string[], priority?: number): Promise<HastenAnswer[]> {
-    return this.#each('hasten', ids, itself, async (items, run) =>
-      hastenReply(await run(hastenArgs(items, priority))),
+  async promote(ids: readonly string[], priority?: number, options?: WriteOptions): Promise<PromoteAnswer[]> {
+    refuseTx(options, this.name, 'promote')
+    return this.#each('promote', ids, itself, async (items, run) =>
+      promoteReply(await run(promoteArgs(items, priority))),
     )
   }
 
-  async invalidate(selector: Selector): Promise<number> {
+  async invalidate(selector: Selector, options?: WriteOptions): Promise<number> {
+    refuseTx(options, this.name, 'invalidate')
     const counts =
       'keys' in selector
         ? this.#each('invalidateKeys', selector.keys, itself, async (items, run) => [
@@ -277,13 +283,9 @@ export class RedisEngine implements Engine {
     return countsOf(fields, paused)
   }
 
-  hears(): boolean {
-    return this.#session?.hears === true
-  }
-
-  listen(hear: (hint: Hint) => void): () => void {
+  listen(hear: (hint: Hint) => void): Listening {
     this.#listeners.add(hear)
-    return () => this.#listeners.delete(hear)
+    return { stop: () => this.#listeners.delete(hear), hears: () => this.#session?.hears === true }
   }
 
   #tell(hint: Hint): void {

@@ -100,7 +100,7 @@ for _, k in ipairs(expired) do
     r@token = ''
     addError(r, error)
     freed(r@kind, 1)
-    bump('texpired', 1)
+    bump('tleasesLost', 1)
     if attempt >= r@kind.policy[1] then
       conclude(r, 'f')
       failed[#failed + 1] = r@id
@@ -190,7 +190,7 @@ const TEMPLATE = leaseLostError(-111_111, -222_222).replaceAll('-111111', '@A').
 
 export const sweepArgs = (limit: number): string[] => [String(limit), TEMPLATE]
 
-export function sweepReply(reply: unknown): Omit<Swept, 'expired'> & { more: boolean } {
+export function sweepReply(reply: unknown): Omit<Swept, 'removed'> & { more: boolean } {
   const [requeued, failed, abandoned, more] = reply as [string[], string[], string[], number]
   return {
     requeued: requeued.map((id) => longId(id)),

@@ -1,4 +1,4 @@
-// The verbs that look at runs and end them from outside: `read`, `cancel`, `hasten`, `list` and `count`.
+// The verbs that look at runs and end them from outside: `read`, `cancel`, `promote`, `list` and `count`.
 
 import { DeferqError } from '../../base/errors.ts'
 import type {
@@ -6,8 +6,8 @@ import type {
   Counts,
   Entry,
   Filter,
-  HastenAnswer,
   Lanes,
+  PromoteAnswer,
   Total,
 } from '../../contract/engine.ts'
 import { KEY_LENGTH } from '../../contract/engine.ts'
@@ -94,7 +94,7 @@ export function cancelReply(reply: unknown): CancelAnswer[] {
  * In: ARGV 2 the priority that they are to have at least, or ''; then the ids.
  * Out: a letter per id: d due now, r running, e ended, u unknown; what was malformed.
  */
-export const HASTEN = `
+export const PROMOTE = `
 local answers, atLeast = {}, tonumber(ARGV[2])
 moveDue()
 for at = 3, #ARGV do
@@ -109,16 +109,16 @@ finish()
 return { table.concat(answers), malformed }
 `
 
-export const hastenArgs = (ids: readonly string[], priority: number | undefined): string[] => [
+export const promoteArgs = (ids: readonly string[], priority: number | undefined): string[] => [
   priority === undefined ? '' : String(priority),
   ...ids.map(shortId),
 ]
 
-const HASTEN_ANSWERS: Record<string, HastenAnswer> = { d: 'due', r: 'running', e: 'ended', u: 'unknown' }
+const PROMOTE_ANSWERS: Record<string, PromoteAnswer> = { d: 'due', r: 'running', e: 'ended', u: 'unknown' }
 
-export function hastenReply(reply: unknown): HastenAnswer[] {
+export function promoteReply(reply: unknown): PromoteAnswer[] {
   const [letters] = reply as [string]
-  return Array.from(letters, (letter) => HASTEN_ANSWERS[letter] as HastenAnswer)
+  return Array.from(letters, (letter) => PROMOTE_ANSWERS[letter] as PromoteAnswer)
 }
 
 /**

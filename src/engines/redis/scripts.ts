@@ -7,7 +7,7 @@ import { EXTEND, SWEEP } from './leases.ts'
 import { numbered } from './lua/layout.ts'
 import { libraryOf } from './lua/library.ts'
 import { PRELUDE } from './lua/prelude.ts'
-import { CANCEL, COUNT, HASTEN, LEAVE, LIST, PAUSE, READ } from './runs.ts'
+import { CANCEL, COUNT, LEAVE, LIST, PAUSE, PROMOTE, READ } from './runs.ts'
 import { SETTLE } from './settle.ts'
 
 const SOURCES = {
@@ -17,7 +17,7 @@ const SOURCES = {
   sweep: SWEEP,
   read: READ,
   cancel: CANCEL,
-  hasten: HASTEN,
+  promote: PROMOTE,
   invalidateKeys: INVALIDATE_KEYS,
   invalidateName: INVALIDATE_NAME,
   list: LIST,

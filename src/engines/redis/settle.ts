@@ -1,6 +1,6 @@
 // The verbs `settle` and `claim`, one script for both: attempts end, and what is next begins in the same
 // step.
-import type { Outcome } from '../../contract/engine.ts'
+import type { AttemptOutcome } from '../../contract/engine.ts'
 import { CLAIMING } from './claim.ts'
 import { endedPlainly } from './claimed-run.ts'
 import { END_ALONE } from './fast-path.ts'
@@ -46,7 +46,7 @@ local function settle(how, id, token, value, thens)
   local r = find(id)
   if not r or r@status ~= 'r' or r@token ~= token then
     if r and token ~= '' and (r@before == token or (r@token == token and r@status ~= 'r')) then return 's' end
-    bump('tlost', 1)
+    bump('toutcomesRefused', 1)
     return 'l'
   end
   ended[#ended + 1] = r@k
@@ -166,7 +166,7 @@ return { now, table.concat(answers), rows, tickets, nextDue, more, mine, malform
 `
 
 /** `tag`: the shard's, with which its Redis keys begin. */
-export function outcomeArgs(outcomes: readonly Outcome[], tag: string): string[] {
+export function outcomeArgs(outcomes: readonly AttemptOutcome[], tag: string): string[] {
   const args: string[] = []
   let row: { kind: string; watchers: string; keys: string[]; rest: string[] } | undefined
   const endRow = (): void => {

@@ -1,7 +1,7 @@
 // Takes turns with the shards: which of them a claim asks, for how much, and in how many rounds.
 
 import { sleep } from '../../base/time.ts'
-import type { Claimed, Outcome, SettleAnswer, Settled, Standing, Want } from '../../contract/engine.ts'
+import type { AttemptOutcome, Claimed, SettleAnswer, Settled, Standing, Want } from '../../contract/engine.ts'
 import { endedPlainly } from './claimed-run.ts'
 import type { Wait } from './encode-admit.ts'
 import type { SettleReply, SpelledWant } from './encode-want.ts'
@@ -137,17 +137,17 @@ export class Turns {
     this.#lookedAt = Number.NEGATIVE_INFINITY
   }
 
-  take(outcomes: readonly Outcome[], want?: Want): Promise<Settled> {
+  take(outcomes: readonly AttemptOutcome[], want?: Want): Promise<Settled> {
     if (want?.limit === 0) return this.#takeNoMore(outcomes, want)
     return this.#states.length === 1 ? this.#takeFromOne(outcomes, want) : this.#takeFromAll(outcomes, want)
   }
 
-  async #takeNoMore(outcomes: readonly Outcome[], want: Want): Promise<Settled> {
+  async #takeNoMore(outcomes: readonly AttemptOutcome[], want: Want): Promise<Settled> {
     await this.#withdraw(spellWant(want).work)
     return outcomes.length === 0 ? { answers: [], claimed: [] } : await this.take(outcomes)
   }
 
-  async #takeFromAll(outcomes: readonly Outcome[], want: Want | undefined): Promise<Settled> {
+  async #takeFromAll(outcomes: readonly AttemptOutcome[], want: Want | undefined): Promise<Settled> {
     const shares = spread(outcomes, this.#states.length, ({ id }) => id)
     const answers: SettleAnswer[] = new Array(outcomes.length)
     const settled: Settled & { claimed: Claimed[] } = { answers, claimed: [] }
@@ -210,7 +210,7 @@ export class Turns {
   }
 
   /** Nothing has to be dealt out then. */
-  async #takeFromOne(outcomes: readonly Outcome[], want: Want | undefined): Promise<Settled> {
+  async #takeFromOne(outcomes: readonly AttemptOutcome[], want: Want | undefined): Promise<Settled> {
     const spelled = want === undefined ? undefined : spellWant(want)
     let reply = await this.#ask(0, outcomes, want, spelled, want?.limit ?? 0)
     const settled: Settled & { claimed: Claimed[] } = { answers: reply.answers, claimed: [] }
@@ -242,7 +242,7 @@ export class Turns {
 
   async #ask(
     shard: number,
-    settling: readonly Outcome[],
+    settling: readonly AttemptOutcome[],
     want: Want | undefined,
     spelled: SpelledWant | undefined,
     limit: number,
@@ -275,7 +275,7 @@ export class Turns {
     let reply: SettleReply
     try {
       const told = await this.#options.send(shard, args, again)
-      if (typeof told === 'string') this.#ended(settling[0] as Outcome, told)
+      if (typeof told === 'string') this.#ended(settling[0] as AttemptOutcome, told)
       reply = typeof told === 'string' ? endedAlone() : settleReply(told, prefix)
     } catch (error) {
       state.waiting.push(...leaves)
@@ -290,7 +290,7 @@ export class Turns {
   }
 
   /** By itself, with nothing else to do there: told when, and until when its result answers. */
-  #ended(outcome: Outcome, times: string): void {
+  #ended(outcome: AttemptOutcome, times: string): void {
     const run = endedPlainly(outcome)
     if (outcome.kind !== 'completed' || !run?.watchers) return
     this.#options.ended(run.ended(times, outcome.result))

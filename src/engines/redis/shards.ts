@@ -1,5 +1,5 @@
 // Spreads keys over shards, and shards over the slots of a cluster.
-import { SHARD_LENGTH } from '../../contract/engine.ts'
+import { shardOf } from '../../contract/engine.ts'
 
 const SLOTS = 16_384
 
@@ -29,10 +29,6 @@ export function slotOf(tag: string): number {
       crc = crc & 0x8000 ? ((crc << 1) ^ 0x1021) & 0xffff : (crc << 1) & 0xffff
   }
   return crc % SLOTS
-}
-
-export function shardOf(idOrKey: string, shards: number): number {
-  return shards === 1 ? 0 : Number.parseInt(idOrKey.slice(0, SHARD_LENGTH), 16) % shards
 }
 
 /** The items of one shard, and where each stood in the batch. */

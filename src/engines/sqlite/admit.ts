@@ -1,5 +1,5 @@
 // Decides, under the write lock, what each draft meets under its key.
-import type { Draft, HastenAnswer, Verdict } from '../../contract/engine.ts'
+import type { Draft, PromoteAnswer, Verdict } from '../../contract/engine.ts'
 import { REFRESH_PRIORITY } from '../../contract/engine.ts'
 import type { Run } from './rows.ts'
 import {
@@ -131,7 +131,7 @@ function created(step: Step, draft: Draft, run: Run): Verdict {
 }
 
 /** Due now, where it is pending. */
-export function hasten(step: Step, ids: readonly string[], priority: number | undefined): HastenAnswer[] {
+export function promote(step: Step, ids: readonly string[], priority: number | undefined): PromoteAnswer[] {
   step.load(ids)
   return ids.map((id) => {
     const run = step.run(id)

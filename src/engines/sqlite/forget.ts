@@ -103,7 +103,7 @@ function forgetRun(step: Step, run: Run): boolean {
   }
   const stood = run.slot === STANDS
   step.place(run, asideOf(run.id))
-  if (stood) step.promote(run)
+  if (stood) step.advanceNext(run)
   return true
 }
 

@@ -2,6 +2,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { DeferqError } from '../../base/errors.ts'
 import type {
+  AttemptOutcome,
   CancelAnswer,
   Claims,
   Counts,
@@ -9,24 +10,25 @@ import type {
   Engine,
   Entry,
   Filter,
-  HastenAnswer,
   Hint,
   Lanes,
   Lease,
   LeaseAnswer,
-  Outcome,
+  Listening,
   Page,
+  PromoteAnswer,
   Selector,
   Settled,
   Swept,
   Verdict,
   Want,
+  WriteOptions,
 } from '../../contract/engine.ts'
-import { checkBatch } from '../../contract/engine.ts'
+import { checkBatch, refuseTx } from '../../contract/engine.ts'
 import { loadDriver } from '../../drivers/sqlite.ts'
 import type { Settings, SqliteOptions } from '../../drivers/sqlite-settings.ts'
 import { MEMORY, settingsOf } from '../../drivers/sqlite-settings.ts'
-import { admit, hasten } from './admit.ts'
+import { admit, promote } from './admit.ts'
 import { claim, firstDue } from './claim.ts'
 import { Connection } from './connection.ts'
 import type { Pass } from './forget.ts'
@@ -44,6 +46,7 @@ export type { SqliteOptions } from '../../drivers/sqlite-settings.ts'
 
 export class SqliteEngine implements Engine {
   readonly name = 'sqlite'
+  readonly shards = 1
   readonly caveats: readonly string[]
   readonly #settings: Settings
   readonly #listeners = new Set<(hint: Hint) => void>()
@@ -69,7 +72,8 @@ export class SqliteEngine implements Engine {
     this.#release()
   }
 
-  async admit(drafts: readonly Draft[]): Promise<Verdict[]> {
+  async admit(drafts: readonly Draft[], options?: WriteOptions): Promise<Verdict[]> {
+    refuseTx(options, this.name, 'admit')
     checkBatch(drafts, 'admit')
     return this.#step((step) => admit(step, drafts))
   }
@@ -83,7 +87,8 @@ export class SqliteEngine implements Engine {
     return this.#claimed(await this.#step((step) => claim(step, want)), want)
   }
 
-  async settle(outcomes: readonly Outcome[], want?: Want): Promise<Settled> {
+  async settle(outcomes: readonly AttemptOutcome[], want?: Want, options?: WriteOptions): Promise<Settled> {
+    refuseTx(options, this.name, 'settle')
     checkBatch(outcomes, 'settle')
     if (outcomes.length === 0)
       return { answers: [], ...(want === undefined ? { claimed: [] } : await this.claim(want)) }
@@ -106,7 +111,7 @@ export class SqliteEngine implements Engine {
     const { connection } = await this.#open()
     connection.trimLog()
     const littered = await connection.read(() => isLittered(connection, this.#settings.now()))
-    if (!littered) return { requeued: [], failed: [], abandoned: [], expired: 0 }
+    if (!littered) return { requeued: [], failed: [], abandoned: [], removed: 0 }
     return this.#step((step) => sweep(step, limit))
   }
 
@@ -130,17 +135,20 @@ export class SqliteEngine implements Engine {
     })
   }
 
-  async cancel(ids: readonly string[], reason?: string): Promise<CancelAnswer[]> {
+  async cancel(ids: readonly string[], reason?: string, options?: WriteOptions): Promise<CancelAnswer[]> {
+    refuseTx(options, this.name, 'cancel')
     checkBatch(ids, 'cancel')
     return this.#step((step) => cancel(step, ids, reason))
   }
 
-  async hasten(ids: readonly string[], priority?: number): Promise<HastenAnswer[]> {
-    checkBatch(ids, 'hasten')
-    return this.#step((step) => hasten(step, ids, priority))
+  async promote(ids: readonly string[], priority?: number, options?: WriteOptions): Promise<PromoteAnswer[]> {
+    refuseTx(options, this.name, 'promote')
+    checkBatch(ids, 'promote')
+    return this.#step((step) => promote(step, ids, priority))
   }
 
-  async invalidate(selector: Selector): Promise<number> {
+  async invalidate(selector: Selector, options?: WriteOptions): Promise<number> {
+    refuseTx(options, this.name, 'invalidate')
     const { hub } = await this.#open()
     if ('keys' in selector) {
       checkBatch(selector.keys, 'invalidate')
@@ -182,14 +190,10 @@ export class SqliteEngine implements Engine {
     return connection.read(() => count(connection))
   }
 
-  hears(): boolean {
-    return !this.#closed
-  }
-
-  listen(hear: (hint: Hint) => void): () => void {
+  listen(hear: (hint: Hint) => void): Listening {
     this.#listeners.add(hear)
     this.#opened?.hub.arm()
-    return () => this.#listeners.delete(hear)
+    return { stop: () => this.#listeners.delete(hear), hears: () => !this.#closed }
   }
 
   /** One transaction of the rules over the file, and then its news. */

@@ -1,6 +1,6 @@
 // How attempts end and last: outcomes and heartbeats against the lease's token, and the sweep of what was left behind.
 
-import type { Lease, LeaseAnswer, Outcome, SettleAnswer, Swept } from '../../contract/engine.ts'
+import type { AttemptOutcome, Lease, LeaseAnswer, SettleAnswer, Swept } from '../../contract/engine.ts'
 import { abandonedError, leaseLostError } from '../../contract/store-errors.ts'
 import { textValue } from '../../drivers/sqlite.ts'
 import type { Connection } from './connection.ts'
@@ -14,7 +14,7 @@ import { placeOf } from './token.ts'
  * Most attempts complete, and change nothing but their own row: those are one statement each, with no reading
  * before it, for the token names the row and its lane. The others are read, and go through the rules.
  */
-export function settle(step: Step, outcomes: readonly Outcome[]): SettleAnswer[] {
+export function settle(step: Step, outcomes: readonly AttemptOutcome[]): SettleAnswer[] {
   const waiting = new Set<string>()
   const others = outcomes.filter((outcome) => {
     // Of two outcomes for one run the first counts.
@@ -28,7 +28,7 @@ export function settle(step: Step, outcomes: readonly Outcome[]): SettleAnswer[]
   return outcomes.map((outcome) => answers.get(outcome) ?? 'settled')
 }
 
-function completeAtOnce(step: Step, outcome: Outcome): boolean {
+function completeAtOnce(step: Step, outcome: AttemptOutcome): boolean {
   if (outcome.kind !== 'completed' || (outcome.then?.length ?? 0) > 0) return false
   const { seq, lane } = placeOf(outcome.token)
   const { changes } = step.connection
@@ -41,12 +41,12 @@ function completeAtOnce(step: Step, outcome: Outcome): boolean {
   return true
 }
 
-function settleOne(step: Step, outcome: Outcome): SettleAnswer {
+function settleOne(step: Step, outcome: AttemptOutcome): SettleAnswer {
   const { token } = outcome
   const run = step.runBySeq(placeOf(token).seq)
   if (run?.id !== outcome.id || run.status !== RUNNING || run.token !== token) {
     if (run?.id === outcome.id && run.done === token) return 'settled'
-    step.total('lost')
+    step.total('outcomesRefused')
     return 'lost'
   }
   run.done = token
@@ -99,11 +99,11 @@ export function isLittered(connection: Connection, now: number): boolean {
 
 export function sweep(step: Step, limit: number): Swept {
   const { connection, now } = step
-  const swept: Swept = { requeued: [], failed: [], abandoned: [], expired: 0 }
+  const swept: Swept = { requeued: [], failed: [], abandoned: [], removed: 0 }
   for (const run of step.take(connection.statement(LAPSED).all(now, limit) as Row[])) {
     const error = leaseLostError(run.attempt, now)
     step.addError(run, error)
-    step.total('expired')
+    step.total('leasesLost')
     if (run.attempt >= run.policy.maxAttempts) {
       step.end(run, FAILED, error)
       swept.failed.push(run.id)
@@ -118,7 +118,7 @@ export function sweep(step: Step, limit: number): Swept {
     swept.abandoned.push(run.id)
   }
   step.flush()
-  swept.expired = Number(connection.statement(REMOVE_EXPIRED).run(now, limit).changes)
+  swept.removed = Number(connection.statement(REMOVE_EXPIRED).run(now, limit).changes)
   connection.statement(REMOVE_LANES).run(limit)
   forgetIdleGroups(connection, now, limit)
   connection.statement(REMOVE_NEWS).run(now - KEEP_NEWS_MS)

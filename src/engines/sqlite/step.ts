@@ -136,7 +136,7 @@ export class Step extends Held {
   }
 
   /** What waits behind a run comes forward, to be claimed. */
-  promote(run: Run): void {
+  advanceNext(run: Run): void {
     if ((run.tied & HAS_NEXT) === 0) return
     run.tied &= ~HAS_NEXT
     const slot = this.slotOf(run)
@@ -256,7 +256,7 @@ export class Step extends Held {
       delete this.slotOf(run).next
       this.place(run, asideOf(run.id))
     } else if (run.slot === STANDS) {
-      this.promote(run)
+      this.advanceNext(run)
     }
     run.tied = 0
     this.news.ended.push(run.id)

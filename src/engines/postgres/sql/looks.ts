@@ -1,4 +1,4 @@
-// The remaining verbs on the server: `cancel`, `hasten`, `invalidate`, `read`, `list` and `count`.
+// The remaining verbs on the server: `cancel`, `promote`, `invalidate`, `read`, `list` and `count`.
 import { SETTINGS } from './rules.ts'
 
 const CANCEL = `
@@ -30,7 +30,7 @@ end $$;
 `
 
 const HASTEN = `
-create function hasten(named json, at_least integer) returns json language plpgsql ${SETTINGS} as $$
+create function promote(named json, at_least integer) returns json language plpgsql ${SETTINGS} as $$
 declare
   t bigint;
   each named;
@@ -85,7 +85,7 @@ begin
     end if;
   end loop;
   -- Once the accepted result is out of the way as well.
-  if next_of.key is not null then perform promote(next_of, now_ms()); end if;
+  if next_of.key is not null then perform advance_next(next_of, now_ms()); end if;
   return forgot;
 end $$;
 

@@ -151,7 +151,7 @@ begin
 end $$;
 
 -- The run has ended, or is no longer what stands there: the one behind it comes forward.
-create function promote(r runs, t bigint) returns void language plpgsql as $$
+create function advance_next(r runs, t bigint) returns void language plpgsql as $$
 declare
   n runs;
   has_older boolean := false;
@@ -205,7 +205,7 @@ begin
     end loop;
   end if;
   if r.status = 1 then perform make_room(r.lane, t); end if;
-  if r.has_next then perform promote(ended, t); end if;
+  if r.has_next then perform advance_next(ended, t); end if;
 end $$;
 
 -- Ends what is pending or running, for all who wait for it.

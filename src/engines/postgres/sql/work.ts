@@ -113,7 +113,7 @@ begin
   end loop;
   if r.status is distinct from 1 or r.token <> o.token then
     if r.done = o.token then return true; end if;
-    perform tally(0, 'lost');
+    perform tally(0, 'outcomesRefused');
     return false;
   end if;
   t := now_ms();
@@ -241,7 +241,7 @@ begin
     error := replace(replace(template, '@A', r.attempt::text), '@T', t::text);
     r.errors := appended(r.errors, error);
     -- Only a token that settled something is answered again; this one was taken away.
-    perform tally(0, 'expired');
+    perform tally(0, 'leasesLost');
     if r.attempt >= r.max_attempts then
       perform end_run(r, 3::smallint, error, t);
       failed := failed || encode(r.key || r.tail, 'hex');
@@ -276,7 +276,7 @@ begin
   select count(*), array_agg(key order by key) filter (where place = 0) into expired, removed from gone;
   -- An accepted result is never alone: it stands there again.
   update runs set place = 0 where key = any(removed) and place = 1;
-  return json_build_object('requeued', requeued, 'failed', failed, 'abandoned', abandoned, 'expired', expired);
+  return json_build_object('requeued', requeued, 'failed', failed, 'abandoned', abandoned, 'removed', expired);
 end $$;
 
 -- What any number of sweepers may skip as long as one of them does it, now and then.
