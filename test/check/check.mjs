@@ -1,6 +1,7 @@
 // Runs everything that can be checked without running the library, and says per step what is wrong.
 // `node test/check/check.mjs layers readme` runs the named steps alone.
 import { writeFileSync } from 'node:fs'
+import { outdated } from '../../build/generate.mjs'
 import { checkFiles } from './files.mjs'
 import { checkLayers } from './layers.mjs'
 import { checkPackage } from './package.mjs'
@@ -16,6 +17,7 @@ const stages = [
     style: checkStyle,
     layers: checkLayers,
     files: checkFiles,
+    generated: () => outdated().map(({ path }) => `${path} is out of date: run npm run generate`),
   },
   {
     package: checkPackage,
