@@ -43,9 +43,10 @@ import type { MomentOf, Published, QuickOptions } from './publish/publisher.ts'
 import { Publisher, quick } from './publish/publisher.ts'
 import type { RequestOptions, RequestResult } from './requests/request-spec.ts'
 import { resultsApart } from './results/large-results.ts'
+import type { ScheduleDefinition } from './schedule/define.ts'
 import type { ScheduleOf } from './schedule/facade.ts'
 import { Schedules } from './schedule/facade.ts'
-import type { Schedule, ScheduleDefinition } from './schedule/index.ts'
+import type { Schedule } from './schedule/index.ts'
 import { checkPriority, checkWhole } from './tasks/check-options.ts'
 import type {
   DeferQOptions,
@@ -60,8 +61,8 @@ import type {
 } from './tasks/options.ts'
 import { checkWait, HTTP_REQUEST } from './tasks/options.ts'
 import type { AnyTask, Dispatched, Receipt, SharedOptions } from './tasks/task.ts'
-import type { Limits } from './values/encode.ts'
 import { isId, keyOf } from './values/fingerprint.ts'
+import type { Limits } from './values/limits.ts'
 
 export type { DeferQOptions, Item } from './tasks/options.ts'
 

@@ -17,8 +17,9 @@ export type {
 } from './publish/publisher.ts'
 export type { RequestOptions, RequestResult } from './requests/request-spec.ts'
 export type { Rule, Rules } from './rules/index.ts'
+export type { ScheduleDefinition } from './schedule/define.ts'
 export type { ScheduleOf } from './schedule/facade.ts'
-export type { Schedule, ScheduleDefinition } from './schedule/index.ts'
+export type { Schedule } from './schedule/index.ts'
 export type {
   Callback,
   CallbackFunction,

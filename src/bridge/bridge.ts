@@ -7,15 +7,14 @@ import { sleep } from '../base/time.ts'
 import type { Engine } from '../contract/engine.ts'
 import type { Delivery, Transport } from '../contract/transport.ts'
 import type { Dispatching } from '../dispatch/api.ts'
-import type { Dispatched } from '../tasks/task.ts'
 import { Worker } from '../worker/worker.ts'
+import { Admissions, isAway, PAUSE_MS } from './admissions.ts'
 import { Broker } from './broker.ts'
-import type { About, Admission, Ending } from './classify.ts'
-import { Case, messageOf, nameOfError } from './classify.ts'
+import type { About, Ending } from './classify.ts'
+import { Case, messageOf } from './classify.ts'
 import type { Burials } from './dead-letters.ts'
 import { withBurials } from './dead-letters.ts'
-import type { Leave } from './in-flight.ts'
-import { Hand } from './in-flight.ts'
+import { Hand, leaveOf } from './in-flight.ts'
 import type { BridgeOptions, Settings } from './options.ts'
 import { settingsOf } from './options.ts'
 import type { BridgeEvent, BridgeSummary } from './stats.ts'
@@ -27,19 +26,7 @@ export type BridgeEvents = {
   trouble: [error: unknown, message: string]
 }
 
-// Trying again helps where the store or the broker is away or full; the rest is the message's fault, or somebody's to put right.
-const AWAY = new Set(['STORE_UNAVAILABLE', 'STORE_FULL'])
-const OF_THE_MESSAGE = new Set([
-  'INVALID_PARAMS',
-  'INVALID_OPTION',
-  'UNHASHABLE_PARAMS',
-  'PARAMS_TOO_LARGE',
-  'SCOPE_REQUIRED',
-])
 const LOOK_MS = 1_000
-const PAUSE_MS = { first: 100, most: 5_000 }
-
-const isAway = (error: unknown): boolean => isDeferqError(error) && AWAY.has(error.code)
 
 /** The bridges that run, by deferq and name: two brokers must not take each other's dead letters. */
 const running = new WeakMap<Dispatching, Map<string, Transport>>()
@@ -55,8 +42,7 @@ export class Bridge extends EventEmitter<BridgeEvents> implements AsyncDisposabl
   #ran: Promise<BridgeSummary> | undefined
   /** What dispatches: the deferq, with the tasks that set messages aside. */
   #own: Burials | undefined
-  /** Admissions that wait for the store: while there are any, nothing more is reserved. */
-  #refused = 0
+  readonly #admissions: Admissions
   #lastTroubleAt = -Infinity
 
   constructor(deferq: Dispatching, options: BridgeOptions) {
@@ -67,6 +53,15 @@ export class Bridge extends EventEmitter<BridgeEvents> implements AsyncDisposabl
     this.#logger = unfailing(options.logger ?? deferq.logger)
     this.#ledger = new Ledger(this.#logger)
     this.#broker = new Broker(options, 'new Bridge()')
+    this.#admissions = new Admissions({
+      signal: this.#stopping.signal,
+      hasParams: this.#settings.params !== undefined,
+      trouble: (error, message) => this.#trouble(error, message),
+      closed: () => {
+        this.#logger.error({}, 'the bridge ends, because its deferq was closed: stop the bridge first')
+        this.#stop('stopped')
+      },
+    })
   }
 
   /** Until it is stopped or one of its limits is reached. A store or a broker that is away is waited for. */
@@ -137,7 +132,7 @@ export class Bridge extends EventEmitter<BridgeEvents> implements AsyncDisposabl
     // Not for every single place that is free: a look costs the same for one as for many.
     const least = Math.ceil(prefetch / 4)
     for (let pauseMs = PAUSE_MS.first; !signal.aborted; ) {
-      if (this.#refused > 0) {
+      if (this.#admissions.refused > 0) {
         await sleep(PAUSE_MS.first, signal)
         continue
       }
@@ -206,7 +201,8 @@ export class Bridge extends EventEmitter<BridgeEvents> implements AsyncDisposabl
     let ending: Ending
     try {
       const verdict = await each.judge(this.deferq, notice)
-      ending = verdict.kind === 'admit' ? await this.#admit(each, verdict) : verdict
+      ending =
+        verdict.kind === 'admit' ? await this.#admissions.admit(this.#dispatcher(), each, verdict) : verdict
     } catch (error) {
       // Nothing that is known: the broker hands it out again, and counts how often.
       this.#trouble(error, 'a message could not be looked at, and is given back')
@@ -219,51 +215,9 @@ export class Bridge extends EventEmitter<BridgeEvents> implements AsyncDisposabl
     }
   }
 
-  /** Answered means that it is stored: only then may the message go. */
-  async #admit(each: Case, { name, params, options }: Admission): Promise<Ending> {
-    const { signal } = this.#stopping
-    const { deliveries } = each.delivery
-    const deferq = this.deferq.tasks === undefined ? this.deferq : (this.#own as Burials).deferq
-    let refused = false
-    try {
-      for (let pauseMs = PAUSE_MS.first; ; pauseMs = Math.min(PAUSE_MS.most, pauseMs * 2)) {
-        try {
-          let run: Dispatched = await deferq.dispatch(name, params, options)
-          // A failed message was sent back by somebody, and runs again, when it says so, or comes anew and not because its consumer
-          // was gone. The count alone would not do: a broker also raises it when a wait ends just as the message comes.
-          if (run.outcome === 'negative' && (each.redriven || deliveries === 0))
-            run = await deferq.dispatch(name, params, { ...options, refresh: true })
-          if (!run.sameParams && deliveries === 0 && this.#settings.params === undefined)
-            return each.aside('poison', 'A message with the same meta.id and other data came before it.')
-          return { kind: 'ack', taskId: run.taskId }
-        } catch (error) {
-          if (!isAway(error)) return this.#refusal(each, error)
-          if (!refused) this.#refused++
-          refused = true
-          this.#trouble(error, 'the store refuses messages; it is tried again')
-          if (signal.aborted) return { kind: 'release', error: messageOf(error), delayMs: 0 }
-          await sleep(pauseMs, signal)
-        }
-      }
-    } finally {
-      if (refused) this.#refused--
-    }
-  }
-
-  #refusal(each: Case, error: unknown): Ending {
-    const message = messageOf(error)
-    if (isDeferqError(error, 'CLOSED')) {
-      this.#logger.error({}, 'the bridge ends, because its deferq was closed: stop the bridge first')
-      this.#stop('stopped')
-      return { kind: 'release', error: message, delayMs: 0 }
-    }
-    if (!isDeferqError(error) || !OF_THE_MESSAGE.has(error.code))
-      return each.failed('failed', message, nameOfError(error))
-    return each.aside(
-      error.code === 'INVALID_PARAMS' ? 'failed' : 'poison',
-      `${error.code}: ${message}`,
-      error.name,
-    )
+  /** A deferq without a task list takes every name; one with a list lacks the tasks that set messages aside. */
+  #dispatcher(): Dispatching {
+    return this.deferq.tasks === undefined ? this.deferq : (this.#own as Burials).deferq
   }
 
   #settled(about: About, ending: Ending): void {
@@ -338,23 +292,5 @@ export class Bridge extends EventEmitter<BridgeEvents> implements AsyncDisposabl
     if (now - this.#lastTroubleAt < 5_000) return
     this.#lastTroubleAt = now
     this.#logger.warn({ error }, message)
-  }
-}
-
-function leaveOf(ending: Ending, delivery: Delivery): Leave {
-  switch (ending.kind) {
-    case 'ack':
-    case 'drop':
-      return { verb: 'ack', delivery }
-    case 'release':
-      return { verb: 'release', delivery, delayMs: ending.delayMs }
-    case 'retry': {
-      const { body, properties, delayMs } = ending
-      return { verb: 'release', delivery, delayMs, body, ...(properties === undefined ? {} : { properties }) }
-    }
-    case 'dead_letter': {
-      const { body, properties } = ending
-      return { verb: 'deadLetter', delivery, body, ...(properties === undefined ? {} : { properties }) }
-    }
   }
 }

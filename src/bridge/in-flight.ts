@@ -4,6 +4,7 @@ import { isDeferqError } from '../base/errors.ts'
 import { sleep } from '../base/time.ts'
 import { MAX_BATCH } from '../contract/engine.ts'
 import type { Answer, Burial, Delivery, Release, Transport } from '../contract/transport.ts'
+import type { Ending } from './classify.ts'
 
 /** How a message leaves this hand. */
 export type Leave =
@@ -103,5 +104,24 @@ export class Hand {
     const { verb, ...rest } = leave
     if (verb === 'ack') return this.#acks.add(leave.delivery)
     return verb === 'release' ? this.#releases.add(rest) : this.#burials.add(rest)
+  }
+}
+
+/** The broker's verb for how a message ended. */
+export function leaveOf(ending: Ending, delivery: Delivery): Leave {
+  switch (ending.kind) {
+    case 'ack':
+    case 'drop':
+      return { verb: 'ack', delivery }
+    case 'release':
+      return { verb: 'release', delivery, delayMs: ending.delayMs }
+    case 'retry': {
+      const { body, properties, delayMs } = ending
+      return { verb: 'release', delivery, delayMs, body, ...(properties === undefined ? {} : { properties }) }
+    }
+    case 'dead_letter': {
+      const { body, properties } = ending
+      return { verb: 'deadLetter', delivery, body, ...(properties === undefined ? {} : { properties }) }
+    }
   }
 }

@@ -18,11 +18,10 @@ import { cliLogger } from './logger.ts'
 import { endProcess, writeTo } from './process.ts'
 import type { WorkerFlags } from './worker-flags.ts'
 import { ofTheWorker, WORKER_FLAGS, workerHelp, workerOptions } from './worker-flags.ts'
+import type { Crew } from './worker-signals.ts'
+import { CLOSE_MS, Signals } from './worker-signals.ts'
 
 const PROGRAM = 'deferq-worker'
-// Closing and aborting are bounded by the engines; a store that hangs all the same must not hold the process.
-const CLOSE_MS = 5_000
-const ABORT_MS = 5_000
 
 export async function workerMain(
   argv: readonly string[],
@@ -226,58 +225,6 @@ function follow(worker: Worker, logger: Logger): number {
   worker.on('retried', end)
   worker.on('lost', end)
   return performance.now()
-}
-
-/** What a signal reaches. */
-interface Crew {
-  stop(): Promise<unknown>
-  abort(): Promise<unknown>
-}
-
-/** The first signal stops, the second aborts, the third ends the process whatever it is doing. */
-class Signals {
-  count = 0
-  readonly #logger: Logger
-  #crew: Crew | undefined
-  #force: (() => void) | undefined
-
-  constructor(logger: Logger) {
-    this.#logger = logger
-    // From the very start, because a process with the id 1 (in a container) has no default that would end it.
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => this.#hear(signal))
-  }
-
-  /** Resolves, with nothing, when an abort has not come to its end in time. */
-  drive(crew: Crew, run: Promise<unknown>): Promise<undefined> {
-    this.#crew = crew
-    const over = (): void => {
-      this.#force = undefined
-    }
-    run.then(over, over)
-    return new Promise((resolve) => {
-      this.#force = () => resolve(undefined)
-    })
-  }
-
-  #hear(signal: string): void {
-    this.count++
-    const crew = this.#crew
-    if (crew === undefined && this.count === 1) {
-      this.#logger.info({ signal }, 'stopping before it has begun; a second signal ends it at once')
-    } else if (crew === undefined || this.count > 2) {
-      process.exit(1)
-    } else if (this.count === 1) {
-      this.#logger.info(
-        { signal },
-        'stopping: no new work, running tasks may finish; a second signal aborts them',
-      )
-      crew.stop().catch(() => {})
-    } else {
-      this.#logger.warn({ signal }, 'aborting: running tasks are released now')
-      crew.abort().catch(() => {})
-      setTimeout(() => this.#force?.(), ABORT_MS).unref()
-    }
-  }
 }
 
 async function ended(deferq: AnyDeferQ, logger: Logger, message: string, code: number): Promise<number> {

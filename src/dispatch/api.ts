@@ -3,7 +3,7 @@ import type { Logger } from '../base/log.ts'
 import type { CancelAnswer, Draft, Engine, Hint } from '../contract/engine.ts'
 import type { DispatchOptions, WaitOptions } from '../tasks/options.ts'
 import type { AnyTask, Dispatched, Receipt, SharedOptions } from '../tasks/task.ts'
-import type { Limits } from '../values/encode.ts'
+import type { Limits } from '../values/limits.ts'
 
 /** One item of `dispatchMany`, whatever its task is. */
 export interface AnyItem {

@@ -13,11 +13,11 @@ import type { DispatchOptions, Link } from '../tasks/options.ts'
 import { HTTP_REQUEST, isNamed, isOn, isWebhook } from '../tasks/options.ts'
 import type { AnyTask, SharedOptions } from '../tasks/task.ts'
 import { validate } from '../tasks/validate.ts'
-import type { Limits } from '../values/encode.ts'
 import { encode } from '../values/encode.ts'
 import type { Read } from '../values/fingerprint.ts'
 import { fingerprintOf, followUpKey, idOf, keyOf, newRun } from '../values/fingerprint.ts'
 import { HotKeys } from '../values/key-cache.ts'
+import type { Limits } from '../values/limits.ts'
 import { extraOf } from './run-extras.ts'
 
 /** What is the same for every plain dispatch of a task, worked out once. */

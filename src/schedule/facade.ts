@@ -2,7 +2,8 @@
 import type { Dispatching } from '../dispatch/api.ts'
 import type { Item } from '../tasks/options.ts'
 import type { AnyTask, Receipt } from '../tasks/task.ts'
-import type { Schedule, ScheduleDefinition } from './index.ts'
+import type { ScheduleDefinition } from './define.ts'
+import type { Schedule } from './index.ts'
 
 /** Typed by the task that it names. */
 export type ScheduleOf<Tasks extends readonly AnyTask[]> = Omit<

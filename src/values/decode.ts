@@ -1,6 +1,7 @@
 // From a text that `encode` wrote back to its value.
 import { DeferqError } from '../base/errors.ts'
-import { DEEPEST, TAG } from './encode.ts'
+import { TAG } from './encode.ts'
+import { DEEPEST } from './limits.ts'
 
 type Plain = Record<string, unknown>
 

@@ -3,24 +3,10 @@
 import { isArrayBuffer, isDate, isMap, isSet, isUint8Array } from 'node:util/types'
 import stringify from 'fast-json-stable-stringify'
 import { DeferqError } from '../base/errors.ts'
-
-/** What a value is for: it decides the code of an error and the first word of the path in it. */
-export type About = 'params' | 'result'
-
-/** `depth` counts nested containers, `nodes` every value in the tree, `bytes` the UTF-8 text. */
-export interface Limits {
-  readonly depth: number
-  readonly nodes: number
-  readonly bytes: number
-}
-
-export const LIMITS: Readonly<Record<About, Limits>> = {
-  params: { depth: 100, nodes: 100_000, bytes: 1024 * 1024 },
-  result: { depth: 100, nodes: 100_000, bytes: 16 * 1024 * 1024 },
-}
-
-/** The most that `depth` can be raised to: a Map takes four levels of JSON, and `decode` must not overflow. */
-export const DEEPEST = 250
+import type { Frame, Plain } from './frame.ts'
+import type { About, Limits } from './limits.ts'
+import { boundsOf, LIMITS } from './limits.ts'
+import { className, isIndex, isIndexName, isPlain, levels, sort } from './plain-json.ts'
 
 /** The one key that user objects may not have. With it, no user value can look like a tag. */
 export const TAG = '$deferq'
@@ -38,16 +24,6 @@ const PLACE = /\{"\$deferq":(\d+)\}/g
 export function encode(value: unknown, about: About = 'params', limits?: Partial<Limits>): string {
   return new Walk(about, about, limits).encode(value)
 }
-
-interface Frame {
-  readonly value: object
-  readonly above: Frame | undefined
-  /** The key under way; in a Map or Set the position, with `part` naming the half. */
-  at: string | number
-  part: '' | 'key ' | 'value ' | 'member '
-}
-
-type Plain = Record<string, unknown>
 
 /**
  * One reading of a value. It makes a copy that holds JSON only, with every property read once, so that an
@@ -318,51 +294,4 @@ export class Walk {
     }
     return this.root + path
   }
-}
-
-function boundsOf(usual: Limits, own: Partial<Limits>): Limits {
-  const { depth = usual.depth, nodes = usual.nodes, bytes = usual.bytes } = own
-  return { depth: Math.min(depth, DEEPEST), nodes, bytes }
-}
-
-/** By UTF-16 units, as RFC 8785 says. The few names that most objects have are in order soonest without the library's own machinery. */
-function sort(names: string[]): void {
-  if (names.length > 16) {
-    names.sort()
-    return
-  }
-  for (let end = 1; end < names.length; end++) {
-    const name = names[end] as string
-    let at = end
-    for (; at > 0 && (names[at - 1] as string) > name; at--) names[at] = names[at - 1] as string
-    names[at] = name
-  }
-}
-
-/** More than there are: those that begin with a digit. */
-const isIndexName = (name: string): boolean => {
-  const first = name.charCodeAt(0)
-  return first >= 48 && first <= 57
-}
-
-/** How many prototypes there are, up to five: a Proxy could invent them without end. */
-function levels(value: object): number {
-  let count = 0
-  for (let at = Object.getPrototypeOf(value); at !== null && count < 5; at = Object.getPrototypeOf(at))
-    count++
-  return count
-}
-
-/** Also an object from another realm, where Object.prototype is another. */
-function isPlain(proto: object | null): boolean {
-  return proto === null || (Object.getPrototypeOf(proto) === null && Object.hasOwn(proto, 'hasOwnProperty'))
-}
-
-function isIndex(key: string, length: number): boolean {
-  return /^(0|[1-9]\d{0,9})$/.test(key) && Number(key) < length
-}
-
-function className(value: object): string {
-  const maker = Object.getPrototypeOf(value)?.constructor
-  return typeof maker === 'function' && maker.name !== '' ? String(maker.name) : 'a nameless class'
 }

@@ -2,9 +2,9 @@
 
 import { nodeCrypto } from '../base/crypto.ts'
 import { DeferqError } from '../base/errors.ts'
-import type { Limits } from './encode.ts'
 import { TAG, Walk } from './encode.ts'
 import type { HotKeys } from './key-cache.ts'
+import type { Limits } from './limits.ts'
 
 const IDEMPOTENCY_KEY_CHARS = 512
 

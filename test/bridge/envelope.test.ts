@@ -1,5 +1,6 @@
 // The envelope: its exact bytes, what each side checks and in which order, and edits that leave every other byte alone.
 import { describe, expect, test } from 'vitest'
+import { violationsOf } from '../../src/bridge/check-envelope.ts'
 import type { Envelope } from '../../src/bridge/envelope.ts'
 import {
   annotated,
@@ -8,7 +9,6 @@ import {
   newEnvelope,
   propertiesOf,
   restored,
-  violationsOf,
   withAttempts,
 } from '../../src/bridge/envelope.ts'
 import { failing } from '../facade/places.ts'

@@ -4,8 +4,8 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { DeferqError } from '../../src/base/errors.ts'
 import { decode } from '../../src/values/decode.ts'
-import type { About, Limits } from '../../src/values/encode.ts'
 import { encode } from '../../src/values/encode.ts'
+import type { About, Limits } from '../../src/values/limits.ts'
 
 const numRuns = Number(process.env.DEFERQ_FUZZ_RUNS ?? 400)
 
