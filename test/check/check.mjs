@@ -2,6 +2,7 @@
 // `node test/check/check.mjs layers readme` runs the named steps alone.
 import { writeFileSync } from 'node:fs'
 import { outdated } from '../../build/generate.mjs'
+import { printFigures } from './figures.mjs'
 import { checkFiles } from './files.mjs'
 import { checkLayers } from './layers.mjs'
 import { checkPackage } from './package.mjs'
@@ -25,6 +26,11 @@ const stages = [
     readme: checkReadme,
   },
 ]
+
+if (process.argv.includes('--figures')) {
+  printFigures()
+  process.exit()
+}
 
 const wanted = process.argv.slice(2)
 const known = stages.flatMap((stage) => Object.keys(stage))
