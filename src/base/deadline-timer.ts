@@ -1,4 +1,6 @@
 // One timer for many moments at which something would be late: what nearly always comes in time takes a comparison, and no timer.
+import type { Timer } from './environment.ts'
+import { environment } from './environment.ts'
 
 /** Timers reach no further. */
 const FURTHEST_MS = 2_147_483_647
@@ -6,7 +8,7 @@ const FURTHEST_MS = 2_147_483_647
 export class Alarm {
   readonly #ring: (now: number) => number
   #at = Number.POSITIVE_INFINITY
-  #timer: NodeJS.Timeout | undefined
+  #timer: Timer | undefined
   #holds = true
 
   /** `ring` sees to what is late at that moment, and answers when to ring next: Infinity for not before it is told to. */
@@ -17,10 +19,10 @@ export class Alarm {
   /** Rings at that moment of performance.now(). What comes in time takes nothing back: an alarm for nothing costs less. */
   by(at: number): void {
     if (at >= this.#at) return
-    clearTimeout(this.#timer)
+    environment.clearTimeout(this.#timer)
     this.#at = at
-    const ms = Math.max(0, Math.ceil(at - performance.now()))
-    this.#timer = setTimeout(this.#rung, Math.min(ms, FURTHEST_MS))
+    const ms = Math.max(0, Math.ceil(at - environment.monotonic()))
+    this.#timer = environment.setTimeout(this.#rung, Math.min(ms, FURTHEST_MS))
     if (!this.#holds) this.#timer.unref()
   }
 
@@ -33,12 +35,12 @@ export class Alarm {
 
   /** Until it is told of another moment. */
   stop(): void {
-    clearTimeout(this.#timer)
+    environment.clearTimeout(this.#timer)
     this.#at = Number.POSITIVE_INFINITY
   }
 
   readonly #rung = (): void => {
     this.#at = Number.POSITIVE_INFINITY
-    this.by(this.#ring(performance.now()))
+    this.by(this.#ring(environment.monotonic()))
   }
 }

@@ -1,4 +1,5 @@
 // Durations, the clock, back-off and an abortable sleep: everything that has to do with time.
+import { environment } from './environment.ts'
 import { DeferqError } from './errors.ts'
 
 /** Milliseconds as a number, or text with its unit: '250ms', '90s', '5m', '1h', '7d', '2w'; as ISO-8601 has it, 'PT1H30M', too. */
@@ -94,7 +95,7 @@ export function backoffMs(
   backoff: Backoff,
   attempt: number,
   error: unknown,
-  random: () => number = Math.random,
+  random: () => number = environment.random,
 ): number {
   if (typeof backoff === 'function') return durationMs(backoff(attempt, error), 'backoff()')
   if (typeof backoff === 'number' || typeof backoff === 'string') return durationMs(backoff, 'backoff')
@@ -134,17 +135,27 @@ function isList(backoff: Backoff): backoff is readonly Duration[] {
   return Array.isArray(backoff)
 }
 
+/** A timer of more than 2^31-1 ms would fire at once. */
+export const LONGEST_TIMER_MS = 2_147_483_647
+
 /** Resolves after `ms`, or at once when the signal aborts: it never rejects, so that loops stay plain. */
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal?.aborted) return resolve()
     const done = (): void => {
-      clearTimeout(timer)
+      environment.clearTimeout(timer)
       signal?.removeEventListener('abort', done)
       resolve()
     }
-    // setTimeout wraps round above 2^31-1 ms and would fire at once.
-    const timer = setTimeout(done, Math.min(Math.max(0, ms), 2_147_483_647))
+    const timer = environment.setTimeout(done, Math.min(Math.max(0, ms), LONGEST_TIMER_MS))
     signal?.addEventListener('abort', done, { once: true })
   })
+}
+
+/** A signal that aborts after `ms`. Its timer does not keep the process alive. */
+export function timeoutSignal(ms: number): AbortSignal {
+  const controller = new AbortController()
+  const late = (): void => controller.abort(new DOMException(`no end within ${ms} ms`, 'TimeoutError'))
+  environment.setTimeout(late, Math.min(ms, LONGEST_TIMER_MS)).unref()
+  return controller.signal
 }

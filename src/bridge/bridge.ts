@@ -1,5 +1,7 @@
 // Takes messages from a broker into a deferq: each is admitted under its id, and acknowledged only then.
+
 import { EventEmitter } from 'node:events'
+import { environment } from '../base/environment.ts'
 import { DeferqError, isDeferqError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { unfailing } from '../base/log.ts'
@@ -112,8 +114,8 @@ export class Bridge extends EventEmitter<BridgeEvents> implements AsyncDisposabl
       await this.#reserve(transport, hand)
     } finally {
       this.#stop('stopped')
-      const until = performance.now() + graceMs
-      while (hand.size > 0 && performance.now() < until) await sleep(10)
+      const until = environment.monotonic() + graceMs
+      while (hand.size > 0 && environment.monotonic() < until) await sleep(10)
       const left = await hand.giveBack()
       if (left > 0)
         this.#logger.warn({}, `${left} messages were given back unfinished: the grace time was over`)
@@ -288,7 +290,7 @@ export class Bridge extends EventEmitter<BridgeEvents> implements AsyncDisposabl
   #trouble(error: unknown, message: string): void {
     this.#tell('trouble', error, message)
     // Once in five seconds: a broker that is away would fill the log.
-    const now = performance.now()
+    const now = environment.monotonic()
     if (now - this.#lastTroubleAt < 5_000) return
     this.#lastTroubleAt = now
     this.#logger.warn({ error }, message)

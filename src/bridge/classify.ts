@@ -1,5 +1,6 @@
 // Looks at one message: whether it can be admitted, to which task and how; or else what becomes of it.
 
+import { environment } from '../base/environment.ts'
 import { backoffMs } from '../base/time.ts'
 import type { Delivery, Message } from '../contract/transport.ts'
 import type { Dispatching } from '../dispatch/api.ts'
@@ -100,7 +101,7 @@ export class Case {
       reason,
       error,
       exception,
-      failed_at: Date.now(),
+      failed_at: environment.now(),
       original_queue: this.delivery.queue,
       attempts: attempts ?? this.#envelope?.attempts ?? 0,
       lang: 'node',

@@ -1,5 +1,6 @@
 // Sets messages aside: with an annotation and headers that say why; and, by tasks of its own, those whose run failed for good.
 
+import { environment } from '../base/environment.ts'
 import { isDeferqError, maskUrl } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { Engine } from '../contract/engine.ts'
@@ -83,7 +84,7 @@ export function withBurials(needs: BurialNeeds): Burials {
         reason: 'failed',
         error: parent.error?.message ?? null,
         exception: parent.error?.name ?? null,
-        failed_at: (run?.finishedAt ?? new Date()).getTime(),
+        failed_at: (run?.finishedAt ?? new Date(environment.now())).getTime(),
         original_queue: copy.queue,
         attempts: copy.attempts + (run?.attempt ?? 1),
         lang: 'node',

@@ -1,6 +1,7 @@
 // Reads and edits the text of an envelope in place: what nobody meant to change keeps its very bytes, and integers their digits.
+
 import { isUtf8 } from 'node:buffer'
-import { randomUUID } from 'node:crypto'
+import { environment } from '../base/environment.ts'
 
 export type Json = Record<string, unknown>
 
@@ -20,7 +21,7 @@ export function parseBody(body: Uint8Array): { value: unknown } | { error: strin
 }
 
 /** Stands before the digits of an integer while they travel as text; no message can know it. */
-const DIGITS = `${randomUUID()}:`
+const DIGITS = `${environment.randomUUID()}:`
 const TOKENS = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d[\d.eE+-]*/g
 // More are no number that anybody means, and a BigInt of them takes more than linear time to read.
 const MOST_DIGITS = 1_000

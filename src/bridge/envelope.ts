@@ -1,5 +1,5 @@
 // The envelope that messages travel in between languages: its shape, what each side checks, its bytes, its annotations.
-import { randomUUID } from 'node:crypto'
+import { environment } from '../base/environment.ts'
 import { DeferqError } from '../base/errors.ts'
 import type { Properties } from '../contract/transport.ts'
 import { kindOf, violationsOf } from './check-envelope.ts'
@@ -79,13 +79,13 @@ export interface EnvelopeOptions {
 export function newEnvelope(
   urn: string,
   data: Record<string, unknown> = {},
-  { queue = 'default', traceId, id = randomUUID(), lang = 'node' }: EnvelopeOptions = {},
+  { queue = 'default', traceId, id = environment.randomUUID(), lang = 'node' }: EnvelopeOptions = {},
 ): Envelope {
   return {
     job: urn,
-    trace_id: isBlank(traceId) ? randomUUID() : traceId,
+    trace_id: isBlank(traceId) ? environment.randomUUID() : traceId,
     data,
-    meta: { id, queue, lang, schema_version: SCHEMA_VERSION, created_at: Date.now() },
+    meta: { id, queue, lang, schema_version: SCHEMA_VERSION, created_at: environment.now() },
     attempts: 0,
   }
 }

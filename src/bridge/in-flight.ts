@@ -1,5 +1,7 @@
 // The messages in a bridge's hands: keeps them by heartbeats, and gives each back in batches, until the broker has answered.
+
 import { Batcher } from '../base/batcher.ts'
+import { environment } from '../base/environment.ts'
 import { isDeferqError } from '../base/errors.ts'
 import { sleep } from '../base/time.ts'
 import { MAX_BATCH } from '../contract/engine.ts'
@@ -59,7 +61,7 @@ export class Hand {
   /** 'left': the broker could not be told, and hands the message out again. Tried until its visibility is over for sure, or at the signal once. */
   async leave(leave: Leave, stopping: AbortSignal): Promise<Answer | 'left'> {
     const { delivery } = leave
-    const until = performance.now() + this.#needs.visibilityMs
+    const until = environment.monotonic() + this.#needs.visibilityMs
     try {
       for (let pauseMs = 50; ; pauseMs = Math.min(2_000, pauseMs * 2)) {
         try {
@@ -67,7 +69,7 @@ export class Hand {
         } catch (error) {
           this.#needs.trouble(error, `the broker could not be told of a message's end (${leave.verb})`)
           const again = isDeferqError(error, 'STORE_UNAVAILABLE') && !stopping.aborted
-          if (!again || performance.now() + pauseMs > until) return 'left'
+          if (!again || environment.monotonic() + pauseMs > until) return 'left'
           await sleep(pauseMs, stopping)
         }
       }

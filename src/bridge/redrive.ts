@@ -1,5 +1,6 @@
 // Looks at messages that were set aside, and sends them back to where they came from, as they were.
 
+import { environment } from '../base/environment.ts'
 import { DeferqError } from '../base/errors.ts'
 import type { Message, Properties, Release, Transport } from '../contract/transport.ts'
 import { deadLettersOf } from '../contract/transport.ts'
@@ -141,7 +142,7 @@ export async function redrive(
       chosen.push({ message, target })
       if (target === undefined) return { delivery }
       const { body, properties } = delivery
-      const release = { delivery, queue: target, body: redriven(body, Date.now()) }
+      const release = { delivery, queue: target, body: redriven(body, environment.now()) }
       return properties === undefined ? release : { ...release, properties: unmarked(properties) }
     })
     result.looked += deliveries.length

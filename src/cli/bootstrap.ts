@@ -1,9 +1,11 @@
 // Loads a bootstrap file (a user's module, TypeScript too) and says what its default export is, or what is wrong with it.
+
 import { spawnSync } from 'node:child_process'
 import { statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { basename, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { environment } from '../base/environment.ts'
 import { DeferqError, isDeferqError } from '../base/errors.ts'
 import type { DeferQ } from '../deferq.ts'
 import type { Worker, WorkerOptions } from '../worker/worker.ts'
@@ -155,10 +157,13 @@ async function whileLoading<T>(
   remark: (message: string) => void,
   work: () => Promise<T>,
 ): Promise<T> {
-  const slow = setTimeout(
-    () => remark(`${path} is still loading. Does it call run() by itself? It should only export the worker.`),
-    SLOW_MS,
-  ).unref()
+  const slow = environment
+    .setTimeout(
+      () =>
+        remark(`${path} is still loading. Does it call run() by itself? It should only export the worker.`),
+      SLOW_MS,
+    )
+    .unref()
   const ended = (): void => {
     remark(
       `INVALID_BOOTSTRAP: The bootstrap file ${path} never finished loading: an await in it never settles.`,
@@ -169,7 +174,7 @@ async function whileLoading<T>(
   try {
     return await work()
   } finally {
-    clearTimeout(slow)
+    environment.clearTimeout(slow)
     process.off('exit', ended)
   }
 }

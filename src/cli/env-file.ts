@@ -1,8 +1,9 @@
 // Sets one variable in an environment file: every other byte stays as it is, and the file is whole at every moment.
-import { randomBytes } from 'node:crypto'
+
 import type { Stats } from 'node:fs'
 import { open, readFile, realpath, rename, stat, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { environment } from '../base/environment.ts'
 
 /** Where a value stands in a text; the quotes around it are not part of it. */
 interface Span {
@@ -41,7 +42,7 @@ export class EnvFile {
   /** Written beside the file and put in its place. The value must be such that it needs no quotes. */
   async set(name: string, value: string): Promise<void> {
     const text = withValue(this.#text, name, value)
-    const temporary = `${this.path}.${randomBytes(6).toString('hex')}.tmp`
+    const temporary = `${this.path}.${environment.randomBytes(6).toString('hex')}.tmp`
     const file = await open(temporary, 'wx', 0o600)
     try {
       try {

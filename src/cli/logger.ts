@@ -1,4 +1,5 @@
 // The worker's logger: one line per event on standard error, for people or as JSON.
+import { environment } from '../base/environment.ts'
 import { isDeferqError, maskUrl } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { stackOf } from './failure.ts'
@@ -33,7 +34,7 @@ export function cliLogger(options: LogOptions): Logger {
 function jsonLine(level: Level, details: object, message: string, { verbose }: LogOptions): string {
   const { error, ...fields } = details as { error?: unknown }
   const shown = typeof error === 'string' ? maskUrl(error) : plain(error, verbose || level === 'error')
-  const head = { time: new Date().toISOString(), level, message: maskUrl(message) }
+  const head = { time: new Date(environment.now()).toISOString(), level, message: maskUrl(message) }
   // Ours once more at the end: a field can't pretend to be another time or level.
   return JSON.stringify(
     Object.assign({ ...head }, plain(fields), error === undefined ? {} : { error: shown }, head),
@@ -43,7 +44,7 @@ function jsonLine(level: Level, details: object, message: string, { verbose }: L
 function humanLine(level: Level, details: object, message: string, { paint, verbose }: LogOptions): string {
   const { error, ...fields } = details as { error?: unknown }
   const parts = [
-    paint('dim', new Date().toISOString()),
+    paint('dim', new Date(environment.now()).toISOString()),
     paint(COLOURS[level], level.padEnd(5)),
     oneLine(message),
   ]

@@ -1,4 +1,5 @@
 // The process around the command line: writing to streams that may be gone, and an end that really comes.
+import { environment } from '../base/environment.ts'
 
 /** How long what is still open (a user's own connections, say) may take to close by itself. */
 const LINGER_MS = 1_000
@@ -33,5 +34,5 @@ export function endProcess(code: number, text = ''): void {
     process.stdout.write(text)
   }
   process.exitCode = code
-  setTimeout(() => process.exit(), LINGER_MS).unref()
+  environment.setTimeout(() => process.exit(), LINGER_MS).unref()
 }

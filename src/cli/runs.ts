@@ -1,4 +1,5 @@
 // Shows runs: as a document for programs, as a block or a table for people; and waits for one to end.
+import { environment } from '../base/environment.ts'
 import { maskUrl } from '../base/errors.ts'
 import { sleep } from '../base/time.ts'
 import type { Dispatched, Receipt } from '../tasks/task.ts'
@@ -32,7 +33,7 @@ export function statusText(status: Receipt['status'], paint: Paint): string {
 
 export function runBlock(receipt: Receipt | Dispatched, paint: Paint): string {
   const { startedAt, finishedAt, history, error } = receipt
-  const waits = receipt.dueAt.getTime() - Date.now()
+  const waits = receipt.dueAt.getTime() - environment.now()
   const outcome = 'outcome' in receipt ? OUTCOMES[receipt.outcome] : undefined
   return block(
     [
@@ -81,7 +82,7 @@ export function runTable(receipts: readonly Receipt[], paint: Paint): string {
     clean(receipt.name),
     clean(receipt.queue),
     String(receipt.attempt),
-    readable(Math.max(0, Date.now() - receipt.createdAt.getTime())),
+    readable(Math.max(0, environment.now() - receipt.createdAt.getTime())),
     took(receipt) ?? '-',
     receipt.taskId,
   ])
@@ -100,7 +101,7 @@ export function jsonText(value: unknown): string {
 
 function freshness(receipt: Receipt): string {
   const text = jsonText(receipt.result)
-  const left = (receipt.freshUntil?.getTime() ?? 0) - Date.now()
+  const left = (receipt.freshUntil?.getTime() ?? 0) - environment.now()
   return left > 0 ? `${text}\nfresh for another ${readable(left)}` : text
 }
 
@@ -116,7 +117,8 @@ function took({ startedAt, finishedAt }: Receipt): string | undefined {
 
 const iso = (date: Date): string => date.toISOString()
 // The store's clock may be a little ahead of this one.
-const ago = (date: Date): string => `${iso(date)} (${readable(Math.max(0, Date.now() - date.getTime()))} ago)`
+const ago = (date: Date): string =>
+  `${iso(date)} (${readable(Math.max(0, environment.now() - date.getTime()))} ago)`
 
 /** Waits for the run to end, with a line on the terminal meanwhile; throws as `deferq.result` does. */
 export async function waitFor(
@@ -143,12 +145,12 @@ async function draw(
   paint: Paint,
   signal: AbortSignal,
 ): Promise<void> {
-  const since = performance.now()
+  const since = environment.monotonic()
   while (!signal.aborted) {
     // A read that fails is the wait's to report, not the picture's.
     const receipt = await deferq.getStatus(taskId).catch(() => undefined)
     if (signal.aborted) return
-    if (receipt !== undefined) status(statusLine(receipt, performance.now() - since, paint))
+    if (receipt !== undefined) status(statusLine(receipt, environment.monotonic() - since, paint))
     await sleep(REDRAW_MS, signal)
   }
 }
@@ -159,7 +161,7 @@ function statusLine(receipt: Receipt, waitedMs: number, paint: Paint): string {
     clean(receipt.name),
     paint('dim', readable(Math.floor(waitedMs / 1_000) * 1_000)),
   ]
-  const waits = receipt.dueAt.getTime() - Date.now()
+  const waits = receipt.dueAt.getTime() - environment.now()
   if (receipt.attempt > 1) parts.push(`attempt ${receipt.attempt}`)
   if (receipt.progress !== undefined) parts.push(JSON.stringify(plain(receipt.progress)))
   if (receipt.status === 'pending' && waits > 0) parts.push(`due in ${readable(waits)}`)

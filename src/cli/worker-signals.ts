@@ -1,4 +1,5 @@
 // How deferq-worker answers signals: the first lets tasks finish, the second ends the worker at once.
+import { environment } from '../base/environment.ts'
 import type { Logger } from '../base/log.ts'
 
 // Closing and aborting are bounded by the engines; a store that hangs all the same must not hold the process.
@@ -53,7 +54,7 @@ export class Signals {
     } else {
       this.#logger.warn({ signal }, 'aborting: running tasks are released now')
       crew.abort().catch(() => {})
-      setTimeout(() => this.#force?.(), ABORT_MS).unref()
+      environment.setTimeout(() => this.#force?.(), ABORT_MS).unref()
     }
   }
 }

@@ -1,6 +1,8 @@
 // deferq-worker: from flags and a bootstrap file to a running worker, its log, its signals and its exit code.
 
 import { resolve } from 'node:path'
+import type { Timer } from '../base/environment.ts'
+import { environment } from '../base/environment.ts'
 import { maskUrl } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { logByDefaultTo } from '../base/log.ts'
@@ -120,7 +122,7 @@ async function work(flags: WorkerFlags, logger: Logger): Promise<number> {
     return 1
   }
   const { reason, ...counts } = summary
-  const after = readable(performance.now() - since)
+  const after = readable(environment.monotonic() - since)
   await close(made.deferq, logger)
   logger.info({ reason, ...counts }, `the worker has ended after ${after}: ${REASONS[reason] ?? reason}`)
   return 0
@@ -208,10 +210,10 @@ function follow(worker: Worker, logger: Logger): number {
   const end = ({ taskId }: { taskId: string }): { took?: string } => {
     const at = begun.get(taskId)
     begun.delete(taskId)
-    return at === undefined ? {} : { took: readable(performance.now() - at) }
+    return at === undefined ? {} : { took: readable(environment.monotonic() - at) }
   }
   worker.on('started', (about) => {
-    begun.set(about.taskId, performance.now())
+    begun.set(about.taskId, environment.monotonic())
     logger.info({ attempt: about.attempt, taskId: about.taskId }, `'${about.name}' started`)
   })
   worker.on('completed', (about) => {
@@ -224,7 +226,7 @@ function follow(worker: Worker, logger: Logger): number {
   worker.on('cancelled', end)
   worker.on('retried', end)
   worker.on('lost', end)
-  return performance.now()
+  return environment.monotonic()
 }
 
 async function ended(deferq: AnyDeferQ, logger: Logger, message: string, code: number): Promise<number> {
@@ -234,9 +236,9 @@ async function ended(deferq: AnyDeferQ, logger: Logger, message: string, code: n
 }
 
 async function close(deferq: AnyDeferQ, logger: Logger): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
+  let timer: Timer | undefined
   const late = new Promise<'late'>((resolve) => {
-    timer = setTimeout(() => resolve('late'), CLOSE_MS)
+    timer = environment.setTimeout(() => resolve('late'), CLOSE_MS)
   })
   try {
     if ((await Promise.race([deferq.close(), late])) === 'late')
@@ -244,7 +246,7 @@ async function close(deferq: AnyDeferQ, logger: Logger): Promise<void> {
   } catch (error) {
     logger.warn({ error }, 'the store could not be closed')
   } finally {
-    clearTimeout(timer)
+    environment.clearTimeout(timer)
   }
 }
 

@@ -21,6 +21,7 @@ import { TICKS } from './ticks.ts'
 
 export type { Case } from './case.ts'
 export type { Factory, Harness } from './scene.ts'
+export { TestEnvironment } from './test-environment.ts'
 export { transportConformance } from './transports/index.ts'
 export type { TransportFactory, TransportHarness } from './transports/scene.ts'
 

@@ -1,8 +1,9 @@
 // Keeps one worker process: starts it, replaces it when it dies, and ends it.
+
 import type { ChildProcess } from 'node:child_process'
 import { fork } from 'node:child_process'
-import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { sleep } from '../base/time.ts'
 
 // The compiled file beside a compiled one, the source beside a source.
 const FILE = fileURLToPath(
@@ -56,8 +57,12 @@ export class Crew {
     this.#stopping = true
     this.#child?.kill('SIGTERM')
     const patience = new AbortController()
-    const late = pause(PATIENCE_MS, 'late', { signal: patience.signal }).catch(() => undefined)
-    if ((await Promise.race([this.#ended, late])) === 'late') this.#child?.kill('SIGKILL')
+    let ended = false
+    const end = this.#ended.then(() => {
+      ended = true
+    })
+    await Promise.race([end, sleep(PATIENCE_MS, patience.signal)])
+    if (!ended) this.#child?.kill('SIGKILL')
     patience.abort()
     await this.#ended
   }

@@ -1,8 +1,10 @@
 // A crowd of HTTP clients: each asks for the same report, and polls until it has it.
+
 import { setMaxListeners } from 'node:events'
 import type { Agent } from 'node:http'
 import { get } from 'node:http'
-import { setTimeout as pause } from 'node:timers/promises'
+import { environment } from '../base/environment.ts'
+import { sleep } from '../base/time.ts'
 import type { Wanted } from './report.ts'
 
 const POLL_MS = 200
@@ -95,12 +97,12 @@ interface Begun {
 
 async function begin(question: Question, standing: Standing): Promise<Begun> {
   const { base, wanted, watch } = question
-  const startedAt = performance.now()
+  const startedAt = environment.monotonic()
   const body = await read(`${base}/report?year=${wanted.year}&format=${wanted.format}`, question)
   standing.heard++
   note(standing, body)
   watch(standing)
-  return { startedAt, firstMs: performance.now() - startedAt, body }
+  return { startedAt, firstMs: environment.monotonic() - startedAt, body }
 }
 
 async function finish(question: Question, standing: Standing, begun: Begun): Promise<Answer> {
@@ -109,14 +111,15 @@ async function finish(question: Question, standing: Standing, begun: Begun): Pro
   let { body } = begun
   while (body.status !== 'completed') {
     // Spread, so that they don't come all in one moment.
-    await pause(POLL_MS * (0.5 + Math.random()), undefined, { signal })
+    await sleep(POLL_MS * (0.5 + environment.random()), signal)
+    signal?.throwIfAborted()
     body = await read(`${base}/tasks/${taskId}`, question)
     note(standing, body)
     watch(standing)
   }
   standing.done++
   watch(standing)
-  const doneMs = performance.now() - begun.startedAt
+  const doneMs = environment.monotonic() - begun.startedAt
   return { outcome, taskId, firstMs: begun.firstMs, doneMs, result: body.result }
 }
 

@@ -1,9 +1,11 @@
 // The demo: a web app, a worker in another process, and a crowd of requests that one run answers.
+
 import { mkdtemp, rm } from 'node:fs/promises'
 import { Agent } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
+import { environment } from '../base/environment.ts'
 import { Crew } from './crew.ts'
 import type { Answer, Standing } from './crowd.ts'
 import { askAtOnce, askInTurn, connect } from './crowd.ts'
@@ -81,9 +83,9 @@ async function show(
     screen.say(screen.style('cyan', title))
     const before = await countsOf(deferq)
     const watch = watcher(screen)
-    const startedAt = performance.now()
+    const startedAt = environment.monotonic()
     const answers = await ask({ base: web.url, wanted: WANTED, size: CROWD, agent, signal, watch })
-    const totalMs = performance.now() - startedAt
+    const totalMs = environment.monotonic() - startedAt
     const done = { answers, totalMs, counts: difference(await countsOf(deferq), before) }
     tell(screen, done)
     screen.say()
@@ -141,7 +143,7 @@ const sorted = ({ answers }: Round, what: 'firstMs' | 'doneMs'): number[] =>
 
 /** Draws each change on a terminal; elsewhere says every quarter of the way once. */
 function watcher(screen: Screen): (standing: Standing) => void {
-  const startedAt = performance.now()
+  const startedAt = environment.monotonic()
   let heard = false
   let quarter = 0
   return ({ size, heard: count, done, status, progress }) => {
@@ -151,7 +153,7 @@ function watcher(screen: Screen): (standing: Standing) => void {
       screen.draw(`  ${screen.bar(progress)} ${percent.padStart(5)}  ${text}`)
       return
     }
-    const at = durationText(performance.now() - startedAt)
+    const at = durationText(environment.monotonic() - startedAt)
     if (!heard && count === size && done === 0) {
       heard = true
       screen.say(`  ${at}: ${count} of ${size} were told 202, ${status}`)

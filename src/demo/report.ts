@@ -1,7 +1,9 @@
 // The task of the demo: a report that takes two seconds, says how far it is, and leaves a file behind.
+
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
+import { environment } from '../base/environment.ts'
+import { sleep } from '../base/time.ts'
 import { DeferQ, DeferqError, task } from '../index.ts'
 
 export const FORMATS = ['xlsx', 'pdf', 'csv'] as const
@@ -30,7 +32,8 @@ export const reportTask = (folder: string) =>
     resultTtl: '1h',
     run: async ({ year, format }: Wanted, context): Promise<Made> => {
       for (let step = 1; step <= STEPS; step++) {
-        await pause(STEP_MS, undefined, { signal: context.signal })
+        await sleep(STEP_MS, context.signal)
+        context.signal.throwIfAborted()
         context.progress(step / STEPS)
         // Somebody watches: once a second, as progress travels by itself, would look like standing still.
         await context.touch()
@@ -74,7 +77,7 @@ function textOf(name: string, year: number, id: string): string {
   })
   return [
     `This stands for ${name}: the demo makes no real ${name.split('.')[1]} files, and its figures are invented.`,
-    `Made at ${new Date().toISOString()} by the worker process ${process.pid}, in the run ${id}.`,
+    `Made at ${new Date(environment.now()).toISOString()} by the worker process ${process.pid}, in the run ${id}.`,
     '',
     ...months,
     '',

@@ -1,5 +1,6 @@
 // Empties a queue or a name of what runs: pauses it, and waits.
 
+import { environment } from '../base/environment.ts'
 import { DeferqError } from '../base/errors.ts'
 import { sleep } from '../base/time.ts'
 import type { Engine, Lanes } from '../contract/engine.ts'
@@ -11,7 +12,7 @@ const LOOK_MS = 100
 export async function drained(engine: Engine, lanes: Lanes, options: WaitOptions): Promise<void> {
   const timeoutMs = checkWait(options, 'drain()')
   const { signal } = options
-  const end = performance.now() + (timeoutMs ?? Number.POSITIVE_INFINITY)
+  const end = environment.monotonic() + (timeoutMs ?? Number.POSITIVE_INFINITY)
   await engine.pause(lanes, true)
   for (;;) {
     const counts = await engine.count()
@@ -23,13 +24,13 @@ export async function drained(engine: Engine, lanes: Lanes, options: WaitOptions
       throw new DeferqError('ABORTED', `drain() was aborted; ${running} still run, and it is paused.`, {
         cause: signal.reason,
       })
-    if (performance.now() >= end) {
+    if (environment.monotonic() >= end) {
       throw new DeferqError(
         'WAIT_TIMEOUT',
         `drain(): ${running} still run after ${timeoutMs} ms. It is paused: drain() again, or resume().`,
         { details: { running } },
       )
     }
-    await sleep(Math.min(LOOK_MS, Math.max(1, end - performance.now())), signal)
+    await sleep(Math.min(LOOK_MS, Math.max(1, end - environment.monotonic())), signal)
   }
 }

@@ -1,5 +1,6 @@
 // The near cache: fresh results kept in this process, for as long as hints would tell that they are forgotten.
 
+import { environment } from '../base/environment.ts'
 import type { Hint, Listening, Selector, Standing, Verdict } from '../contract/engine.ts'
 import { checkKnown, checkWhole } from '../tasks/check-options.ts'
 import type { NearCacheOptions } from '../tasks/options.ts'
@@ -106,7 +107,7 @@ export class Near {
 
   #held(name: string, spot: string): Held | undefined {
     const held = this.#names.get(name)?.get(spot)
-    if (held === undefined || (this.#listening?.hears() === true && performance.now() < held.until))
+    if (held === undefined || (this.#listening?.hears() === true && environment.monotonic() < held.until))
       return held
     this.#drop(held)
     return undefined

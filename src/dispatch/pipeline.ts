@@ -1,5 +1,6 @@
 // What becomes of a dispatch: it is answered from nearby, or drafted, admitted, and what came of it is noted.
 
+import { environment } from '../base/environment.ts'
 import type { Draft, Verdict } from '../contract/engine.ts'
 import type { DispatchOptions } from '../tasks/options.ts'
 import { keyOf } from '../values/fingerprint.ts'
@@ -58,7 +59,7 @@ export class Asker {
   ): Promise<Told> {
     const { tx } = options ?? {}
     const near = this.#near
-    const sentAt = near === undefined ? 0 : performance.now()
+    const sentAt = near === undefined ? 0 : environment.monotonic()
     const epoch = near?.epoch as number
     const admitted =
       tx === undefined ? this.#dispatcher.admit(draft) : this.#dispatcher.admitWithin(draft, tx)

@@ -1,5 +1,6 @@
 // From an engine's record of a run to the receipt that a caller gets, with values and errors revived.
 
+import { environment } from '../base/environment.ts'
 import type { ErrorJson } from '../base/errors.ts'
 import { DeferqError, errorFromJson } from '../base/errors.ts'
 import type { Parent, Standing, Verdict } from '../contract/engine.ts'
@@ -85,7 +86,7 @@ export function failureOf(text: string): Failure {
 }
 
 export function failureText(attempt: number, error: ErrorJson): string {
-  return JSON.stringify({ attempt, at: Date.now(), error } satisfies FailureJson)
+  return JSON.stringify({ attempt, at: environment.now(), error } satisfies FailureJson)
 }
 
 export function endedOf({ id, name, status, value }: Parent): Ended {

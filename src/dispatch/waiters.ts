@@ -2,6 +2,8 @@
 
 import { Batcher } from '../base/batcher.ts'
 import { Alarm } from '../base/deadline-timer.ts'
+import type { Timer } from '../base/environment.ts'
+import { environment } from '../base/environment.ts'
 import { DeferqError, isDeferqError } from '../base/errors.ts'
 import type { Placed } from '../base/unordered-set.ts'
 import { Bag } from '../base/unordered-set.ts'
@@ -43,12 +45,12 @@ export class Waiters {
     if (signal?.aborted) return Promise.reject(aborted(id, signal))
     if (this.#closed) return Promise.reject(this.#closed)
     return new Promise((resolve, reject) => {
-      let timer: NodeJS.Timeout | undefined
+      let timer: Timer | undefined
       const wait: Wait = {
         place: -1,
         settle: (ended) => {
           this.#remove(id, wait)
-          clearTimeout(timer)
+          environment.clearTimeout(timer)
           signal?.removeEventListener('abort', onAbort)
           if (ended instanceof DeferqError) reject(ended)
           else resolve(ended)
@@ -58,7 +60,7 @@ export class Waiters {
       signal?.addEventListener('abort', onAbort, { once: true })
       if (timeoutMs !== undefined) {
         const late = (): void => wait.settle(overdue(id, timeoutMs))
-        timer = setTimeout(late, Math.min(timeoutMs, 2_147_483_647))
+        timer = environment.setTimeout(late, Math.min(timeoutMs, 2_147_483_647))
       }
       this.#add(id, wait)
       if (!watched) this.#look(id)
@@ -92,7 +94,7 @@ export class Waiters {
     if (this.#waits.size > 1) return
     // Somebody awaits this, and a process that ended now would leave the wait unsettled.
     this.#alarm.hold(true)
-    this.#alarm.by(performance.now() + POLL_MS)
+    this.#alarm.by(environment.monotonic() + POLL_MS)
   }
 
   #rung(now: number): number {
@@ -130,10 +132,10 @@ export class Waiters {
   }
 
   #missed(error: unknown): void {
-    this.#awaySince ??= performance.now()
+    this.#awaySince ??= environment.monotonic()
     // An absent store may come back by waiting; the rest (closed, a missing package) is for somebody to put right.
     const mayPass = !isDeferqError(error) || error.code === 'STORE_UNAVAILABLE' || error.code === 'STORE_FULL'
-    if (mayPass && performance.now() - this.#awaySince < PATIENCE_MS) return
+    if (mayPass && environment.monotonic() - this.#awaySince < PATIENCE_MS) return
     const failure =
       error instanceof DeferqError
         ? error

@@ -1,4 +1,6 @@
 // A Keyv store, read and written so that a store which is away is never taken for an empty one.
+import type { Timer } from '../base/environment.ts'
+import { environment } from '../base/environment.ts'
 import { DeferqError, maskUrl } from '../base/errors.ts'
 import { release, retain } from './shared-handles.ts'
 
@@ -174,16 +176,19 @@ export class Keyed {
   }
 
   async #call<T>(verb: string, call: () => Promise<T>): Promise<T> {
-    let timer: NodeJS.Timeout | undefined
+    let timer: Timer | undefined
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Late(`It did not answer within ${this.#callMs} ms.`)), this.#callMs)
+      timer = environment.setTimeout(
+        () => reject(new Late(`It did not answer within ${this.#callMs} ms.`)),
+        this.#callMs,
+      )
     })
     try {
       return await Promise.race([call(), late])
     } catch (error) {
       throw this.#unavailable(verb, error)
     } finally {
-      clearTimeout(timer)
+      environment.clearTimeout(timer)
     }
   }
 

@@ -1,5 +1,7 @@
 // Results above a size lie in a Keyv store, and the engine keeps a reference: any engine, with large results elsewhere.
+
 import { createHash } from 'node:crypto'
+import { environment } from '../base/environment.ts'
 import type {
   AttemptOutcome,
   CancelAnswer,
@@ -53,7 +55,7 @@ export class Offload implements Engine {
   readonly #store: Keyed
   readonly #above: number
   readonly #prefix: string
-  #clearAt = Date.now() + CLEAR_MS
+  #clearAt = environment.now() + CLEAR_MS
   #closed: Promise<void> | undefined
 
   constructor(engine: Engine, { store, above, prefix = 'deferq' }: OffloadOptions) {
@@ -177,12 +179,12 @@ export class Offload implements Engine {
 
   /** A store that does not clear away by itself is gone through every now and then; no value is ever written anew. */
   async #clear(): Promise<void> {
-    if (this.#store.forgets || !this.#store.scannable || Date.now() < this.#clearAt) return
-    this.#clearAt = Date.now() + CLEAR_MS
+    if (this.#store.forgets || !this.#store.scannable || environment.now() < this.#clearAt) return
+    this.#clearAt = environment.now() + CLEAR_MS
     const expired: string[] = []
     for await (const [key, , expires] of this.#store.scan()) {
       const at = key.indexOf(keyOf(this.#prefix))
-      if (at >= 0 && expires !== undefined && expires < Date.now()) expired.push(key.slice(at))
+      if (at >= 0 && expires !== undefined && expires < environment.now()) expired.push(key.slice(at))
     }
     for (let at = 0; at < expired.length; at += READ_AT_ONCE)
       await this.#store.remove(expired.slice(at, at + READ_AT_ONCE))

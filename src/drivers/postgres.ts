@@ -1,6 +1,8 @@
 // Reaches a PostgreSQL server: a pool of connections that come back by themselves, and statements that end in bounded time.
+
 import { createHash } from 'node:crypto'
 import type { Client, ClientConfig, Pool, PoolClient, QueryConfig } from 'pg'
+import { environment } from '../base/environment.ts'
 import { DeferqError, maskUrl } from '../base/errors.ts'
 import { sleep } from '../base/time.ts'
 import { judge, unavailable } from './postgres-faults.ts'
@@ -142,8 +144,8 @@ export class PostgresDriver {
   }
 
   async #persist<T>(again: boolean, work: Work<T>): Promise<T> {
-    const deadline = performance.now() + this.timeoutMs
-    const left = (): number => Math.max(this.timeoutMs / 4, deadline - performance.now())
+    const deadline = environment.monotonic() + this.timeoutMs
+    const left = (): number => Math.max(this.timeoutMs / 4, deadline - environment.monotonic())
     let lost = false
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * 2)) {
       let sent = false
@@ -156,9 +158,9 @@ export class PostgresDriver {
         if (fault instanceof DeferqError) throw fault
         lost ||= fault === 'lost' && sent
         if (lost && !again) throw unavailable(this.where, error)
-        if (performance.now() + pauseMs >= deadline || this.#closing !== undefined)
+        if (environment.monotonic() + pauseMs >= deadline || this.#closing !== undefined)
           throw unavailable(this.where, error)
-        await sleep(pauseMs * (0.5 + Math.random()))
+        await sleep(pauseMs * (0.5 + environment.random()))
       }
     }
   }
@@ -212,7 +214,7 @@ export class PostgresDriver {
     const pool = await this.#pool.catch(() => undefined)
     // A server that is frozen never hangs up.
     const ending = pool?.end()
-    const late = new Promise<void>((resolve) => setTimeout(resolve, CLOSE_MS).unref())
+    const late = new Promise<void>((resolve) => environment.setTimeout(resolve, CLOSE_MS).unref())
     await Promise.race([ending, late])
     for (const client of this.#clients) destroy(client)
   }

@@ -1,6 +1,8 @@
 // Makes the ioredis clients that a target asks for: single, cluster or sentinel, for commands or for hints.
+
 import type { ConnectionOptions } from 'node:tls'
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
+import { environment } from '../base/environment.ts'
 import { DeferqError } from '../base/errors.ts'
 import { readingConnector } from './redis-stream.ts'
 import type { Target } from './redis-url.ts'
@@ -25,7 +27,7 @@ export async function loadLibrary(): Promise<Library> {
 
 /** From 50 ms up to a second: a restarted server is found quickly, one that is away is not hammered. */
 export const retryMs = (attempt: number): number =>
-  Math.round(Math.min(1_000, 50 * 2 ** Math.min(attempt, 5)) * (0.75 + Math.random() / 2))
+  Math.round(Math.min(1_000, 50 * 2 ** Math.min(attempt, 5)) * (0.75 + environment.random() / 2))
 
 function baseOptions(library: Library, target: Target, { timeoutMs, tls }: ClientSettings): RedisOptions {
   const isPlain = !target.tls && target.kind !== 'sentinel'
@@ -100,7 +102,7 @@ export function hintClient(
   }
   if (target.kind === 'cluster') {
     const nodes = (commands as Cluster).nodes('all').filter(({ status }) => status !== 'end')
-    const node = nodes[Math.floor(Math.random() * nodes.length)]
+    const node = nodes[Math.floor(environment.random() * nodes.length)]
     const { host, port } = node?.options ?? target.hosts[0] ?? {}
     return new library.Redis({ ...options, host: host ?? 'localhost', port: port ?? 6_379 })
   }

@@ -1,7 +1,9 @@
 // The connection that carries commands: every call ends in bounded time, and what is safe to repeat survives
 // a reconnect.
+
 import type { Cluster, Redis } from 'ioredis'
 import { Alarm } from '../base/deadline-timer.ts'
+import { environment } from '../base/environment.ts'
 import { DeferqError } from '../base/errors.ts'
 import { sleep } from '../base/time.ts'
 import type { Placed } from '../base/unordered-set.ts'
@@ -78,7 +80,7 @@ export class Connection {
     if (target.kind === 'cluster') (this.client as Cluster).on('node error', failed)
     let connected = false
     this.client.on('ready', () => {
-      this.#heardAt = performance.now()
+      this.#heardAt = environment.monotonic()
       this.#release((waiting) => waiting.resolve())
       if (connected) resumed()
       connected = true
@@ -121,7 +123,7 @@ export class Connection {
         )
       },
       resend: again !== null,
-      deadline: performance.now() + this.#timeoutMs,
+      deadline: environment.monotonic() + this.#timeoutMs,
       attempts: 0,
       lost: false,
       unknown: undefined,
@@ -144,7 +146,7 @@ export class Connection {
 
   /** Any single command, on a connected client; `lost` when it was sent before, and may have been done. */
   command<Answer>(send: (client: Client, lost: boolean) => Promise<Answer>): Promise<Answer> {
-    const deadline = performance.now() + this.#timeoutMs
+    const deadline = environment.monotonic() + this.#timeoutMs
     return this.#attempt({
       send: (client, { lost }) => send(client, lost),
       resend: true,
@@ -185,7 +187,7 @@ export class Connection {
 
   /** False when it was overdue, and has failed by that. */
   #heard(sent: Sent): boolean {
-    this.#heardAt = performance.now()
+    this.#heardAt = environment.monotonic()
     return this.#sent.delete(sent)
   }
 
@@ -200,7 +202,7 @@ export class Connection {
     }
     const fault = judge(error, this.#where)
     if (fault instanceof DeferqError) throw fault
-    const left = call.deadline - performance.now()
+    const left = call.deadline - environment.monotonic()
     call.lost ||= fault === 'lost'
     if ((call.lost && !call.resend) || left <= 0) {
       throw unavailable('The connection was lost to Redis', this.#where, error)
@@ -218,20 +220,20 @@ export class Connection {
     return new Promise((resolve, reject) => {
       const waiting: Waiting = {
         resolve: () => {
-          clearTimeout(timer)
+          environment.clearTimeout(timer)
           resolve()
         },
         reject: (error) => {
-          clearTimeout(timer)
+          environment.clearTimeout(timer)
           reject(error)
         },
       }
-      const timer = setTimeout(
+      const timer = environment.setTimeout(
         () => {
           this.#waiting.delete(waiting)
           reject(unavailable('There is no connection to Redis', this.#where, this.#lastError))
         },
-        Math.max(0, deadline - performance.now()),
+        Math.max(0, deadline - environment.monotonic()),
       )
       this.#waiting.add(waiting)
     })

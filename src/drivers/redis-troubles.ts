@@ -1,5 +1,7 @@
 // Turns faults into `trouble` hints, each kind once in a while: a store that is away fails every few
 // milliseconds.
+import { environment } from '../base/environment.ts'
+
 const QUIET_MS = 10_000
 const MAX_KINDS = 100
 
@@ -12,7 +14,7 @@ export class Troubles {
   }
 
   hear(message: string, error?: unknown): void {
-    const now = performance.now()
+    const now = environment.monotonic()
     // Some tell when they try again, with another number each time.
     const kind = (error instanceof Error ? `${message} ${error.message}` : message).replace(
       /\b\d+ ?ms\b/g,

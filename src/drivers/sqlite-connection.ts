@@ -1,6 +1,8 @@
 // One connection to a SQLite file: opening, transactions that wait their turn without blocking, statements.
+
 import { mkdirSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { environment } from '../base/environment.ts'
 import { DeferqError } from '../base/errors.ts'
 import { sleep } from '../base/time.ts'
 import type { Database, Driver, Statement } from './sqlite.ts'
@@ -166,7 +168,7 @@ export class SqliteConnection {
   }
 
   async #whenFree<T>(work: () => T): Promise<T> {
-    const end = performance.now() + this.#settings.busyTimeoutMs
+    const end = environment.monotonic() + this.#settings.busyTimeoutMs
     for (let pause = 1; ; pause = Math.min(pause * 2, MAX_PAUSE_MS)) {
       if (this.#closed)
         throw new DeferqError('CLOSED', 'This SQLite database was closed while a call was waiting.')
@@ -174,9 +176,9 @@ export class SqliteConnection {
         return work()
       } catch (error) {
         const again = isBusy(error) || this.isStale(error)
-        if (!again || performance.now() >= end) throw explain(error, this.file)
+        if (!again || environment.monotonic() >= end) throw explain(error, this.file)
       }
-      await sleep(pause * (0.5 + Math.random()))
+      await sleep(pause * (0.5 + environment.random()))
     }
   }
 }

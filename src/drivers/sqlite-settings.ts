@@ -1,6 +1,8 @@
 // Reads how a SQLite database is opened: a `sqlite:` URL or a path, and the options beside it.
+
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { environment } from '../base/environment.ts'
 import { DeferqError, maskUrl } from '../base/errors.ts'
 
 export interface SqliteOptions {
@@ -29,7 +31,7 @@ const EXAMPLES =
   'Use sqlite:./deferq.db, sqlite:/var/lib/deferq.db or sqlite::memory:, and ?synchronous=full if wanted.'
 
 export function settingsOf(options: SqliteOptions): Settings {
-  const { now = Date.now, busyTimeoutMs = 5_000 } = options
+  const { now = environment.now, busyTimeoutMs = 5_000 } = options
   if ((options.url === undefined) === (options.file === undefined)) {
     throw new DeferqError(
       'INVALID_OPTION',

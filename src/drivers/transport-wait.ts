@@ -1,4 +1,5 @@
 // How a reservation waits: it looks, and looks again when it is rung for, when something falls due, and now and then.
+import { environment } from '../base/environment.ts'
 import type { DeferqError } from '../base/errors.ts'
 import { isDeferqError } from '../base/errors.ts'
 import { sleep } from '../base/time.ts'
@@ -25,7 +26,7 @@ export class Waits {
   #closed = false
 
   async reserve({ waitMs = 0, signal }: Reservation, waiting: Waiting): Promise<Delivery[]> {
-    const deadline = performance.now() + waitMs
+    const deadline = environment.monotonic() + waitMs
     let rung = new AbortController()
     const ring = (): void => rung.abort()
     let stop: (() => void) | undefined
@@ -33,7 +34,7 @@ export class Waits {
     signal?.addEventListener('abort', ring)
     try {
       for (;;) {
-        const isOver = (): boolean => performance.now() >= deadline || signal?.aborted === true
+        const isOver = (): boolean => environment.monotonic() >= deadline || signal?.aborted === true
         const found = await this.#look(waiting, isOver)
         // Closing has handed back what was found meanwhile.
         if (this.#closed) return []
@@ -43,7 +44,7 @@ export class Waits {
         stop = waiting.listen(ring)
         // Something may have come between the look and the listening.
         if (isFirst && !waiting.ringsLate) continue
-        await sleep(Math.max(1, Math.min(found.nextMs, deadline - performance.now())), rung.signal)
+        await sleep(Math.max(1, Math.min(found.nextMs, deadline - environment.monotonic())), rung.signal)
         if (rung.signal.aborted) rung = new AbortController()
       }
     } finally {

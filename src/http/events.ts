@@ -1,4 +1,5 @@
 // A run as server-sent events: its status and progress whenever they have changed, until it has ended.
+import { environment } from '../base/environment.ts'
 import type { Entry } from '../contract/engine.ts'
 import { isEnded } from '../contract/engine.ts'
 import { receiptOf } from '../dispatch/receipt.ts'
@@ -51,9 +52,9 @@ export function eventsOf(
       async pull(controller) {
         if (next === undefined && !signal.aborted) {
           await new Promise<void>((resolve) => {
-            const timer = setTimeout(resolve, HEARTBEAT_MS).unref()
+            const timer = environment.setTimeout(resolve, HEARTBEAT_MS).unref()
             wake = () => {
-              clearTimeout(timer)
+              environment.clearTimeout(timer)
               resolve()
             }
           })

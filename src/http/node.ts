@@ -1,5 +1,7 @@
 // The same handler for node:http, and for what is built on it: Express, Fastify, Koa.
+
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { environment } from '../base/environment.ts'
 import type { Answer, Call } from './call.ts'
 import { BODY_MS, consumed, overdue, Refusal, tooLarge } from './call.ts'
 import type { Handler } from './handler.ts'
@@ -56,7 +58,7 @@ function gather(request: IncomingMessage, mostBytes: number): Promise<Uint8Array
     const parts: Buffer[] = []
     let size = 0
     const settle = (settled: () => void): void => {
-      clearTimeout(timer)
+      environment.clearTimeout(timer)
       request.off('data', take).off('end', end).off('error', gone).off('close', gone)
       // What still comes must not crash anything, and is not kept.
       request.on('error', () => {})
@@ -74,7 +76,7 @@ function gather(request: IncomingMessage, mostBytes: number): Promise<Uint8Array
     const end = (): void =>
       settle(() => resolve(parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts, size)))
     const gone = (): void => refuse(new Refusal(400, 'The connection was closed before the body had come.'))
-    const timer = setTimeout(() => refuse(overdue()), BODY_MS).unref()
+    const timer = environment.setTimeout(() => refuse(overdue()), BODY_MS).unref()
     request.on('data', take).on('end', end).on('error', gone).on('close', gone)
   })
 }

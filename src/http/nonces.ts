@@ -1,6 +1,9 @@
 // Each id of a signed request is spent once, on whichever instance it arrives first: what is spent lies in the store.
-import { hash, randomInt } from 'node:crypto'
+
+import { hash } from 'node:crypto'
 import { Batcher } from '../base/batcher.ts'
+import type { Timer } from '../base/environment.ts'
+import { environment } from '../base/environment.ts'
 import { DeferqError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { Draft, Engine, Verdict } from '../contract/engine.ts'
@@ -27,7 +30,7 @@ export class Nonces {
   readonly #log: Logger
   readonly #admits: Batcher<Draft, Verdict>
   #spent: string[] = []
-  #timer: NodeJS.Timeout | undefined
+  #timer: Timer | undefined
 
   constructor(engine: () => Promise<Engine>, log: Logger) {
     this.#engine = engine
@@ -48,11 +51,11 @@ export class Nonces {
     }
     this.#spent.push(draft.id)
     if (this.#spent.length >= END_AT) void this.#end()
-    else this.#timer ??= setTimeout(() => void this.#end(), END_AFTER_MS).unref()
+    else this.#timer ??= environment.setTimeout(() => void this.#end(), END_AFTER_MS).unref()
   }
 
   async #end(): Promise<void> {
-    clearTimeout(this.#timer)
+    environment.clearTimeout(this.#timer)
     this.#timer = undefined
     const spent = this.#spent.splice(0, END_AT)
     if (spent.length === 0) return
@@ -62,13 +65,14 @@ export class Nonces {
       // They are swept later.
       this.#log.debug({ error }, 'ids of requests could not be put aside yet')
     }
-    if (this.#spent.length > 0) this.#timer ??= setTimeout(() => void this.#end(), END_AFTER_MS).unref()
+    if (this.#spent.length > 0)
+      this.#timer ??= environment.setTimeout(() => void this.#end(), END_AFTER_MS).unref()
   }
 }
 
 function draftOf(id: string, timestamp: number): Draft {
   const key = hash('sha256', `${NAME}\n${id}`, 'hex')
-  const retentionMs = Math.max(0, timestamp + TOLERANCE_MS - Date.now()) + SLACK_MS
+  const retentionMs = Math.max(0, timestamp + TOLERANCE_MS - environment.now()) + SLACK_MS
   return {
     id: key + key.slice(0, 24),
     name: NAME,
@@ -78,7 +82,7 @@ function draftOf(id: string, timestamp: number): Draft {
     policy: { maxAttempts: 1, resultTtlMs: 0, staleTtlMs: 0, failureTtlMs: 0, retentionMs },
     delayMs: 0,
     // From a day to thirty-five years ahead.
-    dueAt: Date.now() + DAY_MS + randomInt(2 ** 40),
+    dueAt: environment.now() + DAY_MS + Math.floor(environment.random() * 2 ** 40),
     attended: { ms: retentionMs, running: false },
   } as Draft
 }

@@ -1,5 +1,7 @@
 // What the interface shows of a run, as JSON that any language reads, with its tag and its headers.
+
 import { hash } from 'node:crypto'
+import { environment } from '../base/environment.ts'
 import { maskUrl } from '../base/errors.ts'
 import type { Dispatched, Receipt } from '../tasks/task.ts'
 import type { Answer } from './call.ts'
@@ -67,7 +69,7 @@ function readable(_name: string, value: unknown): unknown {
 
 /** In whole seconds: until it is due, and a second at least. */
 export const retryAfter = ({ dueAt, status }: Receipt): string =>
-  String(status === 'pending' ? Math.max(1, Math.ceil((dueAt.getTime() - Date.now()) / 1_000)) : 1)
+  String(status === 'pending' ? Math.max(1, Math.ceil((dueAt.getTime() - environment.now()) / 1_000)) : 1)
 
 export const tagOf = (text: string): string => `"${hash('sha1', text, 'base64url')}"`
 
@@ -81,7 +83,8 @@ export function json(status: number, body: string, headers: Record<string, strin
 
 /** How the answer came about, as caches say it (RFC 9211). */
 export function cacheStatus({ outcome, freshUntil }: Dispatched): string {
-  const ttl = freshUntil === undefined ? undefined : Math.floor((freshUntil.getTime() - Date.now()) / 1_000)
+  const ttl =
+    freshUntil === undefined ? undefined : Math.floor((freshUntil.getTime() - environment.now()) / 1_000)
   switch (outcome) {
     case 'hit':
       return `deferq; hit; ttl=${Math.max(0, ttl as number)}`

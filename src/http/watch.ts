@@ -1,4 +1,6 @@
 // Follows runs for those who listen: one read for all of them every second, and at once when one has ended.
+import type { Timer } from '../base/environment.ts'
+import { environment } from '../base/environment.ts'
 import type { Engine, Entry, Hint, Listening } from '../contract/engine.ts'
 import { isEnded, MAX_BATCH } from '../contract/engine.ts'
 
@@ -9,7 +11,7 @@ const LOOK_MS = 1_000
 export class Watch {
   readonly #engine: Engine
   readonly #watchers = new Map<string, Set<Seen>>()
-  #timer: NodeJS.Timeout | undefined
+  #timer: Timer | undefined
   #listening: Listening | undefined
   #looking: Promise<void> = Promise.resolve()
 
@@ -26,7 +28,7 @@ export class Watch {
       else others.add(watcher)
     }
     this.#listening ??= this.#engine.listen((hint) => this.#hear(hint))
-    this.#timer ??= setInterval(() => this.#look([...this.#watchers.keys()]), LOOK_MS).unref()
+    this.#timer ??= environment.setInterval(() => this.#look([...this.#watchers.keys()]), LOOK_MS).unref()
     this.#look(ids)
     return () => {
       for (const [id, watcher] of watchers) {
@@ -35,7 +37,7 @@ export class Watch {
         if (others?.size === 0) this.#watchers.delete(id)
       }
       if (this.#watchers.size > 0) return
-      clearInterval(this.#timer)
+      environment.clearInterval(this.#timer)
       this.#timer = undefined
       this.#listening?.stop()
       this.#listening = undefined
@@ -51,17 +53,17 @@ export class Watch {
     return new Promise((resolve) => {
       const found = new Map<string, Entry | undefined>()
       const settle = (): void => {
-        clearTimeout(timer)
+        environment.clearTimeout(timer)
         stop()
         signal.removeEventListener('abort', settle)
         resolve([...found])
       }
-      const timer = setTimeout(settle, timeoutMs)
+      const timer = environment.setTimeout(settle, timeoutMs)
       signal.addEventListener('abort', settle, { once: true })
       const stop = this.add(ids, (id, run) => {
         if (run !== undefined && !isEnded(run.status)) return
         // What the same look has found goes with it.
-        if (found.size === 0) setImmediate(settle)
+        if (found.size === 0) environment.setImmediate(settle)
         found.set(id, run)
       })
       if (signal.aborted) settle()

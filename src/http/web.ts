@@ -1,4 +1,5 @@
 // The web's Request and Response on the one side, calls and answers on the other.
+import { environment } from '../base/environment.ts'
 import type { Answer, Call } from './call.ts'
 import { BODY_MS, consumed, overdue, tooLarge } from './call.ts'
 
@@ -31,10 +32,12 @@ async function gather(
 ): Promise<Uint8Array> {
   let late = false
   // Ends the read that is under way, as if the body were over.
-  const timer = setTimeout(() => {
-    late = true
-    void reader.cancel().catch(() => {})
-  }, BODY_MS).unref()
+  const timer = environment
+    .setTimeout(() => {
+      late = true
+      void reader.cancel().catch(() => {})
+    }, BODY_MS)
+    .unref()
   const parts: Uint8Array[] = []
   let size = 0
   try {
@@ -47,7 +50,7 @@ async function gather(
       parts.push(value)
     }
   } finally {
-    clearTimeout(timer)
+    environment.clearTimeout(timer)
     // What was refused half way is not read to its end; a stream that has ended does not mind.
     void reader.cancel().catch(() => {})
   }

@@ -1,5 +1,6 @@
 // The publisher: a dispatch said word by word, or in one call, that gates may hold back.
 
+import { environment } from '../base/environment.ts'
 import { DeferqError } from '../base/errors.ts'
 import type { Duration } from '../base/time.ts'
 import { durationMs, momentMs } from '../base/time.ts'
@@ -124,7 +125,9 @@ export class Publisher<Input = unknown, Result = unknown> {
   async #isThere(key: string): Promise<boolean> {
     const [run] = await (await this.#deferq.open()).read([key])
     if (run === undefined || this.#options.refresh) return run !== undefined && !isEnded(run.status)
-    return !isEnded(run.status) || (run.status === 'completed' && Date.now() < (run.staleUntil as number))
+    return (
+      !isEnded(run.status) || (run.status === 'completed' && environment.now() < (run.staleUntil as number))
+    )
   }
 
   async #held(payload: Input): Promise<Gated | undefined> {

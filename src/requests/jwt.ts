@@ -1,6 +1,8 @@
 // Makes the JSON Web Token of a request with jose, which is loaded when the first one is made.
+
 import { createPrivateKey, hash, KeyObject } from 'node:crypto'
 import type { CryptoKey, JWK } from 'jose'
+import { environment } from '../base/environment.ts'
 import { DeferqError } from '../base/errors.ts'
 import { durationMs } from '../base/time.ts'
 import type { JwtOptions } from '../tasks/request-params.ts'
@@ -17,7 +19,7 @@ export async function makeJwt(
   body: Buffer | undefined,
 ): Promise<string> {
   const jose = await loadJose()
-  const now = Math.floor(Date.now() / 1_000)
+  const now = Math.floor(environment.now() / 1_000)
   const token = new jose.SignJWT({
     ...claims,
     bodySha256: hash('sha256', body ?? '', 'base64url'),

@@ -1,6 +1,7 @@
 // What may be said of an outgoing request, checked where it is written; and how it is dispatched.
 
 import { hash } from 'node:crypto'
+import { environment } from '../base/environment.ts'
 import { DeferqError, isDeferqError } from '../base/errors.ts'
 import type { Duration, ExponentialBackoff } from '../base/time.ts'
 import { backoffMs, checkBackoff, durationMs, momentMs } from '../base/time.ts'
@@ -146,7 +147,7 @@ export function orderOf(params: RequestParams, where: string): Order {
 export function dispatchOf(
   options: RequestOptions,
   where: string,
-  now = Date.now(),
+  now = environment.now(),
 ): { params: RequestParams; options: DispatchOptions<RequestResult> } {
   checkKnown(options, OF_REQUEST, where)
   if (options.outcome) throw unfit(`${where}: outcome is for callbacks, which follow a run`)

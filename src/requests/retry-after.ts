@@ -1,4 +1,5 @@
 // Reads Retry-After: seconds, or a date in one of the three forms that HTTP knows.
+import { environment } from '../base/environment.ts'
 
 const MONTHS = ['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec']
 const DAY = '(?:mon|tue|wed|thu|fri|sat|sun)'
@@ -12,7 +13,7 @@ const ASCTIME = new RegExp(`^${DAY} ([a-z]{3}) ([ \\d]\\d) ${TIME} (\\d{4})$`, '
 export function retryAfterMs(
   retryAfter: string | undefined,
   date: string | undefined,
-  now = Date.now(),
+  now = environment.now(),
 ): number | undefined {
   const text = retryAfter?.trim()
   if (text === undefined) return undefined
@@ -23,7 +24,7 @@ export function retryAfterMs(
   return Math.max(0, until - (httpDateMs(date?.trim() ?? '', now) ?? now))
 }
 
-export function httpDateMs(text: string, now = Date.now()): number | undefined {
+export function httpDateMs(text: string, now = environment.now()): number | undefined {
   const fixed = FIXED.exec(text)
   if (fixed !== null) return moment(fixed[3], fixed[2], fixed[1], fixed.slice(4))
   const obsolete = OBSOLETE.exec(text)

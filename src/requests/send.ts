@@ -1,5 +1,7 @@
 // One attempt at a request: sends it, and judges by the answer whether it is done, given up or tried again.
+
 import { STATUS_CODES } from 'node:http'
+import { environment } from '../base/environment.ts'
 import { isDeferqError } from '../base/errors.ts'
 import type { Context } from '../tasks/task.ts'
 import { isNoRetry, withoutRetry } from '../tasks/task.ts'
@@ -53,7 +55,7 @@ async function answered(
 ): ReturnType<typeof follow> {
   const { successCodes, stopCodes, timeoutMs } = order
   const deadline = new AbortController()
-  const timer = setTimeout(() => deadline.abort(), Math.min(timeoutMs, LONGEST_MS))
+  const timer = environment.setTimeout(() => deadline.abort(), Math.min(timeoutMs, LONGEST_MS))
   const signal = AbortSignal.any([deadline.signal, context.signal])
   try {
     const { outgoing, hidden } = await compose(order, context, sender, sender.userAgent)
@@ -69,7 +71,7 @@ async function answered(
     const said = isDeferqError(error) ? `failed: ${message.replace(/\.$/, '')}` : `failed with ${code}`
     throw verdict.again(said, code, { cause: error })
   } finally {
-    clearTimeout(timer)
+    environment.clearTimeout(timer)
   }
 }
 

@@ -1,4 +1,5 @@
 // Signs an outgoing request as Standard Webhooks has it, with the worker's secret or with one of its keys.
+import { environment } from '../base/environment.ts'
 import { DeferqError } from '../base/errors.ts'
 import type { SignatureHeaders } from '../signing/signature.ts'
 import { keysOf, sign as signed } from '../signing/signature.ts'
@@ -12,7 +13,7 @@ export function signatureHeaders(
   id: string,
   body: Buffer | undefined,
 ): SignatureHeaders {
-  const now = Date.now()
+  const now = environment.now()
   const [first, ...others] = secretsOf(sign, secrets).map((key) =>
     signed([key], { body: body ?? '' }, { id, now }),
   ) as [SignatureHeaders]

@@ -1,4 +1,5 @@
 // Says of an attempt that did not succeed whether it is given up or tried again, when, and what is kept of it.
+import { environment } from '../base/environment.ts'
 import { DeferqError } from '../base/errors.ts'
 import { backoffMs } from '../base/time.ts'
 import type { Context } from '../tasks/task.ts'
@@ -25,7 +26,7 @@ export class Verdict {
   hidden: readonly string[] = []
   readonly #order: Order
   readonly #context: Context
-  readonly #begun = performance.now()
+  readonly #begun = environment.monotonic()
 
   constructor(order: Order, context: Context) {
     this.#order = order
@@ -33,7 +34,7 @@ export class Verdict {
   }
 
   get tookMs(): number {
-    return Math.round(performance.now() - this.#begun)
+    return Math.round(environment.monotonic() - this.#begun)
   }
 
   /** By the store's clock, which has said when this attempt was claimed. */

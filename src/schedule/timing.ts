@@ -1,5 +1,7 @@
 // When a schedule's occurrences are: a cron expression in a time zone, or a fixed interval.
+
 import type { Cron } from 'croner'
+import { environment } from '../base/environment.ts'
 import { DeferqError } from '../base/errors.ts'
 import type { Duration } from '../base/time.ts'
 import { durationMs } from '../base/time.ts'
@@ -122,7 +124,7 @@ async function checkCron(timing: { cron: string; timezone: string }, where: stri
   const cron = await cronOf(timing).catch((error: unknown) =>
     refuse(`which can't be read (${(error as Error).message.replace(/^\w+: /, '')})`, error),
   )
-  if (!Number.isFinite(next(cron, Date.now()))) refuse('which never comes: there is no such day')
+  if (!Number.isFinite(next(cron, environment.now()))) refuse('which never comes: there is no such day')
 }
 
 function checkZone(timezone: unknown, where: string): void {

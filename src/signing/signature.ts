@@ -8,8 +8,10 @@
 //                   followed by a line feed, and then the body, byte for byte.
 //
 // A webhook's id comes from a header, which holds no line feed, so no webhook's bytes begin with a line `v1r`.
+
 import type { KeyObject } from 'node:crypto'
 import { nodeCrypto } from '../base/crypto.ts'
+import { environment } from '../base/environment.ts'
 import { DeferqError } from '../base/errors.ts'
 import { newRun } from '../values/fingerprint.ts'
 
@@ -100,7 +102,7 @@ function plain(secret: string, where: string): Buffer {
 export function sign(
   keys: Keys,
   { body, request }: Unsigned,
-  { id = newRun(), now = Date.now() }: { id?: string; now?: number } = {},
+  { id = newRun(), now = environment.now() }: { id?: string; now?: number } = {},
 ): SignatureHeaders {
   const timestamp = String(Math.floor(now / 1_000))
   const version = request === undefined ? WEBHOOK : REQUEST
@@ -117,7 +119,7 @@ export function verify(
   keys: Keys,
   header: (name: keyof SignatureHeaders) => string | null | undefined,
   { body, request }: Unsigned,
-  now = Date.now(),
+  now = environment.now(),
 ): Verified {
   const id = header('webhook-id')
   const timestamp = header('webhook-timestamp')

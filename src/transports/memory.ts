@@ -1,5 +1,6 @@
 // The memory transport: a broker within this process. The plainest form of the contract, to be read as its specification.
 
+import { environment } from '../base/environment.ts'
 import { DeferqError } from '../base/errors.ts'
 import { Heap } from '../base/priority-queue.ts'
 import { sleep } from '../base/time.ts'
@@ -62,7 +63,7 @@ export class MemoryBroker {
   #places = 0
   #tokens = 0
 
-  constructor({ now = Date.now }: { now?: () => number } = {}) {
+  constructor({ now = environment.now }: { now?: () => number } = {}) {
     this.#now = now
   }
 
@@ -230,10 +231,10 @@ export class MemoryTransport implements Transport {
   async reserve(want: Reservation): Promise<Delivery[]> {
     this.#check()
     checkReservation(want)
-    const deadline = performance.now() + (want.waitMs ?? 0)
+    const deadline = environment.monotonic() + (want.waitMs ?? 0)
     while (!this.#closed) {
       const deliveries = this.#broker.reserve(want, this)
-      const left = deadline - performance.now()
+      const left = deadline - environment.monotonic()
       if (deliveries.length > 0 || left <= 0 || want.signal?.aborted) return deliveries
       await this.#broker.ready(want, left, this)
     }

@@ -1,6 +1,7 @@
 // Names a piece of work: from a task's name and params to the key they stand under, and the ids of its runs.
 
 import { nodeCrypto } from '../base/crypto.ts'
+import { environment } from '../base/environment.ts'
 import { DeferqError } from '../base/errors.ts'
 import { TAG, Walk } from './encode.ts'
 import type { HotKeys } from './key-cache.ts'
@@ -83,20 +84,8 @@ export function followUpKey(parentKey: string, seed: string): string {
   return parentKey.slice(0, 8) + sha256(seed).slice(8)
 }
 
-const RUN_BYTES = 12
-/** One call for 512 runs: asking the system for randomness costs far more than the twelve bytes. */
-const pool = Buffer.allocUnsafeSlow(RUN_BYTES * 512)
-let used = pool.length
-
 /** The random part of an id, 24 hexadecimal characters. */
-export function newRun(): string {
-  if (used === pool.length) {
-    nodeCrypto().randomFillSync(pool)
-    used = 0
-  }
-  used += RUN_BYTES
-  return pool.toString('hex', used - RUN_BYTES, used)
-}
+export const newRun = (): string => environment.randomRun()
 
 export function idOf(key: string, run: string): string {
   return key + run

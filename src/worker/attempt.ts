@@ -1,5 +1,6 @@
 // One attempt at a task: decode, validate, call the handler, and say how it went; over at once when it is aborted.
 
+import { environment } from '../base/environment.ts'
 import { DeferqError, errorToJson, isDeferqError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { Backoff } from '../base/time.ts'
@@ -80,7 +81,7 @@ export class Attempt implements Context {
         return
       }
       const timeoutMs = this.#extra.timeoutMs ?? this.#needs.timeoutMs
-      this.lateAt = performance.now() + timeoutMs
+      this.lateAt = environment.monotonic() + timeoutMs
       this.#handle().then(
         (outcome) => this.#finish(outcome),
         (error) => this.#fail(error),
@@ -156,7 +157,7 @@ export class Attempt implements Context {
   // Fields, not methods: handlers take them out of their context, as in run(params, { progress }).
   readonly progress = (value: unknown): void => {
     this.progressText = new Walk('params', 'progress').encode(value)
-    const now = performance.now()
+    const now = environment.monotonic()
     if (now - this.#lastProgress < 1_000) return
     this.#lastProgress = now
     // A beat that fails is repeated by the heartbeat, with this progress.
@@ -253,7 +254,7 @@ export function aboutOf({ id, name, attempt, traceId }: Attempt): About {
 
 function waitMs({ at }: Pick<RetryAtError, 'at'>): number {
   return at instanceof Date
-    ? Math.max(0, durationMs(Math.max(0, at.getTime() - Date.now()), 'RetryAtError'))
+    ? Math.max(0, durationMs(Math.max(0, at.getTime() - environment.now()), 'RetryAtError'))
     : durationMs(at, 'RetryAtError')
 }
 

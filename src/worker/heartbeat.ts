@@ -1,5 +1,6 @@
 // Keeps the leases of what this worker holds, and finds out what it has lost or what was cancelled.
 
+import { environment } from '../base/environment.ts'
 import { DeferqError } from '../base/errors.ts'
 import { sleep } from '../base/time.ts'
 import type { Engine, LeaseAnswer } from '../contract/engine.ts'
@@ -38,7 +39,7 @@ export class Heartbeat {
 
   /** Renews these leases now. */
   async beat(attempts: readonly Attempt[]): Promise<LeaseAnswer[]> {
-    const sentAt = performance.now()
+    const sentAt = environment.monotonic()
     const leases = attempts.map((attempt) => {
       const { id, token, progressText } = attempt
       return progressText === undefined ? { id, token } : { id, token, progress: progressText }
@@ -79,7 +80,7 @@ export class Heartbeat {
 
   /** By now another worker may have it: with the store away, only this process's own clock can tell. */
   #giveUpTheOverdue(): void {
-    const now = performance.now()
+    const now = environment.monotonic()
     for (const attempt of this.#needs.held.all()) {
       if (now - attempt.heldAt > this.#needs.leaseMs) this.#needs.interrupt(attempt, 'lost')
     }

@@ -1,5 +1,7 @@
 // Settles what is done and claims what is next, in one round trip; sleeps when there is neither, until something comes up.
+
 import { Alarm } from '../base/deadline-timer.ts'
+import { environment } from '../base/environment.ts'
 import { sleep } from '../base/time.ts'
 import type { AttemptOutcome, Claimed, Claims, Engine, SettleAnswer, Want } from '../contract/engine.ts'
 import type { Attempt } from './attempt.ts'
@@ -100,12 +102,12 @@ export class Poller {
     let pauseMs = 0
     for (;;) {
       this.#roused = false
-      const due = this.#nudged || performance.now() >= this.#nextLookAt
+      const due = this.#nudged || environment.monotonic() >= this.#nextLookAt
       const settling = this.#ended.length > 0
       const want = this.#stopped || !(due || settling) ? undefined : this.#needs.want(this.#reserved)
       if (!settling && want === undefined) {
         if (this.#stopped) return
-        await this.#pause(due ? performance.now() + this.#needs.sleepMs : this.#nextLookAt)
+        await this.#pause(due ? environment.monotonic() + this.#needs.sleepMs : this.#nextLookAt)
         continue
       }
       pauseMs = (await this.#turn(want)) ? 0 : Math.min(RETRY_MS.most, Math.max(RETRY_MS.first, pauseMs * 2))
@@ -122,7 +124,7 @@ export class Poller {
       want.take = this.#take
     }
     const limit = want?.limit ?? 0
-    const sentAt = performance.now()
+    const sentAt = environment.monotonic()
     this.#reserved += limit
     this.#underWay++
     if (want !== undefined) {
@@ -165,11 +167,11 @@ export class Poller {
         .settle([{ id: claimed.entry.id, token: claimed.token, kind: 'released' }])
         .catch((error: unknown) => trouble(error, 'a run that was handed over could not be given back'))
     } else {
-      this.#needs.claimed(claimed, performance.now())
+      this.#needs.claimed(claimed, environment.monotonic())
     }
     if (this.#needs.want(this.#reserved) === undefined) return
     const looks = this.#looks
-    setImmediate(() => {
+    environment.setImmediate(() => {
       if (looks === this.#looks) this.nudge()
     })
   }
@@ -190,7 +192,7 @@ export class Poller {
     if (nextDueMs !== undefined) {
       this.#nextLookAt = Math.min(
         this.#nextLookAt,
-        performance.now() + Math.max(held ? HELD_MS : 1, nextDueMs),
+        environment.monotonic() + Math.max(held ? HELD_MS : 1, nextDueMs),
       )
     }
     if (claimed.length === 0 && !held) this.#needs.empty()

@@ -1,5 +1,6 @@
 // Brings back what died with other workers, and clears away what has expired, every now and then.
 
+import { environment } from '../base/environment.ts'
 import type { Logger } from '../base/log.ts'
 import { sleep } from '../base/time.ts'
 import type { Engine, Swept } from '../contract/engine.ts'
@@ -31,7 +32,7 @@ export async function sweepUntil(
       trouble(error, 'a sweep failed; it is tried again')
     }
     // Spread, so that the workers of a fleet don't all sweep at the same moments.
-    await sleep(sweepMs * (0.75 + Math.random() * 0.5), signal)
+    await sleep(sweepMs * (0.75 + environment.random() * 0.5), signal)
   }
 }
 

@@ -1,6 +1,8 @@
 // The worker: takes tasks from the store and runs their handlers; composes poller, attempts, heartbeat and sweeper.
+
 import { EventEmitter } from 'node:events'
 import { Alarm } from '../base/deadline-timer.ts'
+import { environment } from '../base/environment.ts'
 import { DeferqError, isDeferqError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { unfailing } from '../base/log.ts'
@@ -104,13 +106,13 @@ export class Worker<Client extends Dispatching = Dispatching>
     const { maxRuntimeMs } = this.#settings
     const runtime =
       maxRuntimeMs > 0
-        ? setTimeout(() => this.#stop('maxRuntime'), Math.min(maxRuntimeMs, 2_147_483_647))
+        ? environment.setTimeout(() => this.#stop('maxRuntime'), Math.min(maxRuntimeMs, 2_147_483_647))
         : undefined
     try {
       const engine = await this.#connect()
       if (engine !== undefined) await this.#work(engine)
     } finally {
-      clearTimeout(runtime)
+      environment.clearTimeout(runtime)
     }
     return this.#summary
   }
@@ -210,7 +212,7 @@ export class Worker<Client extends Dispatching = Dispatching>
 
   /** Measured at most four times a second, and not before the first task: a limit below what the program needs anyway must not end every worker at its start. */
   #memoryMb(): number {
-    const now = performance.now()
+    const now = environment.monotonic()
     if (this.#summary.claimed > 0 && now - this.#measuredAt > 250) {
       const { heapUsed, external } = process.memoryUsage()
       this.#usedMb = (heapUsed + external) / 1_048_576
@@ -336,12 +338,13 @@ export class Worker<Client extends Dispatching = Dispatching>
 
   /** Lets what runs finish, up to the grace time, releases the rest, and ends the poller once all is settled. */
   async #drain(): Promise<void> {
-    const end = performance.now() + this.#settings.graceMs
-    while (this.#busy() && performance.now() < end && this.#summary.reason !== 'aborted') await sleep(10)
+    const end = environment.monotonic() + this.#settings.graceMs
+    while (this.#busy() && environment.monotonic() < end && this.#summary.reason !== 'aborted')
+      await sleep(10)
     this.#release()
     // By the end of a lease whatever could not be settled is somebody else's.
-    const lost = performance.now() + this.#settings.leaseMs
-    while (this.#busy() && performance.now() < lost) await sleep(5)
+    const lost = environment.monotonic() + this.#settings.leaseMs
+    while (this.#busy() && environment.monotonic() < lost) await sleep(5)
     const left = this.#poller?.abandon() ?? 0
     if (left > 0) this.#logger.error({}, `${left} outcomes could not be settled: the store was away`)
   }
@@ -381,7 +384,7 @@ export class Worker<Client extends Dispatching = Dispatching>
     }
     this.#tell('trouble', error, message)
     // Once in five seconds: a store that is away would fill the log.
-    const now = performance.now()
+    const now = environment.monotonic()
     if (now - this.#lastTroubleAt < 5_000) return
     this.#lastTroubleAt = now
     const why = error instanceof DeferqError ? `${error.code}: ${error.message}` : error

@@ -2,6 +2,7 @@
 // `node test/check/check.mjs layers readme` runs the named steps alone.
 import { writeFileSync } from 'node:fs'
 import { outdated } from '../../build/generate.mjs'
+import { checkEnvironment } from './environment.mjs'
 import { printFigures } from './figures.mjs'
 import { checkFiles } from './files.mjs'
 import { checkLayers } from './layers.mjs'
@@ -17,6 +18,7 @@ const stages = [
     types: () => command('tsc', ['--project', 'test/tsconfig.json', '--pretty', 'false']),
     style: checkStyle,
     layers: checkLayers,
+    environment: checkEnvironment,
     files: checkFiles,
     generated: () => outdated().map(({ path }) => `${path} is out of date: run npm run generate`),
   },

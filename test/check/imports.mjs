@@ -26,3 +26,10 @@ function withoutComments(text) {
     (part) => (/^['"]/.test(part) || /^`[^\n$]*`$/.test(part) ? part : part.replace(/[^\n]/g, ' ')),
   )
 }
+
+/** The code without comments, and with every string blanked. */
+export function withoutText(text) {
+  return text.replace(/\/\*[\s\S]*?\*\/|\/\/[^\n]*|'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"/g, (part) =>
+    part.replace(/[^\n]/g, ' '),
+  )
+}

@@ -1,7 +1,8 @@
 // The command that makes a secret for signatures and keeps it in an environment file: deferq generate-secret.
-import { randomBytes } from 'node:crypto'
+
 import { resolve } from 'node:path'
 import { createInterface } from 'node:readline/promises'
+import { environment } from '../../base/environment.ts'
 import type { Answer } from '../command.ts'
 import { command } from '../command.ts'
 import { EnvFile } from '../env-file.ts'
@@ -100,7 +101,8 @@ export async function generate(wanted: Wanted, { production, confirm }: Surround
 
 /** Of letters, digits, - and _, which no shell and no file wants quotes for; each holds six random bits. */
 export function newSecret(length: number): string {
-  return randomBytes(Math.ceil((length * 3) / 4))
+  return environment
+    .randomBytes(Math.ceil((length * 3) / 4))
     .toString('base64url')
     .slice(0, length)
 }

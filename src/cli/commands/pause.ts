@@ -1,4 +1,5 @@
 // The commands that hold lanes back and let them go on: pause, resume and drain.
+import { environment } from '../../base/environment.ts'
 import type { Lanes } from '../../contract/engine.ts'
 import type { Answer, Scene } from '../command.ts'
 import { command } from '../command.ts'
@@ -53,9 +54,9 @@ const drain = command({
   async run(scene): Promise<Answer> {
     const lanes = lanesOf(scene.values, 'drain')
     const { wait } = scene.values
-    const begun = performance.now()
+    const begun = environment.monotonic()
     await (await scene.deferq()).drain(lanes, wait === undefined || wait === true ? {} : { timeout: wait })
-    const took = readable(performance.now() - begun)
+    const took = readable(environment.monotonic() - begun)
     return { document: { drained: true, ...lanes }, text: `drained and paused: ${say(lanes)} (${took})` }
   },
 })

@@ -1,4 +1,5 @@
 // The command that looks into a broker's queues and sends back what was set aside there: deferq queue depth|peek|redrive.
+import { environment } from '../../base/environment.ts'
 import type { Described } from '../../bridge/redrive.ts'
 import { asideOf, describe, MOST_SEEN, redrive } from '../../bridge/redrive.ts'
 import type { Transport } from '../../contract/transport.ts'
@@ -144,7 +145,7 @@ async function peek(
 
 function messageTable(messages: readonly Described[], paint: Paint): string {
   const age = (at: number | undefined): string =>
-    at === undefined ? '' : readable(Math.max(0, Date.now() - at))
+    at === undefined ? '' : readable(Math.max(0, environment.now() - at))
   return table(
     ['URN', 'ID', 'AGE', 'ATTEMPTS', 'REASON', 'ERROR'],
     messages.map(({ urn = '?', id = '?', createdAt, attempts, reason = '', error = '' }) => [

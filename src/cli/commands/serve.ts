@@ -1,6 +1,8 @@
 // The command that serves the HTTP interface: deferq serve.
+
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { environment } from '../../base/environment.ts'
 import { DeferqError } from '../../base/errors.ts'
 import { createHandler, toNodeListener } from '../../http/index.ts'
 import { command } from '../command.ts'
@@ -66,7 +68,7 @@ const serve = command({
         for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, end)
         server.close(() => resolve())
         server.closeIdleConnections()
-        setTimeout(() => server.closeAllConnections(), GRACE_MS).unref()
+        environment.setTimeout(() => server.closeAllConnections(), GRACE_MS).unref()
       }
       for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, end)
     })

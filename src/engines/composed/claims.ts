@@ -1,5 +1,5 @@
 // Taking work: messages are reserved, the runs they name are claimed under lock, and the messages are acknowledged at once.
-import { randomBytes } from 'node:crypto'
+import { environment } from '../../base/environment.ts'
 import { DeferqError } from '../../base/errors.ts'
 import type { Claims, Want } from '../../contract/engine.ts'
 import { KEY_LENGTH, nameOfWant } from '../../contract/engine.ts'
@@ -67,7 +67,7 @@ export class Taking {
       () => this.#takeReady(want, others.splice(0), claims),
     ]
     // Neither the runs of groups nor the others may starve behind what there is of the other kind.
-    if (Math.random() < 0.5) takes.reverse()
+    if (environment.random() < 0.5) takes.reverse()
     try {
       await lanes.refresh(LANES_MS)
       do {
@@ -203,7 +203,7 @@ export class Taking {
     }
     let paused = false
     try {
-      const prefix = randomBytes(9).toString('base64url')
+      const prefix = environment.randomBytes(9).toString('base64url')
       const leases = looked.map(({ ready: { id } }, index) => ({
         id,
         token: `${prefix}.${index}`,

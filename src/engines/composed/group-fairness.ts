@@ -4,7 +4,7 @@
 // then on the line holds it. As long as some wait, one message in the transport says that it is the group's turn; whoever
 // takes it claims from the line and sends the next, which goes to the end of its queue: so groups take turns. A group that
 // is full has none until an attempt ends; one whose rate is used up has one that is handed out when that allows more.
-import { randomBytes } from 'node:crypto'
+import { environment } from '../../base/environment.ts'
 import type { Claims, Want } from '../../contract/engine.ts'
 import { KEY_LENGTH } from '../../contract/engine.ts'
 import type { Delivery } from '../../contract/transport.ts'
@@ -105,7 +105,7 @@ export async function serve(
   }
   if (turns.length === 0) return handled
   const left = want.limit - claims.claimed.length
-  const prefix = randomBytes(9).toString('base64url')
+  const prefix = environment.randomBytes(9).toString('base64url')
   const of = [PAUSED, ...(await candidates(transactions, want, turns, Math.ceil(left / turns.length)))]
   const { round, malformed } = await transactions.run({ of }, (step) => ({
     round: new Round(step, want, left, prefix).play(turns),

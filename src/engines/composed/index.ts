@@ -1,5 +1,6 @@
 // composed(): an engine of parts that are each chosen, and replaced, on their own.
 
+import { environment } from '../../base/environment.ts'
 import { DeferqError } from '../../base/errors.ts'
 import type { Engine } from '../../contract/engine.ts'
 import type { Transport } from '../../contract/transport.ts'
@@ -29,7 +30,7 @@ export interface ComposedOptions {
 const SHORT = 4_096
 
 export function composed(options: ComposedOptions): Engine {
-  const { tasks, results = tasks, queue, lock = HERE, prefix = 'deferq', now = Date.now } = options
+  const { tasks, results = tasks, queue, lock = HERE, prefix = 'deferq', now = environment.now } = options
   if (typeof queue?.publish !== 'function') {
     throw new DeferqError(
       'INVALID_OPTION',

@@ -1,5 +1,7 @@
 // Lanes: the transport's queue for each queue, name and priority in use, and the document that tells every worker of them.
+
 import { createHash } from 'node:crypto'
+import { environment } from '../../base/environment.ts'
 import { DeferqError } from '../../base/errors.ts'
 import type { Lanes as Selected, Want } from '../../contract/engine.ts'
 import type { Keyed } from '../../drivers/keyv.ts'
@@ -82,7 +84,12 @@ export class Lanes {
         return kinds.includes(kind) && names.includes(name) && queues?.includes(queue) !== false
       })
       .filter(([, lane]) => !isPaused(this.#paused, lane))
-      .map(([queue, lane]) => ({ queue, lane, first: Number(lane.kind === 'front'), turn: Math.random() }))
+      .map(([queue, lane]) => ({
+        queue,
+        lane,
+        first: Number(lane.kind === 'front'),
+        turn: environment.random(),
+      }))
     lanes.sort((a, b) => b.first - a.first || b.lane.priority - a.lane.priority || a.turn - b.turn)
     return lanes.map(({ queue }) => queue)
   }
@@ -104,7 +111,7 @@ export class Lanes {
 
   /** Whether anything is new since the last look, which is repeated when it is older than `maxAgeMs`. */
   async refresh(maxAgeMs: number): Promise<boolean> {
-    if (performance.now() - this.#readAt < maxAgeMs) return false
+    if (environment.monotonic() - this.#readAt < maxAgeMs) return false
     const before = this.#known
     const paused = writePaused(this.#paused)
     this.#reading ??= this.read().finally(() => {
@@ -123,7 +130,7 @@ export class Lanes {
     }
     this.#known = known
     this.#paused = readPaused(paused)
-    this.#readAt = performance.now()
+    this.#readAt = environment.monotonic()
   }
 
   #checkHeld(held: Held): void {

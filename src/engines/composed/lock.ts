@@ -1,4 +1,5 @@
 // Locks over several keys at once: what keeps two processes from deciding about one key at the same time.
+import { environment } from '../../base/environment.ts'
 import { DeferqError } from '../../base/errors.ts'
 
 /** A lock of your own needs no more than this. */
@@ -52,12 +53,12 @@ export function memoryLock(): Lock {
           keys,
           grant: () => {
             waiting.delete(next)
-            clearTimeout(timer)
+            environment.clearTimeout(timer)
             resolve(take(keys))
           },
         }
         waiting.add(next)
-        const timer = setTimeout(() => {
+        const timer = environment.setTimeout(() => {
           waiting.delete(next)
           reject(busy(keys, waitMs))
         }, waitMs)

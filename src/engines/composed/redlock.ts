@@ -1,4 +1,5 @@
 // The lock across processes: redlock over one Redis, several independent ones, or a cluster.
+import { environment } from '../../base/environment.ts'
 import { DeferqError } from '../../base/errors.ts'
 import type { Held, Lock } from './lock.ts'
 import { busy, HERE } from './lock.ts'
@@ -65,7 +66,7 @@ export function redlockLock(clients: readonly RedlockClient[]): Lock {
   return {
     caveats: [],
     async acquire(keys, holdMs, waitMs) {
-      const deadline = performance.now() + waitMs
+      const deadline = environment.monotonic() + waitMs
       // Those of this process stand in line here, so that they don't ask the servers again and again.
       const here = await HERE.acquire(keys, holdMs, waitMs)
       try {
@@ -94,7 +95,7 @@ async function takeTogether(
   holdMs: number,
   deadline: number,
 ): Promise<Held> {
-  const asked = performance.now()
+  const asked = environment.monotonic()
   const waitMs = Math.max(1, deadline - asked)
   const settings = { ...RETRY, retryCount: Math.ceil(waitMs / RETRY.retryDelay) }
   // One attempt at a time: redlock counts its attempts, not their time.
@@ -111,7 +112,8 @@ async function takeTogether(
   const until = asked + holdMs - holdMs * DRIFT.factor - DRIFT.ms
   let released = false
   return {
-    leftMs: () => (released ? 0 : Math.min(until - performance.now(), lock.expiration - Date.now())),
+    leftMs: () =>
+      released ? 0 : Math.min(until - environment.monotonic(), lock.expiration - environment.now()),
     release: async () => {
       released = true
       // A server that does not answer must keep nobody waiting; there the key runs out.
@@ -146,18 +148,18 @@ function within<T>(
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     let over = false
-    const timer = setTimeout(() => {
+    const timer = environment.setTimeout(() => {
       over = true
       reject(failure(undefined))
     }, ms)
     promise.then(
       (value) => {
-        clearTimeout(timer)
+        environment.clearTimeout(timer)
         if (over) drop(value)
         else resolve(value)
       },
       (error) => {
-        clearTimeout(timer)
+        environment.clearTimeout(timer)
         reject(failure(error))
       },
     )

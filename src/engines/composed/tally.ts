@@ -1,4 +1,5 @@
 // The kept counters: changed in the same write as the runs they count, spread over documents so that changes seldom meet.
+import { environment } from '../../base/environment.ts'
 import type { Counts, Total } from '../../contract/engine.ts'
 import type { Read, Write } from '../../drivers/keyv.ts'
 import type { Step } from './decisions.ts'
@@ -20,7 +21,7 @@ export class Tallies {
 
   /** A document that nobody here is changing just now. */
   take(): number {
-    let shard = Math.floor(Math.random() * SHARDS)
+    let shard = Math.floor(environment.random() * SHARDS)
     for (let tries = 0; this.#busy.has(shard) && tries < SHARDS; tries++) shard = (shard + 1) % SHARDS
     this.#busy.add(shard)
     return shard

@@ -1,7 +1,9 @@
 // Requests to an HTTP interface: signed anew each time, tried again while that may help, bounded in time.
+
 import pRetry from 'p-retry'
 import type { ErrorCode } from '../../base/errors.ts'
 import { DeferqError, ERROR_CODES, maskUrl } from '../../base/errors.ts'
+import { timeoutSignal } from '../../base/time.ts'
 import type { Keys } from '../../signing/signature.ts'
 import { sign } from '../../signing/signature.ts'
 
@@ -39,7 +41,7 @@ export class Calls {
     { timeoutMs = this.#timeoutMs, signal }: { timeoutMs?: number; signal?: AbortSignal } = {},
   ): Promise<Reply> {
     const body = JSON.stringify({ version: VERSION, verb, ...members })
-    const timeout = AbortSignal.timeout(timeoutMs)
+    const timeout = timeoutSignal(timeoutMs)
     const ending = signal === undefined ? timeout : AbortSignal.any([timeout, signal])
     try {
       return await pRetry(() => this.#try<Reply>(body, ending), {

@@ -1,5 +1,6 @@
 // Learns of the ends of runs by requests that the interface answers once one of them has ended.
 
+import { environment } from '../../base/environment.ts'
 import { isDeferqError } from '../../base/errors.ts'
 import type { Entry, Hint } from '../../contract/engine.ts'
 import { MAX_BATCH } from '../../contract/engine.ts'
@@ -80,7 +81,7 @@ export class Wakes {
     for (const { id, run } of ended)
       this.#hear(run === undefined ? { kind: 'ended', id } : { kind: 'ended', id, run })
     const left = held.ids.filter((id) => !over.has(id))
-    if (paused) setTimeout(() => this.add(left), PAUSE_MS).unref()
+    if (paused) environment.setTimeout(() => this.add(left), PAUSE_MS).unref()
     else this.add(left)
   }
 

@@ -1,5 +1,5 @@
 // The memory engine's rules: what each verb decides; the contract in its plainest form, and the reference to read it in.
-import { randomBytes } from 'node:crypto'
+import { environment } from '../../base/environment.ts'
 import type {
   AttemptOutcome,
   CancelAnswer,
@@ -32,7 +32,7 @@ export class MemoryStore {
   readonly #state = new MemoryState()
   readonly #engines = new Set<Hearing>()
 
-  constructor(now: () => number = Date.now) {
+  constructor(now: () => number = environment.now) {
     this.#now = now
   }
 
@@ -98,7 +98,7 @@ export class MemoryStore {
     const { lanes, running } = this.#state
     lanes.moveDue(now)
     const claimed: Claims['claimed'] = []
-    const prefix = randomBytes(9).toString('base64url')
+    const prefix = environment.randomBytes(9).toString('base64url')
     while (claimed.length < want.limit) {
       const run = lanes.take(want, now)
       if (run === undefined) break

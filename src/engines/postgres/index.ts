@@ -1,5 +1,7 @@
 // The PostgreSQL engine: the contract's verbs, each one call of a function on the server, and so one statement.
-import { createHash, randomBytes } from 'node:crypto'
+
+import { createHash } from 'node:crypto'
+import { environment } from '../../base/environment.ts'
 import { DeferqError } from '../../base/errors.ts'
 import type {
   AttemptOutcome,
@@ -77,7 +79,7 @@ export class PostgresEngine implements Engine {
   readonly #schema: string
   readonly #rewrite: ((sql: string) => string) | undefined
   /** Unique to this instance; short, because it lies in each run that it watches. */
-  readonly #address = randomBytes(9).toString('base64url')
+  readonly #address = environment.randomBytes(9).toString('base64url')
   readonly #everybody: string
   readonly #listeners = new Set<(hint: Hint) => void>()
   readonly #knownLanes = new Set<string>()
@@ -170,8 +172,8 @@ export class PostgresEngine implements Engine {
   async sweep(limit: number): Promise<Swept> {
     // Sent twice, it would only not tell of what it had brought back.
     const swept = (await this.#call('sweep', [limit, LOST_LEASE], true)) as Swept
-    if (performance.now() - this.#tidiedAt > TIDY_MS) {
-      this.#tidiedAt = performance.now()
+    if (environment.monotonic() - this.#tidiedAt > TIDY_MS) {
+      this.#tidiedAt = environment.monotonic()
       await this.#call('tidy', [], true)
     }
     return swept
@@ -273,7 +275,7 @@ export class PostgresEngine implements Engine {
         [this.#address],
         true,
       )
-      const late = new Promise<void>((resolve) => setTimeout(resolve, LEAVE_MS).unref())
+      const late = new Promise<void>((resolve) => environment.setTimeout(resolve, LEAVE_MS).unref())
       // A wait that stays costs one hint, and is swept away one day.
       await Promise.race([leave.catch(() => undefined), late])
     }
@@ -317,7 +319,7 @@ export class PostgresEngine implements Engine {
 
   #claiming(want: Want): unknown[] {
     // Begins with the address, by which a cancellation finds the worker; unguessable and new for each call.
-    const prefix = `${this.#address}.${randomBytes(6).toString('base64url')}${(this.#claims++).toString(36)}.`
+    const prefix = `${this.#address}.${environment.randomBytes(6).toString('base64url')}${(this.#claims++).toString(36)}.`
     return [JSON.stringify({ ...want, name: nameOfWant(want) }), this.#hearingAddress(), prefix]
   }
 

@@ -1,5 +1,8 @@
 // The ear of one engine: a session that listens, comes back by itself, and knows when a pooler keeps the news from it.
+
 import type { Client } from 'pg'
+import type { Timer } from '../../base/environment.ts'
+import { environment } from '../../base/environment.ts'
 import { sleep } from '../../base/time.ts'
 import type { PostgresDriver } from '../../drivers/postgres.ts'
 import { destroy, quoted } from '../../drivers/postgres.ts'
@@ -27,7 +30,7 @@ export class Listener {
   readonly #needs: ListenerNeeds
   readonly #stopping = new AbortController()
   #client: Client | undefined
-  #ticks: NodeJS.Timeout | undefined
+  #ticks: Timer | undefined
   #probed: () => void = () => undefined
   #started: Promise<void> | undefined
   #running: Promise<void> | undefined
@@ -50,7 +53,7 @@ export class Listener {
 
   async stop(): Promise<void> {
     this.#stopping.abort()
-    clearInterval(this.#ticks)
+    environment.clearInterval(this.#ticks)
     const client = this.#client
     if (client !== undefined) destroy(client)
     await this.#running
@@ -89,17 +92,17 @@ export class Listener {
         ready()
         first = false
       }
-      await sleep(pauseMs * (0.5 + Math.random()), signal).catch(() => undefined)
+      await sleep(pauseMs * (0.5 + environment.random()), signal).catch(() => undefined)
     }
   }
 
   async #listen(client: Client): Promise<void> {
     const { driver, channels, hear } = this.#needs
-    const probe = `probe ${Math.random()}`
+    const probe = `probe ${environment.random()}`
     const heard = new Promise<boolean>((resolve) => {
-      const late = setTimeout(() => resolve(false), PROBE_MS)
+      const late = environment.setTimeout(() => resolve(false), PROBE_MS)
       this.#probed = () => {
-        clearTimeout(late)
+        environment.clearTimeout(late)
         resolve(true)
       }
     })
@@ -111,18 +114,20 @@ export class Listener {
     await driver.query('select pg_notify($1, $2)', [channels[0], probe], true)
     if (await heard) return
     this.deaf = true
-    this.#ticks = setInterval(() => this.#needs.missed(), TICK_MS).unref()
+    this.#ticks = environment.setInterval(() => this.#needs.missed(), TICK_MS).unref()
   }
 
   /** Until the connection ends. */
   async #stay(client: Client, ended: Promise<void>): Promise<void> {
-    const beat = setInterval(() => {
-      const ask = { text: 'select 1', query_timeout: this.#needs.driver.timeoutMs } as object as {
-        text: string
-      }
-      client.query(ask).catch(() => destroy(client))
-    }, BEAT_MS).unref()
+    const beat = environment
+      .setInterval(() => {
+        const ask = { text: 'select 1', query_timeout: this.#needs.driver.timeoutMs } as object as {
+          text: string
+        }
+        client.query(ask).catch(() => destroy(client))
+      }, BEAT_MS)
+      .unref()
     await ended
-    clearInterval(beat)
+    environment.clearInterval(beat)
   }
 }

@@ -1,6 +1,7 @@
 // The Redis engine: the contract's verbs over one server, a cluster, or a master watched by sentinels.
-import { randomBytes } from 'node:crypto'
+
 import type { ConnectionOptions } from 'node:tls'
+import { environment } from '../../base/environment.ts'
 import type {
   AttemptOutcome,
   CancelAnswer,
@@ -84,7 +85,7 @@ export class RedisEngine implements Engine {
   readonly #settings: { timeoutMs: number; tls?: ConnectionOptions }
   readonly #scripts: Scripts
   /** Unique to this instance; short, because it lies in each entry that it watches. */
-  readonly #address = randomBytes(6).toString('base64url')
+  readonly #address = environment.randomBytes(6).toString('base64url')
   readonly #listeners = new Set<(hint: Hint) => void>()
   readonly #troubles = new Troubles((message, error) => this.#tell({ kind: 'trouble', message, error }))
   #opening: Promise<Session> | undefined

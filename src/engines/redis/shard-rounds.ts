@@ -1,5 +1,6 @@
 // Takes turns with the shards: which of them a claim asks, for how much, and in how many rounds.
 
+import { environment } from '../../base/environment.ts'
 import { sleep } from '../../base/time.ts'
 import type { AttemptOutcome, Claimed, SettleAnswer, Settled, Standing, Want } from '../../contract/engine.ts'
 import { endedPlainly } from './claimed-run.ts'
@@ -107,14 +108,14 @@ export class Turns {
   /** For good: what has been handed to this instance just now is given back, if it arrives in time. */
   async leave(withinMs: number): Promise<void> {
     this.#left = true
-    const end = performance.now() + withinMs
+    const end = environment.monotonic() + withinMs
     const left = new AbortController()
     const before = this.#takers.size
     const underWay = await Promise.race([this.#withdraw(), sleep(withinMs, left.signal).then(() => 0)])
-    while (this.#takers.size > before - underWay && performance.now() < end) await sleep(5)
+    while (this.#takers.size > before - underWay && environment.monotonic() < end) await sleep(5)
     await Promise.race([
       Promise.all(this.#givingBack),
-      sleep(Math.max(0, end - performance.now()), left.signal),
+      sleep(Math.max(0, end - environment.monotonic()), left.signal),
     ])
     left.abort()
   }
@@ -197,7 +198,7 @@ export class Turns {
       if (round === MAX_ROUNDS - 1) settled.nextDueMs = 0
     }
 
-    if (unasked.size === 0) this.#lookedAt = performance.now()
+    if (unasked.size === 0) this.#lookedAt = environment.monotonic()
     if (failures.length > 0) {
       if (lostOutcomes || failures.length === asked) {
         this.#giveBack(settled.claimed)
@@ -237,7 +238,7 @@ export class Turns {
   #first(): number[] {
     const all = [...this.#states.keys()]
     const hot = all.filter((shard) => this.#states[shard]?.hot)
-    return hot.length === 0 || performance.now() - this.#lookedAt > LOOK_MS ? all : hot
+    return hot.length === 0 || environment.monotonic() - this.#lookedAt > LOOK_MS ? all : hot
   }
 
   async #ask(
@@ -326,4 +327,4 @@ function gather(settled: Settled & { claimed: Claimed[] }, reply: SettleReply): 
   if (malformed.length > 0) settled.malformed = [...(settled.malformed ?? []), ...malformed]
 }
 
-const randomText = (): string => Buffer.from(crypto.getRandomValues(new Uint8Array(9))).toString('base64url')
+const randomText = (): string => environment.randomBytes(9).toString('base64url')

@@ -1,5 +1,8 @@
 // The connection that hears hints: subscribes, notices when it has gone deaf, and replaces itself.
+
 import type { Redis } from 'ioredis'
+import type { Timer } from '../../base/environment.ts'
+import { environment } from '../../base/environment.ts'
 import { retryMs } from '../../drivers/redis-clients.ts'
 
 /** A half-open connection looks alive: it is asked this often, and given this long to answer. */
@@ -20,8 +23,8 @@ export interface SubscriberOptions {
 export class Subscriber {
   readonly #options: SubscriberOptions
   #client: Redis | undefined
-  #retry: NodeJS.Timeout | undefined
-  #check: NodeJS.Timeout | undefined
+  #retry: Timer | undefined
+  #check: Timer | undefined
   #attempts = 0
   #missed = false
   #closed = false
@@ -54,7 +57,7 @@ export class Subscriber {
       if (ended) return
       ended = true
       this.hears = false
-      clearInterval(this.#check)
+      environment.clearInterval(this.#check)
       // Ended by itself: then ioredis would start a timer of 2 s for a socket that has gone.
       if (client.status !== 'end') client.disconnect()
       this.#again()
@@ -73,43 +76,47 @@ export class Subscriber {
     if (this.#missed) resumed()
     this.#missed = false
     this.hears = true
-    this.#check = setInterval(() => {
-      answers(client, Math.min(ANSWER_MS, checkMs)).catch((error: unknown) => {
-        if (this.#closed) return
-        trouble(error)
-        gone()
-      })
-    }, checkMs).unref()
+    this.#check = environment
+      .setInterval(() => {
+        answers(client, Math.min(ANSWER_MS, checkMs)).catch((error: unknown) => {
+          if (this.#closed) return
+          trouble(error)
+          gone()
+        })
+      }, checkMs)
+      .unref()
   }
 
   close(): void {
     this.#closed = true
     this.hears = false
-    clearTimeout(this.#retry)
-    clearInterval(this.#check)
+    environment.clearTimeout(this.#retry)
+    environment.clearInterval(this.#check)
     if (this.#client !== undefined && this.#client.status !== 'end') this.#client.disconnect()
   }
 
   #again(): void {
     if (this.#closed) return
     this.#missed = true
-    clearTimeout(this.#retry)
-    this.#retry = setTimeout(() => void this.start(), retryMs(this.#attempts++)).unref()
+    environment.clearTimeout(this.#retry)
+    this.#retry = environment.setTimeout(() => void this.start(), retryMs(this.#attempts++)).unref()
   }
 }
 
 function answers(client: Redis, withinMs: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      reject(new Error(`The connection for hints did not answer within ${withinMs} ms and is replaced.`))
-    }, withinMs).unref()
+    const timer = environment
+      .setTimeout(() => {
+        reject(new Error(`The connection for hints did not answer within ${withinMs} ms and is replaced.`))
+      }, withinMs)
+      .unref()
     client.ping().then(
       () => {
-        clearTimeout(timer)
+        environment.clearTimeout(timer)
         resolve()
       },
       (error: unknown) => {
-        clearTimeout(timer)
+        environment.clearTimeout(timer)
         reject(error)
       },
     )

@@ -1,5 +1,5 @@
 // The SQLite engine: several processes on one machine share one file, and nothing else is needed.
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { environment } from '../../base/environment.ts'
 import { DeferqError } from '../../base/errors.ts'
 import type {
   AttemptOutcome,
@@ -165,7 +165,7 @@ export class SqliteEngine implements Engine {
         if (first) announce(step, selector, hub.origin)
         return invalidateName(step, selector.name, pass, forgotten)
       })
-      if (more) await nextTurn()
+      if (more) await new Promise<void>((resolve) => environment.setImmediate(resolve))
     }
     return forgotten.size
   }

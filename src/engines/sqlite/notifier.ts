@@ -1,7 +1,9 @@
 // Tells the engines of this process what happened to their file: at once what they did themselves, and what other
 // processes did as soon as a look at the file shows it. All of it is hints.
-import { randomBytes } from 'node:crypto'
+
 import { statSync } from 'node:fs'
+import type { Timer } from '../../base/environment.ts'
+import { environment } from '../../base/environment.ts'
 import type { Hint, Selector, Want } from '../../contract/engine.ts'
 import { nameOfWant } from '../../contract/engine.ts'
 import { MEMORY } from '../../drivers/sqlite-settings.ts'
@@ -48,13 +50,13 @@ export class Hub {
   }
 
   /** Marks the news of this process, which need not be read back. */
-  readonly origin = randomBytes(9).toString('base64url')
+  readonly origin = environment.randomBytes(9).toString('base64url')
   readonly #key: string | undefined
   readonly #members = new Set<Member>()
   readonly #watched = new Map<string, { seq: number; members: Set<Member> }>()
   readonly #leased = new Map<string, { seq: number; member: Member }>()
   readonly #waits = new Set<Wait>()
-  #timer: NodeJS.Timeout | undefined
+  #timer: Timer | undefined
   #lookAt = 0
   #looker: Member | undefined
   #version = -1
@@ -79,7 +81,7 @@ export class Hub {
     for (const [id, lease] of this.#leased) if (lease.member === member) this.#leased.delete(id)
     if (this.#looker === member) this.#looker = undefined
     if (this.#members.size > 0) return
-    clearTimeout(this.#timer)
+    environment.clearTimeout(this.#timer)
     this.#timer = undefined
     if (this.#key !== undefined) Hub.#hubs.delete(this.#key)
   }
@@ -87,7 +89,7 @@ export class Hub {
   /** Looks out for as long as somebody listens. */
   arm(): void {
     if (this.#key === undefined) return
-    const at = performance.now() + this.#pauseMs()
+    const at = environment.monotonic() + this.#pauseMs()
     if (this.#timer !== undefined && this.#lookAt <= at) return
     this.#lookIn(this.#pauseMs())
   }
@@ -167,9 +169,9 @@ export class Hub {
   }
 
   #lookIn(ms: number): void {
-    clearTimeout(this.#timer)
-    this.#lookAt = performance.now() + ms
-    this.#timer = setTimeout(() => this.#look(), ms).unref()
+    environment.clearTimeout(this.#timer)
+    this.#lookAt = environment.monotonic() + ms
+    this.#timer = environment.setTimeout(() => this.#look(), ms).unref()
   }
 
   #look(): void {
@@ -177,14 +179,14 @@ export class Hub {
     const listeners = [...this.#members].filter((member) => member.listening)
     const [looker] = listeners
     if (looker === undefined) return
-    const began = performance.now()
+    const began = environment.monotonic()
     try {
       this.#lookAround(looker, listeners)
     } catch {
       // Locked or gone: whoever calls the engine learns of it, and the next look is not far.
       this.#unfinished = true
     }
-    this.#lookIn(Math.max(this.#pauseMs(), (performance.now() - began) * SHARE_OF_TIME))
+    this.#lookIn(Math.max(this.#pauseMs(), (environment.monotonic() - began) * SHARE_OF_TIME))
   }
 
   #lookAround(looker: Member, listeners: readonly Member[]): void {

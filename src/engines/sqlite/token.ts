@@ -1,10 +1,10 @@
 // Lease tokens: nobody can guess one, and each says where its run lies.
-import { randomBytes } from 'node:crypto'
+import { environment } from '../../base/environment.ts'
 
 const PREFIX_LENGTH = 16
 
 /** 96 random bits, once per claim; TOKEN adds to them what is particular to each row. */
-export const newTokenPrefix = (): string => randomBytes(12).toString('base64url')
+export const newTokenPrefix = (): string => environment.randomBytes(12).toString('base64url')
 
 /** The same as SQL, where ?1 is the prefix. */
 export const TOKEN = "?1 || seq || '.' || lane"

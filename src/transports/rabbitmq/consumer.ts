@@ -1,4 +1,5 @@
 // Takes messages for whoever asks: what is there now, else the first that comes, and over lost connections too.
+import { environment } from '../../base/environment.ts'
 import { isDeferqError } from '../../base/errors.ts'
 import type { Delivery, Reservation } from '../../contract/transport.ts'
 import { codeOf, isRefusal, judge, NOT_FOUND } from './faults.ts'
@@ -38,10 +39,10 @@ export class Consumer {
   async reserve(want: Reservation, stop: AbortSignal): Promise<Delivery[]> {
     const { limit, visibilityMs, waitMs = 0 } = want
     const queues = [...new Set(want.queues)]
-    const end = performance.now() + waitMs
+    const end = environment.monotonic() + waitMs
     const found: Delivery[] = []
     for (let misses = 0; ; ) {
-      const waits = performance.now() < end && !stop.aborted
+      const waits = environment.monotonic() < end && !stop.aborted
       try {
         // One subscription after the other, so that together they never hold more than asked for.
         for (const queue of queues) {
@@ -55,7 +56,7 @@ export class Consumer {
           const share = Math.max(1, Math.floor(limit / queues.length))
           await this.#take(queues, share, end, stop, visibilityMs, found, limit)
         }
-        if (found.length > 0 || performance.now() >= end || stop.aborted) return found
+        if (found.length > 0 || environment.monotonic() >= end || stop.aborted) return found
       } catch (error) {
         if (found.length > 0) return found
         const gone = codeOf(error) === NOT_FOUND
@@ -142,18 +143,18 @@ export class Consumer {
   }
 
   #deadline(): number {
-    return performance.now() + this.#timeoutMs
+    return environment.monotonic() + this.#timeoutMs
   }
 }
 
 function firstOf(messages: readonly Promise<void>[], until: number, stop: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const end = (): void => {
-      clearTimeout(timer)
+      environment.clearTimeout(timer)
       stop.removeEventListener('abort', end)
       resolve()
     }
-    const timer = setTimeout(end, Math.max(0, until - performance.now()))
+    const timer = environment.setTimeout(end, Math.max(0, until - environment.monotonic()))
     stop.addEventListener('abort', end)
     for (const message of messages) void message.then(end)
     if (stop.aborted) end()

@@ -1,6 +1,8 @@
 // What this process holds: which token stands for which message, and until when. The lease that AMQP itself lacks.
-import { randomBytes } from 'node:crypto'
+
 import type { ConsumeMessage, MessageProperties } from 'amqplib'
+import type { Timer } from '../../base/environment.ts'
+import { environment } from '../../base/environment.ts'
 import type { Delivery } from '../../contract/transport.ts'
 import { deliveriesOf, propertiesOf } from './messages.ts'
 import type { Session } from './session.ts'
@@ -17,15 +19,15 @@ export interface Holding {
 export class Holdings {
   readonly #held = new Map<string, Holding>()
   /** Another transport's token must not be taken for one of ours. */
-  readonly #name = randomBytes(6).toString('hex')
+  readonly #name = environment.randomBytes(6).toString('hex')
   #tokens = 0
-  #timer: NodeJS.Timeout | undefined
+  #timer: Timer | undefined
   #timerAt = Number.POSITIVE_INFINITY
 
   take(session: Session, message: ConsumeMessage, visibilityMs: number): Delivery {
     const token = `${this.#name}-${++this.#tokens}`
     const { deliveryTag: tag } = message.fields
-    const until = performance.now() + visibilityMs
+    const until = environment.monotonic() + visibilityMs
     this.#held.set(token, { token, session, tag, came: message.properties, until })
     this.#wakeBy(until)
     const properties = propertiesOf(message)
@@ -56,7 +58,7 @@ export class Holdings {
   extend(token: string, visibilityMs: number): Holding | undefined {
     const holding = this.#current(token)
     if (holding === undefined) return undefined
-    holding.until = performance.now() + visibilityMs
+    holding.until = environment.monotonic() + visibilityMs
     this.#wakeBy(holding.until)
     return holding
   }
@@ -71,14 +73,14 @@ export class Holdings {
   }
 
   close(): void {
-    clearTimeout(this.#timer)
+    environment.clearTimeout(this.#timer)
     this.#held.clear()
   }
 
   #current(token: string): Holding | undefined {
     const holding = this.#held.get(token)
     if (holding === undefined || !holding.session.alive) return undefined
-    if (performance.now() < holding.until) return holding
+    if (environment.monotonic() < holding.until) return holding
     this.#expire(holding)
     return undefined
   }
@@ -90,17 +92,17 @@ export class Holdings {
 
   #wakeBy(moment: number): void {
     if (this.#timerAt <= moment) return
-    clearTimeout(this.#timer)
+    environment.clearTimeout(this.#timer)
     this.#timerAt = moment
     // Node rounds down; a delay beyond its range would fire at once.
-    const ms = Math.min(Math.max(0, moment - performance.now()) + 1, 2 ** 31 - 1)
+    const ms = Math.min(Math.max(0, moment - environment.monotonic()) + 1, 2 ** 31 - 1)
     // The connection holds the process while there is something to watch.
-    this.#timer = setTimeout(this.#sweep, ms).unref()
+    this.#timer = environment.setTimeout(this.#sweep, ms).unref()
   }
 
   readonly #sweep = (): void => {
     this.#timerAt = Number.POSITIVE_INFINITY
-    const now = performance.now()
+    const now = environment.monotonic()
     let next = Number.POSITIVE_INFINITY
     for (const holding of this.#held.values()) {
       if (holding.until <= now) this.#expire(holding)

@@ -1,5 +1,7 @@
 // The RabbitMQ transport: quorum queues, confirmed publishes, delays in the broker, and leases that this process keeps.
+
 import type { ConnectionOptions } from 'node:tls'
+import { environment } from '../../base/environment.ts'
 import type { DeferqError } from '../../base/errors.ts'
 import { checkBatch } from '../../contract/engine.ts'
 import type {
@@ -256,7 +258,7 @@ export class RabbitmqTransport implements Transport {
   }
 
   #tell(error: DeferqError): void {
-    const now = performance.now()
+    const now = environment.monotonic()
     // A broker that is away fails several times a second.
     if (now - (this.#toldAt.get(error.message) ?? Number.NEGATIVE_INFINITY) < QUIET_MS) return
     if (this.#toldAt.size >= 100) this.#toldAt.clear()
@@ -269,6 +271,6 @@ export class RabbitmqTransport implements Transport {
   }
 
   #deadline(): number {
-    return performance.now() + this.#timeoutMs
+    return environment.monotonic() + this.#timeoutMs
   }
 }

@@ -1,7 +1,10 @@
 // One connection to a broker: connects again by itself, and lets nobody wait for longer than asked.
+
 import type { Writable } from 'node:stream'
 import type { ConnectionOptions } from 'node:tls'
 import type { Channel, ChannelModel } from 'amqplib'
+import type { Timer } from '../../base/environment.ts'
+import { environment } from '../../base/environment.ts'
 import { DeferqError, isDeferqError } from '../../base/errors.ts'
 import { sleep } from '../../base/time.ts'
 import { closed, isLoginFault, isRefusal, judge, loginFault, unavailable } from './faults.ts'
@@ -34,7 +37,7 @@ export class Link {
   #started = false
   #model: ChannelModel | undefined
   #cut: AbortController | undefined
-  #retry: NodeJS.Timeout | undefined
+  #retry: Timer | undefined
   #attempts = 0
   #lastError: unknown
   #closed = false
@@ -54,7 +57,7 @@ export class Link {
     }
     return new Promise((resolve, reject) => {
       const end = (): void => {
-        clearTimeout(timer)
+        environment.clearTimeout(timer)
         this.#waiting.delete(waiting)
       }
       const waiting: Waiting = {
@@ -67,9 +70,9 @@ export class Link {
           reject(error)
         },
       }
-      const timer = setTimeout(
+      const timer = environment.setTimeout(
         () => waiting.reject(unavailable('There is no connection to RabbitMQ', this.where, this.#lastError)),
-        Math.max(0, deadline - performance.now()),
+        Math.max(0, deadline - environment.monotonic()),
       )
       this.#waiting.add(waiting)
     })
@@ -83,7 +86,7 @@ export class Link {
       } catch (error) {
         // Two who declare one quorum queue at the same moment: the broker may close the connection of one with 541.
         if (isDeferqError(error) || isRefusal(error)) throw error
-        await sleep(10 + Math.random() * 50)
+        await sleep(10 + environment.random() * 50)
       }
     }
   }
@@ -105,17 +108,17 @@ export class Link {
 
   /** A connection on which an answer is overdue is dead, though nobody has said so: it is replaced. */
   async answer<Result>(answer: Promise<Result>, deadline: number): Promise<Result> {
-    let timer: NodeJS.Timeout | undefined
+    let timer: Timer | undefined
     const overdue = new Promise<never>((_, reject) => {
-      timer = setTimeout(
+      timer = environment.setTimeout(
         () => reject(this.overdue('No answer came in time from RabbitMQ')),
-        Math.max(0, deadline - performance.now()),
+        Math.max(0, deadline - environment.monotonic()),
       )
     })
     try {
       return await Promise.race([answer, overdue])
     } finally {
-      clearTimeout(timer)
+      environment.clearTimeout(timer)
     }
   }
 
@@ -128,16 +131,16 @@ export class Link {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
-    clearTimeout(this.#retry)
+    environment.clearTimeout(this.#retry)
     for (const waiting of [...this.#waiting]) waiting.reject(closed(this.where))
     const model = this.#model
     if (model !== undefined) {
-      let timer: NodeJS.Timeout | undefined
+      let timer: Timer | undefined
       const late = new Promise<void>((resolve) => {
-        timer = setTimeout(resolve, CLOSE_MS)
+        timer = environment.setTimeout(resolve, CLOSE_MS)
       })
       await Promise.race([model.close().catch(() => undefined), late])
-      clearTimeout(timer)
+      environment.clearTimeout(timer)
     }
     this.#cut?.abort()
   }
@@ -146,7 +149,10 @@ export class Link {
     const { target, timeoutMs, tls } = this.#settings
     const cut = new AbortController()
     this.#cut = cut
-    const late = setTimeout(() => cut.abort(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs)
+    const late = environment.setTimeout(
+      () => cut.abort(new Error(`no answer within ${timeoutMs} ms`)),
+      timeoutMs,
+    )
     try {
       const { host, port } = target.hosts[this.#attempts % target.hosts.length] as (typeof target.hosts)[0]
       const { connect } = await loadLibrary()
@@ -175,7 +181,7 @@ export class Link {
     } catch (error) {
       this.#failed(cut.signal.aborted && !this.#closed ? (cut.signal.reason ?? error) : error)
     } finally {
-      clearTimeout(late)
+      environment.clearTimeout(late)
     }
   }
 
@@ -237,8 +243,8 @@ export class Link {
   /** From 50 ms up to a second: a restarted broker is found quickly, one that is away is not hammered. */
   #again(error: unknown): void {
     this.#lastError = error
-    const ms = Math.min(1_000, 50 * 2 ** Math.min(this.#attempts++, 5)) * (0.75 + Math.random() / 2)
-    this.#retry = setTimeout(() => void this.#connect(), ms)
+    const ms = Math.min(1_000, 50 * 2 ** Math.min(this.#attempts++, 5)) * (0.75 + environment.random() / 2)
+    this.#retry = environment.setTimeout(() => void this.#connect(), ms)
     // Whoever waits has a timer of its own.
     this.#retry.unref()
   }

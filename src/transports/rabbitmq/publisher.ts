@@ -1,5 +1,7 @@
 // Sends messages and knows that the broker has them: confirms by the batch, returns, resending, and a bound on all of it.
+
 import type { ConfirmChannel, Message, Options } from 'amqplib'
+import { environment } from '../../base/environment.ts'
 import { DeferqError } from '../../base/errors.ts'
 import { sleep } from '../../base/time.ts'
 import { Delays } from './delays.ts'
@@ -69,7 +71,7 @@ export class Publisher {
   }
 
   async #send(sendings: readonly Sending[]): Promise<void> {
-    const deadline = performance.now() + this.#timeoutMs
+    const deadline = environment.monotonic() + this.#timeoutMs
     let left = sendings
     for (let missing = 0; left.length > 0; ) {
       const flights = await this.#prepare(left, deadline)
@@ -77,7 +79,7 @@ export class Publisher {
       const { lost, returned, refused } = await this.#fly(open, flights, deadline)
       if (refused.length > 0) {
         // A queue that elects its leader refuses for a moment; one with a limit does until somebody takes from it.
-        if (performance.now() + REFUSED_MS > deadline) {
+        if (environment.monotonic() + REFUSED_MS > deadline) {
           throw full(this.#link.where, `${refused.length} were refused, as by a limit of their queue`)
         }
         await sleep(REFUSED_MS)
@@ -141,13 +143,13 @@ export class Publisher {
     return new Promise((resolve, reject) => {
       const landing: Landing = { lost: [], returned: [], refused: [] }
       let flying = flights.length
-      const timer = setTimeout(
+      const timer = environment.setTimeout(
         () => {
           const { blocked, where } = this.#link
           const overdue = this.#link.overdue('No confirm came in time from RabbitMQ')
           reject(blocked === undefined ? overdue : full(where, blocked))
         },
-        Math.max(0, deadline - performance.now()),
+        Math.max(0, deadline - environment.monotonic()),
       )
       const land = (flight: Flight, error: Error | null): void => {
         open.flights.delete(flight)
@@ -155,7 +157,7 @@ export class Publisher {
         else if (error?.message === 'message nacked') landing.refused.push(flight.sending)
         else if (error) landing.lost.push(flight.sending)
         if (--flying > 0) return
-        clearTimeout(timer)
+        environment.clearTimeout(timer)
         resolve(landing)
       }
       for (const flight of flights) {
@@ -168,7 +170,7 @@ export class Publisher {
         } catch (error) {
           // Closed under our hands: not sent. Anything else is about the message.
           if ((error as Error).name !== 'IllegalOperationError') {
-            clearTimeout(timer)
+            environment.clearTimeout(timer)
             reject(unsendable(error as Error))
             return
           }

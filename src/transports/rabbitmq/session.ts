@@ -2,7 +2,9 @@
 //
 // AMQP would rather push ahead of demand. But a message that lies in a process unasked is kept from others, and counted as
 // delivered when that process dies; so here the broker pushes nothing that is not handed out at once.
+
 import type { Channel, ConsumeMessage } from 'amqplib'
+import { environment } from '../../base/environment.ts'
 import type { Link } from './link.ts'
 
 /** What the library sends its own calls with, and does not tell of. */
@@ -37,7 +39,7 @@ export class Session {
     this.queue = queue
     this.#link = link
     this.#channel = channel
-    this.#tags = `deferq-${Math.random().toString(36).slice(2, 10)}`
+    this.#tags = `deferq-${environment.random().toString(36).slice(2, 10)}`
   }
 
   /** `ended` hears why, when the broker or the connection ends it. */

@@ -1,6 +1,7 @@
 // One opened Redis transport: its connection, its scripts, and its waits.
-import { randomBytes } from 'node:crypto'
+
 import type { Redis } from 'ioredis'
+import { environment } from '../../base/environment.ts'
 import type { Client, ClientSettings } from '../../drivers/redis-clients.ts'
 import { loadLibrary } from '../../drivers/redis-clients.ts'
 import { Connection } from '../../drivers/redis-connection.ts'
@@ -16,7 +17,7 @@ export class Session {
   readonly connection: Connection
   readonly bells: Bells
   /** How all tokens of this consumer begin; nobody can guess it. */
-  readonly consumer = randomBytes(9).toString('base64url')
+  readonly consumer = environment.randomBytes(9).toString('base64url')
   readonly #target: Target
   readonly #rememberMs: string
   #calls = 0

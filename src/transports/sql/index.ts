@@ -1,5 +1,5 @@
 // The SQL transport: messages as rows of a PostgreSQL or SQLite database.
-import { randomBytes } from 'node:crypto'
+import { environment } from '../../base/environment.ts'
 import { DeferqError } from '../../base/errors.ts'
 import { checkBatch } from '../../contract/engine.ts'
 import type {
@@ -40,7 +40,7 @@ const LEAVE_MS = 500
 export class SqlTransport implements Transport {
   readonly #messages: Dialect
   /** How all secrets of this consumer begin; nobody can guess it. */
-  readonly #consumer = randomBytes(9).toString('base64url')
+  readonly #consumer = environment.randomBytes(9).toString('base64url')
   readonly #listeners = new Set<(error: DeferqError) => void>()
   readonly #waits = new Waits()
   readonly #reserved = new Set<string>()
@@ -186,7 +186,10 @@ export class SqlTransport implements Transport {
     if (this.#opening !== undefined && this.#reserved.size > 0) {
       // What can't be handed back now is when its visibility is over.
       const leaving = this.#messages.leave(this.#consumer, [...this.#reserved]).catch(() => {})
-      await Promise.race([leaving, new Promise((resolve) => setTimeout(resolve, LEAVE_MS).unref())])
+      await Promise.race([
+        leaving,
+        new Promise<void>((resolve) => environment.setTimeout(resolve, LEAVE_MS).unref()),
+      ])
     }
     await this.#messages.close()
     this.#listeners.clear()

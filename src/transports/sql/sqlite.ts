@@ -1,5 +1,7 @@
 // Messages in a SQLite file, beside the engine's tables or alone: several processes on one machine share it.
 
+import type { Timer } from '../../base/environment.ts'
+import { environment } from '../../base/environment.ts'
 import { DeferqError } from '../../base/errors.ts'
 import type { Delivery, Depth, Message, Outgoing, Reservation } from '../../contract/transport.ts'
 import type { Database } from '../../drivers/sqlite.ts'
@@ -21,7 +23,7 @@ export class SqliteMessages implements Dialect {
   readonly #settings: Settings
   readonly #rings = new Set<() => void>()
   #connection!: SqliteConnection
-  #poll: NodeJS.Timeout | undefined
+  #poll: Timer | undefined
   #version = 0
   /** The last take found something, so the next may do without a look first. */
   #found = false
@@ -38,7 +40,7 @@ export class SqliteMessages implements Dialect {
   }
 
   async close(): Promise<void> {
-    clearInterval(this.#poll)
+    environment.clearInterval(this.#poll)
     this.#connection?.close()
   }
 
@@ -118,11 +120,11 @@ export class SqliteMessages implements Dialect {
   }
 
   listen(_queues: readonly string[], ring: () => void): () => void {
-    if (this.#rings.size === 0) this.#poll = setInterval(() => void this.#look(), POLL_MS).unref()
+    if (this.#rings.size === 0) this.#poll = environment.setInterval(() => void this.#look(), POLL_MS).unref()
     this.#rings.add(ring)
     return () => {
       this.#rings.delete(ring)
-      if (this.#rings.size === 0) clearInterval(this.#poll)
+      if (this.#rings.size === 0) environment.clearInterval(this.#poll)
     }
   }
 
