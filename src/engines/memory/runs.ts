@@ -1,43 +1,34 @@
 // The memory engine's records of runs, and the copies of them that it answers with.
-import type { Attended, Draft, Entry, FollowUp, Parent, Standing, Verdict } from '../../contract/engine.ts'
-import { isEnded } from '../../contract/engine.ts'
+import type { Draft, Entry, FollowUp, Parent, Standing, Verdict } from '../../contract/engine.ts'
+import type { Decision } from '../../contract/lifecycle/admit.ts'
+import type { RunRecord, Slot } from '../../contract/lifecycle/ledger.ts'
 import type { Hearing } from './lanes.ts'
 
-/** Each field is there from the beginning, so that all runs keep one shape; what few runs need is made when they do. */
-export interface Run extends Entry {
-  /** Where it was made; it may stand there no longer, and the slot be forgotten. */
-  readonly slot: Slot
-  seq: number
-  /** The one valid ticket in a lane or among the delayed; older ones are passed over. */
+/** Every field is there from the beginning, so that all runs have one shape. */
+export interface Run extends RunRecord {
+  readonly slot: Slot<Run>
+  /** The order of admission: of equal priority and due time, the lower is claimed first. */
+  readonly seq: number
+  /** The number of the one valid ticket; claims skip tickets with other numbers. */
   ticket: number
-  token?: string
-  lastToken?: string
-  leaseUntil: number
-  rememberedUntil: number
-  expiresAt: number
-  owner?: Hearing
-  attended?: Attended & { until: number }
-  watchers?: Set<Hearing>
-  followUps?: Map<string, FollowUp>
+  /** The connection whose worker runs it. */
+  owner?: Hearing | undefined
+  watchers?: Set<Hearing> | undefined
+  followUps?: Map<string, FollowUp> | undefined
 }
 
-/** What stands under a key. `accepted` is the run whose result is fresh or usable; often `run` itself. */
-export interface Slot {
-  run?: Run
-  accepted?: Run
-  /** Waits behind `run`. */
-  next?: Run
-}
+const NO_ERRORS: string[] = []
 
-export const isLive = (run: Run): boolean => !isEnded(run.status)
-
-/** Put off no longer than its `maxDelayMs` after the moment of its creation. */
-export const dueOf = (draft: Draft, now: number, createdAt = now): number =>
-  Math.max(now, Math.min(draft.dueAt ?? now + draft.delayMs, createdAt + (draft.maxDelayMs ?? Infinity)))
-
-export function runOf(draft: Draft, slot: Slot, seq: number, now: number, parent: Parent | undefined): Run {
+export function runOf(
+  draft: Draft,
+  slot: Slot<Run>,
+  seq: number,
+  now: number,
+  dueAt: number,
+  parent: Parent | undefined,
+): Run {
   const { id, name, queue, priority, params, policy, extra, group, attended } = draft
-  // First what each claim and each end look at: beside a million others, little of that is near.
+  // Claims and ends read the first fields: beside a million other runs, little of a record is in the cache.
   return {
     id,
     name,
@@ -46,12 +37,13 @@ export function runOf(draft: Draft, slot: Slot, seq: number, now: number, parent
     priority,
     attempt: 0,
     createdAt: now,
-    dueAt: dueOf(draft, now),
+    dueAt,
     startedAt: undefined,
-    errors: NONE,
+    errors: NO_ERRORS,
     params,
     policy,
     slot,
+    place: 'stands',
     seq,
     ticket: 0,
     token: undefined,
@@ -65,27 +57,26 @@ export function runOf(draft: Draft, slot: Slot, seq: number, now: number, parent
     staleUntil: undefined,
     expiresAt: 0,
     rememberedUntil: 0,
+    runAt: draft.dueAt,
     extra,
     parent,
     progress: undefined,
     attended: attended && { ...attended, until: now + attended.ms },
     watchers: undefined,
-    followUps: draft.then?.length
-      ? new Map(draft.then.map((follow) => [follow.draft.id, follow]))
-      : undefined,
+    followUps: undefined,
   }
 }
 
-const NONE: string[] = []
-
-export function standingOf(run: Run): Standing {
+/** `wallAhead`: the moments in the answer are those of the wall clock. */
+export function standingOf(run: Run, wallAhead: number): Standing {
   const { id, name, queue, status, priority, attempt, createdAt, dueAt } = run
   const errors = run.errors.slice()
-  return withTimes({ id, name, queue, status, priority, attempt, createdAt, dueAt, errors }, run)
+  const standing = { id, name, queue, status, priority, attempt, createdAt, dueAt, errors }
+  return withMoments(standing, run, wallAhead)
 }
 
-/** Written out, since to spread what `standingOf` answers takes as long as all the rest of a claim. */
-export function entryOf(run: Run): Entry {
+/** Written out: spreading the answer of `standingOf` takes as long as the rest of a claim. */
+export function entryOf(run: Run, wallAhead: number): Entry {
   const { id, name, queue, status, priority, attempt, createdAt, dueAt, params } = run
   const errors = run.errors.slice()
   const policy = { ...run.policy }
@@ -102,14 +93,14 @@ export function entryOf(run: Run): Entry {
     params,
     policy,
   }
-  withTimes(entry, run)
+  withMoments(entry, run, wallAhead)
   if (run.extra !== undefined) entry.extra = run.extra
   if (run.group !== undefined) entry.group = run.group
   if (run.parent !== undefined) entry.parent = run.parent
   return entry
 }
 
-function withTimes<Shown extends Standing>(shown: Shown, run: Run): Shown {
+function withMoments<Shown extends Standing>(shown: Shown, run: Run, wallAhead: number): Shown {
   if (run.startedAt !== undefined) shown.startedAt = run.startedAt
   if (run.finishedAt !== undefined) shown.finishedAt = run.finishedAt
   if (run.progress !== undefined) shown.progress = run.progress
@@ -118,13 +109,16 @@ function withTimes<Shown extends Standing>(shown: Shown, run: Run): Shown {
     shown.freshUntil = run.freshUntil as number
     shown.staleUntil = run.staleUntil as number
   }
+  if (wallAhead === 0) return shown
+  for (const moment of ['createdAt', 'dueAt', 'startedAt', 'finishedAt', 'freshUntil', 'staleUntil'] as const)
+    if (shown[moment] !== undefined) shown[moment] += wallAhead
   return shown
 }
 
-export function verdict(
-  outcome: Verdict['outcome'],
-  run: Run,
-  more: { sameParams?: boolean; refreshId?: string; freshMs?: number } = {},
-): Verdict {
-  return { outcome, entry: standingOf(run), sameParams: true, ...more }
+export function verdictOf(decision: Decision<Run>, wallAhead: number): Verdict {
+  const { outcome, run, sameParams, refreshId, freshMs } = decision
+  const verdict: Verdict = { outcome, entry: standingOf(run, wallAhead), sameParams }
+  if (refreshId !== undefined) verdict.refreshId = refreshId
+  if (freshMs !== undefined) verdict.freshMs = freshMs
+  return verdict
 }
