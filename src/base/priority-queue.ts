@@ -19,6 +19,12 @@ export class Heap<T> {
     return this.#isInLine() ? this.#line[this.#head] : this.#items[0]
   }
 
+  /** All items, in no order. */
+  *[Symbol.iterator](): Generator<T> {
+    for (let at = this.#head; at < this.#line.length; at++) yield this.#line[at] as T
+    yield* this.#items
+  }
+
   push(item: T): void {
     const line = this.#line
     if (this.#head === line.length || this.#order(line.at(-1) as T, item) <= 0) line.push(item)

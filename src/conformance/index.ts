@@ -12,6 +12,7 @@ import { FORGET } from './forget.ts'
 import { HAND_OVER } from './hand-over.ts'
 import { HASTEN } from './hasten.ts'
 import { LEASES } from './leases.ts'
+import { MAINTENANCE } from './maintenance.ts'
 import { OVERVIEW } from './overview.ts'
 import { OWN_WORK } from './own-work.ts'
 import { RACES } from './races.ts'
@@ -44,6 +45,7 @@ export function conformance(factory: Factory): Case[] {
     'follow-ups': FOLLOW_UPS,
     forget: FORGET,
     overview: OVERVIEW,
+    maintenance: MAINTENANCE,
     duplicates: DUPLICATES,
     attended: ATTENDED,
     flow: FLOW,

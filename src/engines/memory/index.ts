@@ -15,6 +15,7 @@ import type {
   Lease,
   LeaseAnswer,
   Listening,
+  Maintenance,
   Page,
   PromoteAnswer,
   Selector,
@@ -122,6 +123,12 @@ export class MemoryEngine implements Engine {
   listen(hear: (hint: Hint) => void): Listening {
     this.#listeners.add(hear)
     return { stop: () => this.#listeners.delete(hear), hears: () => true }
+  }
+
+  async maintenance(): Promise<Maintenance> {
+    this.#check()
+    const { MemoryMaintenance } = await import('./maintenance.ts')
+    return new MemoryMaintenance(this.#store, (items, method) => this.#check(items, method))
   }
 
   /** Called by the store; deferred, so that no listener runs in the middle of a change. */

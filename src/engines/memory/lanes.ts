@@ -159,7 +159,7 @@ export class Lanes<Run extends Queued> {
     this.#waiting.delete(hearing)
   }
 
-  add({ queue, name }: Run, pending: number, running: number): void {
+  add({ queue, name }: { queue: string; name: string }, pending: number, running: number): void {
     let lane = this.#counted
     // Most runs are like the one before: seen without making a key.
     if (lane === undefined || lane.queue !== queue || lane.name !== name) {
@@ -175,6 +175,13 @@ export class Lanes<Run extends Queued> {
   counts(): Counts['lanes'] {
     const held = [...this.#counts.values()].filter(({ pending, running }) => pending > 0 || running > 0)
     return held.map((lane) => ({ ...lane }))
+  }
+
+  /** The tickets that count, in no order. */
+  *tickets(): Generator<Ticket<Run>> {
+    for (const heap of [this.#delayed, ...[...this.#lanes.values()].map(({ ready }) => ready)]) {
+      for (const ticket of heap) if (isValid(ticket)) yield ticket
+    }
   }
 
   #push(ticket: Ticket<Run>): void {

@@ -8,6 +8,7 @@ import type {
   Draft,
   Entry,
   Filter,
+  Hint,
   Lanes,
   Lease,
   LeaseAnswer,
@@ -103,6 +104,8 @@ export class MemoryStore {
     for (let run = expiring.peek(); run !== undefined && swept.removed < limit; run = expiring.peek()) {
       if (run.expiresAt > now) break
       expiring.pop()
+      // A purge has removed it before; its id may belong to another run since.
+      if (ledger.runs.get(run.id) !== run) continue
       ledger.forget(run)
       swept.removed++
     }
@@ -141,8 +144,18 @@ export class MemoryStore {
       if (invalidate(ledger, key)) changed++
       ledger.tidy(key)
     }
-    for (const engine of this.#engines) engine.hear({ kind: 'invalidated', selector })
+    this.tell({ kind: 'invalidated', selector })
     return changed
+  }
+
+  /** One atomic step over the records, for maintenance. */
+  step<T>(work: (ledger: MemoryLedger) => T): T {
+    return work(this.#ledger.step(this.#clock))
+  }
+
+  /** Tells every connection. */
+  tell(hint: Hint): void {
+    for (const engine of this.#engines) engine.hear(hint)
   }
 
   pause(lanes: Lanes, paused: boolean): void {
