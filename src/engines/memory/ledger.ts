@@ -4,9 +4,9 @@ import type { Draft, FollowUp, Parent, Status, Total } from '../../contract/engi
 import { KEY_LENGTH } from '../../contract/engine.ts'
 import type { Ledger, Place, Slot } from '../../contract/lifecycle/ledger.ts'
 import { dueOf, isLive, keyOf } from '../../contract/lifecycle/ledger.ts'
+import type { Hearing } from '../../drivers/lanes.ts'
+import { ReadyLanes } from '../../drivers/lanes.ts'
 import type { StoreClock } from './clock.ts'
-import type { Hearing } from './lanes.ts'
-import { Lanes } from './lanes.ts'
 import type { Run } from './runs.ts'
 import { runOf, standingOf } from './runs.ts'
 
@@ -19,7 +19,7 @@ export class MemoryLedger implements Ledger<Run> {
   readonly attending = new Set<Run>()
   /** The ended runs, the next one to be removed first. */
   readonly expiring = new Heap<Run>((a, b) => a.expiresAt - b.expiresAt)
-  readonly lanes = new Lanes<Run>()
+  readonly lanes = new ReadyLanes<Run>()
   readonly totals: Partial<Record<Total, number>> = {}
   now = 0
   wallAhead = 0

@@ -2,7 +2,7 @@
 import type { Draft, Entry, FollowUp, Parent, Standing, Verdict } from '../../contract/engine.ts'
 import type { Decision } from '../../contract/lifecycle/admit.ts'
 import type { RunRecord, Slot } from '../../contract/lifecycle/ledger.ts'
-import type { Hearing } from './lanes.ts'
+import type { Hearing } from '../../drivers/lanes.ts'
 
 /** Every field is there from the beginning, so that all runs have one shape. */
 export interface Run extends RunRecord {

@@ -1,16 +1,16 @@
-// The memory engine's queue: what is ready by queue, name and group, what is due later, who waits for it, and how many there are.
+// The queue of an engine that keeps its runs in this process: ready runs by queue, name and group, delayed runs, waiting workers, counts.
 
-import { Heap } from '../../base/priority-queue.ts'
-import type { Counts, Hint, Lanes as Selected, Want } from '../../contract/engine.ts'
-import { nameOfWant } from '../../contract/engine.ts'
-import { Groups } from './groups.ts'
+import { Heap } from '../base/priority-queue.ts'
+import type { Counts, Hint, Lanes as Selected, Want } from '../contract/engine.ts'
+import { nameOfWant } from '../contract/engine.ts'
+import { Groups } from './lane-groups.ts'
 
-/** Where a connection is told what happens. */
+/** A connection that hears hints. */
 export interface Hearing {
   hear(hint: Hint): void
 }
 
-/** What a lane needs to know of a run. */
+/** The fields of a run that lanes read. */
 export interface Queued {
   readonly seq: number
   readonly queue: string
@@ -19,11 +19,11 @@ export interface Queued {
   readonly status: string
   readonly priority: number
   readonly dueAt: number
-  /** The one valid ticket; older ones are passed over. */
+  /** The number of the one valid ticket; claims skip tickets with other numbers. */
   ticket: number
 }
 
-/** A place in a lane; it keeps the order it was given when the run's own priority or due time moves on. */
+/** A place in a lane. It keeps its order when the run's priority or due time changes. */
 interface Ticket<Run> {
   run: Run
   number: number
@@ -38,24 +38,24 @@ interface Lane<Run> {
   ready: Heap<Ticket<Run>>
 }
 
-/** What a lane has to offer first. */
+/** The first valid ticket of a lane. */
 interface Head<Run> {
   lane: Lane<Run>
   ticket: Ticket<Run>
   served: number
 }
 
-export class Lanes<Run extends Queued> {
+export class ReadyLanes<Run extends Queued> {
   readonly #lanes = new Map<string, Lane<Run>>()
   readonly #delayed = new Heap<Ticket<Run>>((a, b) => a.dueAt - b.dueAt)
   readonly #groups = new Groups()
   readonly #paused = new Map<string, Selected>()
   readonly #counts = new Map<string, Counts['lanes'][number]>()
-  /** The one of them that was changed last. */
+  /** The counter that was changed last. */
   #counted: Counts['lanes'][number] | undefined
   readonly #waiting = new Map<Hearing, Map<string, Want>>()
 
-  /** A ticket for this run, as it is now; earlier ones lose their meaning. */
+  /** Gives a pending run a ticket with its present priority and due time; earlier tickets are void. */
   enqueue(run: Run, now: number): void {
     const ticket = { run, number: ++run.ticket, priority: run.priority, dueAt: run.dueAt }
     if (run.dueAt <= now) {
@@ -63,11 +63,11 @@ export class Lanes<Run extends Queued> {
       return
     }
     this.#delayed.push(ticket)
-    // A sleeping worker has to learn that something is due sooner than it was told.
+    // A sleeping worker was told a later moment: wake it.
     if (this.#delayed.peek() === ticket) this.#wake(run)
   }
 
-  /** The first in order of priority, then due time, of the wanted lanes; of a name's groups the one served longest ago. */
+  /** Takes the first ready run of the wanted lanes: by priority, then due time, then admission. Among the groups of a name, the group served longest ago comes first. */
   take(want: Want, now: number): Run | undefined {
     let best: Head<Run> | undefined
     let turns: Map<string, Head<Run>> | undefined
@@ -94,6 +94,7 @@ export class Lanes<Run extends Queued> {
     return ready.pop()?.run
   }
 
+  /** Moves delayed runs that are due to their lanes. Call it before `take`. */
   moveDue(now: number): void {
     for (let ticket = firstValid(this.#delayed); ticket !== undefined; ticket = firstValid(this.#delayed)) {
       if (ticket.dueAt > now) return
@@ -146,7 +147,7 @@ export class Lanes<Run extends Queued> {
     return [...this.#paused.values()]
   }
 
-  /** Hears `work` once something wanted comes up; wanting nothing, no more. */
+  /** Registers a connection for one `work` hint when a wanted run is ready. A want with limit 0 takes the registration back. */
   wait(hearing: Hearing, want: Want): void {
     const name = nameOfWant(want)
     let wants = this.#waiting.get(hearing)
@@ -161,7 +162,7 @@ export class Lanes<Run extends Queued> {
 
   add({ queue, name }: { queue: string; name: string }, pending: number, running: number): void {
     let lane = this.#counted
-    // Most runs are like the one before: seen without making a key.
+    // Most runs share the lane of the run before: this saves making a key.
     if (lane === undefined || lane.queue !== queue || lane.name !== name) {
       const key = `${queue}\0${name}`
       lane = this.#counts.get(key)

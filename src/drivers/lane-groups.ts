@@ -1,11 +1,11 @@
-// The memory engine's groups: how many of each run, when they began, and which was served longest ago.
-import type { Limit } from '../../contract/engine.ts'
+// Groups of runs: how many of each run, when their attempts began, and which was served longest ago.
+import type { Limit } from '../contract/engine.ts'
 
 interface Group {
   running: number
-  /** When attempts began, oldest first, as far back as the rate looks. */
+  /** When attempts began, oldest first, as far back as the rate counts. */
   began: number[]
-  /** Before this moment nothing depends on what began. */
+  /** From this moment on the rate depends on no earlier attempt. */
   idleAt: number
   served: number
 }
@@ -14,7 +14,7 @@ export class Groups {
   readonly #groups = new Map<string, Group>()
   #served = 0
 
-  /** The lower, the longer ago. */
+  /** The turn in which the group was served last; the lower, the longer ago. */
   served(name: string, group: string): number {
     return this.#groups.get(keyOf(name, group))?.served ?? 0
   }

@@ -1,0 +1,12 @@
+// What deferq/engine exports: the contract of engines, the rules of runs, and the lanes to build an engine on.
+export { DeferqError } from '../base/errors.ts'
+export * from '../contract/engine.ts'
+export type { Decision } from '../contract/lifecycle/admit.ts'
+export { admit } from '../contract/lifecycle/admit.ts'
+export { invalidate, promote, reschedule } from '../contract/lifecycle/changes.ts'
+export { abandon, begin, cancel, expire, isAbandoned, settle, supersede } from '../contract/lifecycle/ends.ts'
+export type { Ledger, Place, RunRecord, Slot } from '../contract/lifecycle/ledger.ts'
+export { dueOf, fromWall, isLive, keyOf } from '../contract/lifecycle/ledger.ts'
+export { abandonedError, leaseLostError, supersededError } from '../contract/store-errors.ts'
+export type { Hearing, Queued } from '../drivers/lanes.ts'
+export { ReadyLanes } from '../drivers/lanes.ts'
