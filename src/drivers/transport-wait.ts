@@ -1,4 +1,4 @@
-// How a reservation waits: it looks, and looks again when it is rung for, when something falls due, and now and then.
+// How a reservation waits: it looks, then looks again when the broker rings, when a message falls due, and at its deadline.
 import { environment } from '../base/environment.ts'
 import type { DeferqError } from '../base/errors.ts'
 import { isDeferqError } from '../base/errors.ts'
@@ -7,17 +7,17 @@ import type { Delivery, Reservation } from '../contract/transport.ts'
 
 export interface Look {
   deliveries: Delivery[]
-  /** When to look again, though nobody has rung. */
+  /** Look again after this time, even if nothing rings. */
   nextMs: number
 }
 
 export interface Waiting {
   look(): Promise<Look>
-  /** Rings when something may have come; answers how to stop. */
+  /** Calls `ring` when a message may have come; answers a function that stops it. */
   listen(ring: () => void): () => void
-  /** It rings for what came before it was listened to, too. */
+  /** True if it also rings for messages that came before `listen` was called. */
   ringsLate: boolean
-  /** An outage in the middle of a wait: the wait goes on. */
+  /** Reports an outage in the middle of a wait; the wait goes on. */
   trouble(error: DeferqError): void
 }
 
@@ -36,13 +36,13 @@ export class Waits {
       for (;;) {
         const isOver = (): boolean => environment.monotonic() >= deadline || signal?.aborted === true
         const found = await this.#look(waiting, isOver)
-        // Closing has handed back what was found meanwhile.
+        // Closing has given the messages back.
         if (this.#closed) return []
         if (found.deliveries.length > 0 || isOver()) return found.deliveries
         const isFirst = stop === undefined
         stop?.()
         stop = waiting.listen(ring)
-        // Something may have come between the look and the listening.
+        // A message may have come between the look and the listening.
         if (isFirst && !waiting.ringsLate) continue
         await sleep(Math.max(1, Math.min(found.nextMs, deadline - environment.monotonic())), rung.signal)
         if (rung.signal.aborted) rung = new AbortController()

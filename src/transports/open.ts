@@ -2,6 +2,8 @@
 import { DeferqError, maskUrl } from '../base/errors.ts'
 import type { Transport } from '../contract/transport.ts'
 
+export { DeferqError } from '../base/errors.ts'
+export { checkBatch, MAX_BATCH } from '../contract/engine.ts'
 export type {
   Answer,
   Burial,
@@ -14,7 +16,17 @@ export type {
   Reservation,
   Transport,
 } from '../contract/transport.ts'
-export { deadLettersOf } from '../contract/transport.ts'
+export {
+  checkExtension,
+  checkOutgoing,
+  checkPeek,
+  checkReleases,
+  checkReservation,
+  deadLettersOf,
+} from '../contract/transport.ts'
+export { parcels as splitBySize } from '../drivers/split-by-size.ts'
+export type { Look, Waiting } from '../drivers/transport-wait.ts'
+export { Waits } from '../drivers/transport-wait.ts'
 export { MemoryBroker, MemoryTransport } from './memory.ts'
 
 const TRANSPORTS: Record<string, (url: string) => Promise<Transport>> = {

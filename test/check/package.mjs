@@ -3,7 +3,8 @@ import { existsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { manifest, ROOT, read, run } from './tools.mjs'
 
-const WANTED = /^(package\.json|README\.md|CHANGELOG\.md|LICENSE|dist\/(src|bin)\/.+\.(js|d\.ts))$/
+const WANTED =
+  /^(package\.json|README\.md|CHANGELOG\.md|LICENSE|docs\/[\w-]+\.md|examples\/[\w.-]+\.ts|dist\/(src|bin)\/.+\.(js|d\.ts))$/
 
 export async function checkPackage() {
   // Without scripts: prepack would build once more, under the feet of the steps that read dist.
