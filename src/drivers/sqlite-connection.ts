@@ -70,6 +70,13 @@ export class SqliteConnection {
     db.exec(`PRAGMA busy_timeout = ${BLOCKING_MS}`)
     // Looked at before anything is written, so that nobody else's file is turned into one of ours.
     const fresh = await this.#whenFree(() => needsMigration(db, this.file))
+    if (fresh && !this.#settings.migrate) {
+      throw new DeferqError(
+        'STORE_MISMATCH',
+        `The SQLite store ${this.file} lacks the tables of this version, and migrate is off. Open it once with migrate on.`,
+        { details: { file: this.file } },
+      )
+    }
     const { journal_mode: mode } = await this.#whenFree(
       () => db.prepare('PRAGMA journal_mode = WAL').get() as { journal_mode: string },
     )

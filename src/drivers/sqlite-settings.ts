@@ -16,6 +16,8 @@ export interface SqliteOptions {
   busyTimeoutMs?: number
   /** `normal` (default) survives a crash of every process, `full` a loss of power too, for one fsync per batch. */
   synchronous?: 'normal' | 'full'
+  /** `false` (or `?migrate=off` in the URL) refuses a file that lacks this version's tables, and leaves it unchanged. */
+  migrate?: boolean
 }
 
 export interface Settings {
@@ -24,6 +26,13 @@ export interface Settings {
   now: () => number
   busyTimeoutMs: number
   synchronous: 'normal' | 'full'
+  migrate: boolean
+}
+
+interface ParsedUrl {
+  path: string
+  synchronous?: 'normal' | 'full'
+  migrate?: boolean
 }
 
 export const MEMORY = ':memory:'
@@ -44,18 +53,23 @@ export function settingsOf(options: SqliteOptions): Settings {
       `busyTimeoutMs is ${busyTimeoutMs}: use 0 to 600000 (ten minutes).`,
     )
   }
-  const parsed = options.url === undefined ? { path: options.file as string } : parseUrl(options.url)
+  const parsed: ParsedUrl =
+    options.url === undefined ? { path: options.file as string } : parseUrl(options.url)
   const synchronous = options.synchronous ?? parsed.synchronous ?? 'normal'
   if (synchronous !== 'normal' && synchronous !== 'full') {
     throw new DeferqError('INVALID_OPTION', `synchronous is '${synchronous}': use 'normal' or 'full'.`)
   }
+  const migrate = options.migrate ?? parsed.migrate ?? true
+  if (typeof migrate !== 'boolean') {
+    throw new DeferqError('INVALID_OPTION', `migrate is '${migrate}': use true or false.`)
+  }
   if (parsed.path === '')
     throw new DeferqError('INVALID_URL', `The path of the database is empty. ${EXAMPLES}`)
   const file = parsed.path === MEMORY ? MEMORY : resolve(parsed.path)
-  return { file, now, busyTimeoutMs, synchronous }
+  return { file, now, busyTimeoutMs, synchronous, migrate }
 }
 
-function parseUrl(url: string): { path: string; synchronous?: 'normal' | 'full' } {
+function parseUrl(url: string): ParsedUrl {
   const refuse = (why: string, cause?: unknown): never => {
     throw new DeferqError(
       'INVALID_URL',
@@ -68,9 +82,14 @@ function parseUrl(url: string): { path: string; synchronous?: 'normal' | 'full' 
   if (!/^sqlite:/i.test(url)) refuse('it does not begin with sqlite:')
   const [rest = '', ...queries] = url.slice('sqlite:'.length).split('?')
   if (queries.length > 1) refuse('it has more than one ?; write %3F for one in a file name')
-  const parsed: { path: string; synchronous?: 'normal' | 'full' } = { path: '' }
+  const parsed: ParsedUrl = { path: '' }
   for (const [name, value] of new URLSearchParams(queries[0] ?? '')) {
-    if (name !== 'synchronous') refuse(`it has no option '${name}', only synchronous`)
+    if (name === 'migrate') {
+      if (value !== 'on' && value !== 'off') refuse(`migrate=${value} is neither on nor off`)
+      parsed.migrate = value === 'on'
+      continue
+    }
+    if (name !== 'synchronous') refuse(`it has no option '${name}', only synchronous and migrate`)
     if (value !== 'normal' && value !== 'full') refuse(`synchronous=${value} is neither normal nor full`)
     parsed.synchronous = value as 'normal' | 'full'
   }

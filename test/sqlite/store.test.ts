@@ -330,3 +330,23 @@ test.each([1, 2, 3])(
     expect(needsMigration(looking, file)).toBe(at > 1)
   },
 )
+
+test('with migrate off a fresh file is refused and unchanged, and a migrated one is opened', async () => {
+  const file = newFile()
+  const refusal = { code: 'STORE_MISMATCH', message: expect.stringContaining('migrate is off') }
+  for (const options of [{ file, migrate: false }, { url: `sqlite:${file}?migrate=off` }]) {
+    const engine = new SqliteEngine(options)
+    await expect(engine.open()).rejects.toMatchObject(refusal)
+    await engine.close()
+    expect(readFileSync(file)).toHaveLength(0)
+  }
+  const maker = new SqliteEngine({ url: `sqlite:${file}?migrate=on` })
+  await maker.open()
+  await maker.close()
+  const engine = new SqliteEngine({ url: `sqlite:${file}?migrate=off` })
+  const made = draft()
+  expect(await engine.admit([made])).toHaveLength(1)
+  expect((await engine.read([made.id]))[0]?.status).toBe('pending')
+  await engine.close()
+  expect(() => new SqliteEngine({ url: `sqlite:${file}?migrate=no` })).toThrow('neither on nor off')
+})
