@@ -1,13 +1,11 @@
 // From a dispatch (name, params, options) to the draft that an engine admits.
 
 import { DeferqError } from '../base/errors.ts'
-import type { Duration } from '../base/time.ts'
 import { durationMs, momentMs } from '../base/time.ts'
 import { traceIdHere } from '../base/trace.ts'
-import type { Draft, Entry, FollowUp, Policy, Selector } from '../contract/engine.ts'
+import type { Draft, FollowUp, Policy, Selector } from '../contract/engine.ts'
 import { VALUE } from '../contract/engine.ts'
 import { checkName, checkOptions, isOwn, SHARED_OPTIONS } from '../tasks/check-options.ts'
-import type { Contention } from '../tasks/duplicates.ts'
 import { contentionOf, groupingOf, keyInGroup } from '../tasks/duplicates.ts'
 import type { DispatchOptions, Link } from '../tasks/options.ts'
 import { HTTP_REQUEST, isNamed, isOn, isWebhook } from '../tasks/options.ts'
@@ -18,23 +16,10 @@ import type { Read } from '../values/fingerprint.ts'
 import { fingerprintOf, followUpKey, idOf, keyOf, newRun } from '../values/fingerprint.ts'
 import { HotKeys } from '../values/key-cache.ts'
 import type { Limits } from '../values/limits.ts'
+import type { Base } from './draft-base.ts'
+import { contend, stripped } from './draft-base.ts'
+import { DEFAULT_POLICY, policyOf } from './policy.ts'
 import { extraOf } from './run-extras.ts'
-
-/** What is the same for every plain dispatch of a task, worked out once. */
-interface Base {
-  task: AnyTask | undefined
-  /** Those of the task over those for all tasks. */
-  options: SharedOptions
-  policy: Policy
-  queue: string
-  priority: number
-  delayMs: number
-  onMismatch: 'join' | 'reject'
-  contention: Contention | undefined
-  groupOf: ((params: unknown) => string) | undefined
-  /** Where nothing but name and params makes the key. */
-  hot: HotKeys | undefined
-}
 
 const OPTIONS_OF_A_DISPATCH: ReadonlySet<string> = new Set([
   ...SHARED_OPTIONS,
@@ -296,35 +281,6 @@ const isPlain = (task: AnyTask | undefined): boolean => {
   return task?.schema === undefined && (key ?? ignore ?? scope ?? version) === undefined
 }
 
-const DEFAULT_POLICY: Policy = {
-  maxAttempts: 3,
-  resultTtlMs: 3_600_000,
-  staleTtlMs: 0,
-  failureTtlMs: 0,
-  retentionMs: 3_600_000,
-}
-
-// Those who wait for a run have to be able to read how it ended, also when the hint was lost and a poll finds it.
-const MIN_RETENTION_MS = 10_000
-
-function policyOf(options: SharedOptions, base: Policy): Policy {
-  const { retries, resultTtl, staleTtl, failureTtl, retention, throttle } = options
-  // The very same object where nothing differs: drafts of one policy are told by identity.
-  if ((retries ?? resultTtl ?? staleTtl ?? failureTtl ?? retention ?? throttle) === undefined) return base
-  const ms = (value: Duration | undefined, fallback: number, option: string): number =>
-    value === undefined ? fallback : durationMs(value, option)
-  const policy: Policy = {
-    maxAttempts: retries === undefined ? base.maxAttempts : retries + 1,
-    resultTtlMs: ms(resultTtl, base.resultTtlMs, 'resultTtl'),
-    staleTtlMs: ms(staleTtl, base.staleTtlMs, 'staleTtl'),
-    failureTtlMs: ms(failureTtl, base.failureTtlMs, 'failureTtl'),
-    retentionMs: Math.max(MIN_RETENTION_MS, ms(retention, base.retentionMs, 'retention')),
-  }
-  const everyMs = ms(throttle?.every, base.everyMs ?? 0, 'throttle.every')
-  if (everyMs > 0) policy.everyMs = everyMs
-  return policy
-}
-
 /** What of the options can travel; a callback that is a function is called here. */
 function askedOf(options: DispatchOptions = {}, traceId: string | undefined): object {
   const { tx: _tx, signal: _signal, callback, ...rest } = options
@@ -334,54 +290,4 @@ function askedOf(options: DispatchOptions = {}, traceId: string | undefined): ob
     ...(traceId === undefined ? {} : { traceId }),
     ...(named.length === 0 ? {} : { callback: named }),
   }
-}
-
-/** What a dispatch says about duplicates and those who wait comes before what the task says. */
-function contend(draft: Draft, options: DispatchOptions | undefined, base: Base): void {
-  let { contention } = base
-  const { debounce, onDuplicate, onAbandoned } = options ?? {}
-  if ((debounce ?? onDuplicate ?? onAbandoned) !== undefined) {
-    const own = stripped({ debounce, onDuplicate, onAbandoned })
-    const all: SharedOptions = { ...base.options, ...own }
-    // Of two that exclude each other the nearer one counts.
-    if (onDuplicate !== undefined && debounce === undefined) delete all.debounce
-    contention = contentionOf(all)
-  }
-  if (contention === undefined) return
-  Object.assign(draft, contention)
-  if (contention.refresh === undefined) return
-  delete draft.onMismatch
-  if ((options?.delay ?? options?.runAt) !== undefined) {
-    throw new DeferqError(
-      'INVALID_OPTION',
-      `dispatch('${draft.name}'): the task is debounced, which decides when it runs: leave out delay and runAt.`,
-    )
-  }
-}
-
-function stripped<T extends object>(options: T): T {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T
-}
-
-/** A failed or cancelled run once more, with the params and options that it had. */
-export function anew({ id, name, queue, status, params, priority, policy, extra, group }: Entry): Draft {
-  if (status !== 'failed' && status !== 'cancelled') {
-    throw new DeferqError(
-      'NOT_FINISHED',
-      `The run ${id.slice(0, 12)}… is ${status}: only what failed or was cancelled can be retried.`,
-    )
-  }
-  const draft: Draft = {
-    id: idOf(keyOf(id), newRun()),
-    name,
-    queue,
-    params,
-    priority,
-    policy,
-    delayMs: 0,
-    refresh: true,
-  }
-  if (extra !== undefined) draft.extra = extra
-  if (group !== undefined) draft.group = group
-  return draft
 }
