@@ -3,14 +3,10 @@
 import { DeferqError } from '../../base/errors.ts'
 import type { PostgresDriver, Query } from '../../drivers/postgres.ts'
 import { quoted } from '../../drivers/postgres.ts'
-import { ADMISSION } from './sql/admit.ts'
-import { LOOK_AND_FORGET } from './sql/looks.ts'
-import { RULES, SETTINGS } from './sql/rules.ts'
-import { TABLES } from './sql/tables.ts'
-import { WORK } from './sql/work.ts'
+import { statements } from './statements.ts'
 
 /** One step per version, each from the version before it. A step that was released is never changed. */
-const MIGRATIONS: readonly string[] = [TABLES + RULES + ADMISSION + WORK + LOOK_AND_FORGET]
+const MIGRATIONS: readonly ((schema: string) => string)[] = [statements]
 export const SCHEMA_VERSION = MIGRATIONS.length
 const LEAST_SERVER = 130_000
 
@@ -38,8 +34,7 @@ export async function migrate(migration: Migration): Promise<void> {
     // Only the server's own configuration may have turned it off, and then the rules would not be read as they are meant.
     await query('set local standard_conforming_strings = on')
     if (version === 0) await query('create table engine (version integer not null)')
-    for (const step of MIGRATIONS.slice(version))
-      await query(rewrite(step.replaceAll(SETTINGS, settings(schema))))
+    for (const step of MIGRATIONS.slice(version)) await query(rewrite(step(schema)))
     await query(version === 0 ? 'insert into engine values ($1)' : 'update engine set version = $1', [
       SCHEMA_VERSION,
     ])
@@ -79,6 +74,3 @@ async function check({ driver, schema }: Migration, query: Query): Promise<numbe
   }
   return version
 }
-
-/** The functions look up names here and nowhere else, whatever the session of the caller has set. */
-const settings = (schema: string): string => `${SETTINGS} set search_path = ${quoted(schema)}, pg_temp`

@@ -1,8 +1,7 @@
-// The groups of names on the server: how much room each has, and whose turn it is.
+-- The groups of names: how much room each has, and whose turn it is.
 
-// Groups: whoever claims of one locks its row, so that what it counts is still so when it commits; a row that another holds
-// is passed over. How many run is counted where they lie, and can't drift.
-export const TURNS = `
+-- Groups: whoever claims of one locks its row, so that what it counts is still so when it commits; a row that another holds
+-- is passed over. How many run is counted where they lie, and can't drift.
 create function room_of(g groups, lanes_of integer[], rule json, t bigint) returns bigint language plpgsql as $$
 declare
   room bigint := 9e15;
@@ -102,4 +101,3 @@ begin
     where name = names[each.at] and grp = grps[each.at];
   end loop;
 end $$;
-`
