@@ -85,7 +85,7 @@ function openings(files) {
 /** Places that read the clock, start a timer or draw randomness by themselves. */
 function clocks(files) {
   const use =
-    /\b(?:Date\.now\(|new Date\(\)|performance\.now\(|setTimeout\(|setInterval\(|setImmediate\(|Math\.random\(|randomBytes\(|randomUUID\(|AbortSignal\.timeout\()/g
+    /(?<![\w.])(?:Date\.now\(|new Date\(\)|performance\.now\(|setTimeout\(|setInterval\(|setImmediate\(|Math\.random\(|randomBytes\(|randomUUID\(|AbortSignal\.timeout\()/g
   const counts = files
     .filter((file) => !file.startsWith('src/conformance/') && file !== 'src/base/environment.ts')
     .map((file) => [...read(file).matchAll(use)].length)

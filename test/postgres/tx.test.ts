@@ -119,3 +119,50 @@ test('a transaction that has failed says so', async () => {
   expect(error.message).toContain('transaction is aborted')
   await tx.query('rollback')
 })
+
+test('settle, cancel, promote and invalidate take effect when the transaction commits, and never when it is rolled back', async () => {
+  const place = await postgres()
+  const deferq = place.deferq({ tasks: [job] })
+  const engine = await deferq.open()
+  const status = async (id: string) => (await deferq.getStatus(id)).status
+  const ids = { cancelled: '', promoted: '', settled: '' }
+  ids.cancelled = (await deferq.dispatch('job', { n: 1 }, { delay: '1h' })).taskId
+  ids.promoted = (await deferq.dispatch('job', { n: 2 }, { delay: '1h' })).taskId
+  ids.settled = (await deferq.dispatch('job', { n: 3 })).taskId
+  const { claimed } = await engine.claim({ names: ['job'], limit: 1, leaseMs: 60_000 })
+  const [attempt] = claimed
+  expect(attempt?.entry.id).toBe(ids.settled)
+  const outcome = {
+    id: ids.settled,
+    token: attempt?.token as string,
+    kind: 'completed',
+    result: '6',
+  } as const
+  for (const end of ['rollback', 'commit'] as const) {
+    const tx = await client()
+    await tx.query('begin')
+    expect(await engine.cancel([ids.cancelled], undefined, { tx })).toEqual(['cancelled'])
+    expect(await engine.promote([ids.promoted], 5, { tx })).toEqual(['due'])
+    expect((await engine.settle([outcome], undefined, { tx })).answers).toEqual(['settled'])
+    expect(await status(ids.cancelled)).toBe('pending')
+    expect(await status(ids.settled)).toBe('running')
+    await tx.query(end)
+    const done = end === 'commit'
+    expect(await status(ids.cancelled)).toBe(done ? 'cancelled' : 'pending')
+    expect(await status(ids.settled)).toBe(done ? 'completed' : 'running')
+    const { dueAt } = await deferq.getStatus(ids.promoted)
+    expect(dueAt.getTime() < Date.now() + 60_000).toBe(done)
+  }
+  for (const end of ['rollback', 'commit'] as const) {
+    const tx = await client()
+    await tx.query('begin')
+    expect(await engine.invalidate({ keys: [ids.settled.slice(0, 64)] }, { tx })).toBe(1)
+    await tx.query(end)
+    const { outcome } = await deferq.dispatch('job', { n: 3 })
+    expect(outcome).toBe(end === 'commit' ? 'created' : 'hit')
+  }
+  const want = { names: ['job'], limit: 1, leaseMs: 60_000 }
+  await expect(engine.settle([outcome], want, { tx: await client() })).rejects.toMatchObject({
+    code: 'INVALID_OPTION',
+  })
+})

@@ -130,16 +130,10 @@ export class PostgresEngine implements Engine {
   }
 
   async #admitWithin(tx: unknown, drafts: readonly Draft[]): Promise<Verdict[]> {
-    const transaction = asTransaction(tx)
     await this.#makeLanes(drafts)
     const batch = asked(drafts)
-    const values = [...batch.values, this.#hearingAddress(), true]
-    try {
-      const answer = await transaction(this.#sql('admit', values.length), values)
-      return verdictsOf(drafts, batch, answer as Admitted)
-    } catch (error) {
-      throw explained(error, this.#driver.where)
-    }
+    const answer = await this.#call('admit', [...batch.values, this.#hearingAddress(), true], false, tx)
+    return verdictsOf(drafts, batch, answer as Admitted)
   }
 
   async claim(want: Want): Promise<Claims> {
@@ -147,13 +141,22 @@ export class PostgresEngine implements Engine {
     return claimsOf((await this.#call('claim', this.#claiming(want))) as Took)
   }
 
-  async settle(outcomes: readonly AttemptOutcome[], want?: Want): Promise<Settled> {
+  async settle(outcomes: readonly AttemptOutcome[], want?: Want, options?: WriteOptions): Promise<Settled> {
     checkBatch(outcomes, 'settle')
+    if (want !== undefined && options?.tx !== undefined) {
+      throw new DeferqError(
+        'INVALID_OPTION',
+        'settle(): a claim can take no part in a transaction, because nobody else would see its leases. Omit want or tx.',
+      )
+    }
     if (outcomes.length === 0) return { answers: [], ...(want ? await this.claim(want) : { claimed: [] }) }
     const text = outcomesText(outcomes)
     const again = [text, null, null, null]
     const values = want === undefined ? again : [text, ...this.#claiming(want)]
-    const { lost, took } = (await this.#call('settle', values, again)) as { lost: number[]; took?: Took }
+    const { lost, took } = (await this.#call('settle', values, again, options?.tx)) as {
+      lost: number[]
+      took?: Took
+    }
     const answers: Settled['answers'] = outcomes.map(() => 'settled')
     for (const ord of lost) answers[ord] = 'lost'
     if (took !== undefined) return { answers, ...claimsOf(took) }
@@ -188,18 +191,23 @@ export class PostgresEngine implements Engine {
     return entries
   }
 
-  async cancel(ids: readonly string[], reason?: string): Promise<CancelAnswer[]> {
+  async cancel(ids: readonly string[], reason?: string, options?: WriteOptions): Promise<CancelAnswer[]> {
     checkBatch(ids, 'cancel')
-    return (await this.#call('cancel', [namedText(ids), reason ?? null], true)) as CancelAnswer[]
+    return (await this.#call('cancel', [namedText(ids), reason ?? null], true, options?.tx)) as CancelAnswer[]
   }
 
-  async promote(ids: readonly string[], priority?: number): Promise<PromoteAnswer[]> {
+  async promote(ids: readonly string[], priority?: number, options?: WriteOptions): Promise<PromoteAnswer[]> {
     checkBatch(ids, 'promote')
-    return (await this.#call('promote', [namedText(ids), priority ?? null], true)) as PromoteAnswer[]
+    return (await this.#call(
+      'promote',
+      [namedText(ids), priority ?? null],
+      true,
+      options?.tx,
+    )) as PromoteAnswer[]
   }
 
-  async invalidate(selector: Selector): Promise<number> {
-    if ('name' in selector) return this.#invalidateName(selector.name)
+  async invalidate(selector: Selector, options?: WriteOptions): Promise<number> {
+    if ('name' in selector) return this.#invalidateName(selector.name, options?.tx)
     checkBatch(selector.keys, 'invalidate')
     const keys = [...new Set(selector.keys)].filter((key) => /^[0-9a-f]{64}$/.test(key)).sort()
     const news: string[] = []
@@ -210,10 +218,11 @@ export class PostgresEngine implements Engine {
       'invalidate',
       [JSON.stringify(keys), this.#everybody, JSON.stringify(news)],
       true,
+      options?.tx,
     )) as number
   }
 
-  async #invalidateName(name: string): Promise<number> {
+  async #invalidateName(name: string, tx: unknown): Promise<number> {
     const forgotten = new Set<string>()
     let news: string[] = [JSON.stringify({ name })]
     let at: { lane: number | null; expiry: number; before: number | null } = {
@@ -224,7 +233,9 @@ export class PostgresEngine implements Engine {
     do {
       const { lane, expiry, before } = at
       const values = [name, this.#everybody, JSON.stringify(news), lane, expiry, before, PASS_ROWS]
-      const step = (await this.#call('invalidate_name', values, true)) as typeof at & { forgotten: string[] }
+      const step = (await this.#call('invalidate_name', values, true, tx)) as typeof at & {
+        forgotten: string[]
+      }
       for (const key of step.forgotten) forgotten.add(key)
       at = step
       news = []
@@ -288,9 +299,18 @@ export class PostgresEngine implements Engine {
     name: string,
     values: readonly unknown[],
     again: boolean | readonly unknown[] = false,
+    tx?: unknown,
   ): Promise<unknown> {
     if (this.#closing !== undefined) throw this.#closedError()
     if (!this.#opened) await this.open()
+    if (tx !== undefined) {
+      const transaction = asTransaction(tx)
+      try {
+        return await transaction(this.#sql(name, values.length), [...values])
+      } catch (error) {
+        throw explained(error, this.#driver.where)
+      }
+    }
     const [row] = await this.#driver.call(this.#sql(name, values.length), values, again)
     return row?.answer
   }

@@ -19,7 +19,7 @@ export function asTransaction(tx: unknown): (text: string, values: unknown[]) =>
     const answer = (rows?.[0] as { answer?: unknown } | undefined)?.answer
     // Some clients leave JSON to their callers.
     const read = typeof answer === 'string' ? (JSON.parse(answer) as unknown) : answer
-    if (typeof read === 'object' && read !== null) return read
+    if (read !== undefined && read !== null) return read
     throw new DeferqError(
       'INVALID_OPTION',
       'tx.query(text, values) answered no rows: it must resolve to { rows } or to a list.',
