@@ -1,7 +1,8 @@
 // Writes the server-side sources (.lua, .sql) of each engine and transport into one TypeScript module beside them, so that
-// the library reads no files when it runs. `npm run generate` writes; `npm run check` refuses a module that is out of date.
+// the library reads no files when it runs. A folder `shared` holds parts that others include, and gets no module.
+// `npm run generate` writes; `npm run check` refuses a module that is out of date.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { dirname, join, relative } from 'node:path'
+import { basename, dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
@@ -12,6 +13,7 @@ export function generated() {
   const folders = new Map()
   for (const entry of readdirSync(join(ROOT, 'src'), { recursive: true, withFileTypes: true })) {
     if (!entry.isFile() || !/\.(lua|sql)$/.test(entry.name)) continue
+    if (basename(entry.parentPath) === 'shared') continue
     const names = folders.get(entry.parentPath) ?? []
     folders.set(entry.parentPath, [...names, entry.name])
   }

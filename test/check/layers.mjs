@@ -141,7 +141,7 @@ function judgePackage(file, { from, kind }, packages) {
 const isUpward = (file, to) => UPWARD.some(([source, target]) => source === file && target === to)
 const isShelf = (layer) => layer === 'engines' || layer === 'transports'
 const rowOf = (layer) => ROWS.findIndex((row) => row.includes(layer))
-// The one engine or transport that a file belongs to: src/engines/redis/claim.ts → engines/redis.
+// The one engine or transport that a file belongs to: src/engines/redis/settle.ts → engines/redis.
 const unitOf = (file) => file.split('/').slice(1, 3).join('/').replace(/\.ts$/, '')
 
 function layerOf(file) {

@@ -13,7 +13,7 @@ export const newPrefix = (): string => `t${randomBytes(6).toString('hex')}`
 
 /** Of the scripts: whatever is claimed as it was born keeps its text, where only large claims leave it so. */
 export function together(source: string): string {
-  const rewritten = source.replace(/if count < \d+ or /, 'if ')
+  const rewritten = source.replace(/if count < MANY or /, 'if ')
   if (source.includes('local function takeNew(') && rewritten === source)
     throw new Error('The place where small claims are told from large ones is gone.')
   return rewritten

@@ -2,7 +2,6 @@
 import { expect, test } from 'vitest'
 import { conformance } from '../../src/conformance/index.ts'
 import { REWRITE } from '../../src/engines/redis/index.ts'
-import { LEASE, LETTER, PLACE } from '../../src/engines/redis/lua/layout.ts'
 import { sharedUrl } from '../servers/shared.ts'
 import { redisFactory, together } from './factory.ts'
 
@@ -30,7 +29,7 @@ async function failures(
 }
 
 test('an outcome is accepted whatever its token', async () => {
-  const failed = await failures('leases', "r@status ~= 'r' or r@token ~= token", "r@status ~= 'r'")
+  const failed = await failures('leases', "r.status ~= 'r' or r.token ~= token", "r.status ~= 'r'")
   expect(failed).toContain(
     'redis: leases: a stale token changes nothing: the late outcome is lost, the newer one stands',
   )
@@ -48,7 +47,7 @@ test('an outcome with its claim is accepted whatever has become of the run', asy
 })
 
 test('the end of a run that keeps its first text is accepted whatever its token', async () => {
-  const same = `same = findText(text, sub(lease, ${LEASE.token}), ${PLACE.token}, true) == ${PLACE.token}`
+  const same = 'same = findText(text, sub(lease, LEASE_TOKEN_AT), TOKEN_AT, true) == TOKEN_AT'
   const failed = await failures('ends', same, 'same = true', together)
   expect(failed).toContain('redis: ends: of a run whose key another one has by now: that one runs on')
 })
@@ -56,7 +55,7 @@ test('the end of a run that keeps its first text is accepted whatever its token'
 test('a run that keeps its first text is changed, and its lease does not tell', async () => {
   const failed = await failures(
     'ends',
-    `if byte(text) == ${LETTER.running} then call('HSET'`,
+    "if byte(text) == LETTER_RUNNING then call('HSET'",
     "if false then call('HSET'",
     together,
   )
@@ -68,12 +67,12 @@ test('a run that keeps its first text is taken for one that waits', async () => 
   expect(failed).toContain(
     'redis: claim: a claimed run is running, under a token of its own, with all that a worker needs',
   )
-  const renewed = await failures('leases', ` .. (before and sub(before, ${LEASE.begun}) or '')`, '', together)
+  const renewed = await failures('leases', " .. (before and sub(before, LEASE_BEGUN_AT) or '')", '', together)
   expect(renewed).toContain('redis: leases: what is renewed runs on as it was claimed, and ends so')
 })
 
 test('an end by itself is accepted whatever has become of the run', async () => {
-  const failed = await failures('ends', "if pcall('GET', k) ~= text or call", 'if call')
+  const failed = await failures('ends', "if tryCall('GET', k) ~= text or call", 'if call')
   expect(failed).toContain('redis: ends: of a run that has met others')
   expect(failed).toContain('redis: ends: of a run with something rare about it')
 })
@@ -108,7 +107,7 @@ test('a sweep takes every lease for an expired one', async () => {
 test('a refresh forgets the result it refreshes', async () => {
   const failed = await failures(
     'admit',
-    'local pointer = accepted and accepted@run or nil',
+    'local pointer = accepted and accepted.run or nil',
     'local pointer = nil',
   )
   expect(failed).toContain(

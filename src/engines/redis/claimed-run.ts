@@ -3,7 +3,7 @@ import type { AttemptOutcome, Claimed, Draft, Entry, Standing } from '../../cont
 import { VALUE } from '../../contract/engine.ts'
 import type { Row } from './ids.ts'
 import { cut, momentAt, readEntry } from './ids.ts'
-import { INLINE, PLACE } from './lua/layout.ts'
+import { INLINE, PLACE } from './layout.ts'
 
 export class HeldRun implements Claimed {
   readonly entry: Entry
@@ -12,7 +12,7 @@ export class HeldRun implements Claimed {
   /** In base64url. */
   readonly key: string
   readonly text: string
-  /** What it has in common with others, as in lua/layout.ts. */
+  /** What it has in common with others, as in layout.ts. */
   readonly kind: string
   /** Null while they have not been read. */
   #watchers: string | undefined | null

@@ -4,7 +4,7 @@ import type { Claimed, SettleAnswer, Want } from '../../contract/engine.ts'
 import { HeldRun } from './claimed-run.ts'
 import type { Row } from './ids.ts'
 import { longId, packable, readEntry, runIn, unpackIds } from './ids.ts'
-import { PLACE } from './lua/layout.ts'
+import { PLACE } from './layout.ts'
 
 /** A want in the form it is sent in, and a short name by which equal ones find each other. */
 export interface SpelledWant {

@@ -1,7 +1,7 @@
 // How ids, policies and runs are spelled in Redis, and read back.
 import type { Draft, Entry, FollowUp, Policy, Standing, Status } from '../../contract/engine.ts'
 import { KEY_LENGTH } from '../../contract/engine.ts'
-import { PLACE } from './lua/layout.ts'
+import { PLACE } from './layout.ts'
 
 const scratch = Buffer.allocUnsafe(64)
 
@@ -110,7 +110,7 @@ export function followText({ on, draft, sameParent }: FollowUp): string {
   return text.includes('\\ud') ? text.replace(/(?<!\\)((?:\\\\)*)\\ud[89a-f][0-9a-f]{2}/g, '$1\ufffd') : text
 }
 
-/** What a draft has in common with others, as lua/layout.ts tells. */
+/** What a draft has in common with others, as layout.ts tells. */
 export function kindText({ name, queue, policy, extra, group }: Draft): string {
   const packed = packPolicy(policy)
   if (queue === 'default' && extra === undefined && group === undefined) return `${packed}:${name}`
@@ -205,7 +205,7 @@ export function cut(text: string): Parts {
   }
 }
 
-/** 13 digits, in milliseconds; the place is one of those told in lua/layout.ts. */
+/** 13 digits, in milliseconds; the place is one of those told in layout.ts. */
 export const momentAt = (text: string, place: number): number => Number(text.slice(place - 1, place + 12))
 
 function standing([, id, beside]: Row, { head, kind, result }: Parts): Standing {

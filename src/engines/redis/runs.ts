@@ -1,4 +1,4 @@
-// The verbs that look at runs and end them from outside: `read`, `cancel`, `promote`, `list` and `count`.
+// The arguments and answers of the verbs `read`, `cancel`, `promote`, `list`, `count` and `pause`.
 
 import { DeferqError } from '../../base/errors.ts'
 import type {
@@ -17,33 +17,6 @@ import { readRow, SHORT_ID, shortId, shortKey } from './ids.ts'
 /** How many keys one step of a list looks at: a fraction of a millisecond where few match. */
 const SCAN_COUNT = 500
 
-/**
- * In: ARGV 2 the address of the instance that watches, or ''; then ids, or keys for what stands there.
- * Out: per id the run's own and its text as one text, or a row where something lies beside that text, or 0; what was malformed.
- */
-export const READ = `
-local rows, keys, watcher = {}, {}, ARGV[2]
-for at = 3, #ARGV do keys[at - 2] = E .. sub(ARGV[at], 1, 43) end
-fetch(keys)
-for at = 3, #ARGV do
-  local id = ARGV[at]
-  if #id == 43 then id = id .. runOf(get(E .. id) or '') end
-  local r, text = find(id), nil
-  if r and r@attend ~= '' then
-    r@attend = attended(r@id, sub(r@attend, 14))
-    text = save(r)
-  end
-  if r and watcher ~= '' and (r@status == 'p' or r@status == 'r') and not string.find(r@watchers, watcher, 1, true) then
-    r@watchers = (r@watchers == '' and '' or r@watchers .. ' ') .. watcher
-    text = save(r)
-  end
-  local row = r and rowOf(r, text)
-  rows[#rows + 1] = not row and 0 or row[3] and row or row[2] .. row[1]
-end
-write()
-return { rows, malformed }
-`
-
 export const readArgs = (ids: readonly string[], watcher: string): string[] => [
   watcher,
   ...ids.map((id) => (id.length === KEY_LENGTH ? shortKey(id) : shortId(id))),
@@ -57,27 +30,6 @@ export function readReply(reply: unknown): (Entry | undefined)[] {
   })
 }
 
-/**
- * In: ARGV 2 the reason marked with e, or ''; then the ids.
- * Out: a letter per id: c cancelled, e ended by itself, u unknown; what was malformed.
- */
-export const CANCEL = `
-local answers = {}
-for at = 3, #ARGV do
-  local r = find(ARGV[at])
-  if not r then
-    answers[#answers + 1] = 'u'
-  elseif r@status == 'c' or r@status == 'f' then
-    answers[#answers + 1] = 'e'
-  else
-    answers[#answers + 1] = 'c'
-    if r@status ~= 'x' then cancelRun(r, ARGV[2] ~= '' and sub(ARGV[2], 2)) end
-  end
-end
-finish()
-return { table.concat(answers), malformed }
-`
-
 export const cancelArgs = (ids: readonly string[], reason: string | undefined): string[] => [
   reason === undefined ? '' : `e${reason}`,
   ...ids.map(shortId),
@@ -90,25 +42,6 @@ export function cancelReply(reply: unknown): CancelAnswer[] {
   return Array.from(letters, (letter) => CANCEL_ANSWERS[letter] as CancelAnswer)
 }
 
-/**
- * In: ARGV 2 the priority that they are to have at least, or ''; then the ids.
- * Out: a letter per id: d due now, r running, e ended, u unknown; what was malformed.
- */
-export const PROMOTE = `
-local answers, atLeast = {}, tonumber(ARGV[2])
-moveDue()
-for at = 3, #ARGV do
-  local r = find(ARGV[at])
-  if r and r@status == 'p' then
-    advance(r, min(tonumber(r@due), now), max(tonumber(r@priority), atLeast or tonumber(r@priority)))
-    save(r)
-  end
-  answers[#answers + 1] = not r and 'u' or r@status == 'p' and 'd' or r@status == 'r' and 'r' or 'e'
-end
-finish()
-return { table.concat(answers), malformed }
-`
-
 export const promoteArgs = (ids: readonly string[], priority: number | undefined): string[] => [
   priority === undefined ? '' : String(priority),
   ...ids.map(shortId),
@@ -120,29 +53,6 @@ export function promoteReply(reply: unknown): PromoteAnswer[] {
   const [letters] = reply as [string]
   return Array.from(letters, (letter) => PROMOTE_ANSWERS[letter] as PromoteAnswer)
 }
-
-/**
- * One step of SCAN, on the node that holds the shard. A step that finds more than there is room for is taken
- * again by the next page, which skips what has been answered.
- * In: ARGV 2 the cursor, 3 how many keys to look at, 4 how many of those found to skip, 5 the room; 6 to 8
- * status letter, name and queue, each marked with = or ''.
- * Out: the cursor to go on with, and how many to skip there; the rows; what was malformed.
- */
-export const LIST = `
-local step = call('SCAN', ARGV[2], 'MATCH', T .. '[ea]:*', 'COUNT', ARGV[3])
-local keys, rows, room = step[2], {}, tonumber(ARGV[5])
-local function is(wanted, value) return wanted == '' or sub(wanted, 2) == value end
-fetch(keys)
-for index = tonumber(ARGV[4]) + 1, #keys do
-  if #rows == room then return { ARGV[2], index - 1, rows, malformed } end
-  local k = keys[index]
-  local r = read(k, sub(k, #T + 3))
-  if r and is(ARGV[6], r@status) and is(ARGV[7], r@kind.name) and is(ARGV[8], r@kind.queue) then
-    rows[#rows + 1] = rowOf(r)
-  end
-end
-return { step[1], 0, rows, malformed }
-`
 
 const LETTERS = { pending: 'p', running: 'r', completed: 'c', failed: 'f', cancelled: 'x' } as const
 
@@ -186,32 +96,6 @@ export function readPosition(text: string | undefined, shards: number): Position
   }
   return { shard: Number(match[1]), cursor: match[2] as string, skip: Number(match[3]) }
 }
-
-/** Out: the counters' fields and values in turn; what is paused. */
-export const COUNT = `return { call('HGETALL', COUNTS), call('SMEMBERS', T .. 'paused') }`
-
-/** In: ARGV 2 q or n and the queue or name, 3 whether it is to be paused: 1 or 0. */
-export const PAUSE = `
-if ARGV[3] == '1' then
-  call('SADD', T .. 'paused', ARGV[2])
-  call('ZADD', LANES, '-inf', '!')
-elseif call('SREM', T .. 'paused', ARGV[2]) == 1 then
-  if call('EXISTS', T .. 'paused') == 0 then call('ZREM', LANES, '!') end
-  for _, name in ipairs(call('ZRANGE', LANES, '0', '-1')) do
-    local member = sub(name, 1, 1) == 'g' and sub(name, 2)
-    if member then
-      local group = call('ZRANGE', T .. 't:' .. member, '0', '0')[1]
-      name = group and call('ZRANGE', T .. 'g:' .. member .. '\\1' .. group, '0', '0')[1] or '!'
-    end
-    local lane = name ~= '!' and spelled(name)
-    if lane and (ARGV[2] == 'n' .. lane.name or ARGV[2] == 'q' .. lane.queue) then
-      ready[name] = call('LLEN', lane.key)
-    end
-  end
-end
-finish()
-return 1
-`
 
 export const pauseArgs = (lanes: Lanes, paused: boolean): string[] => [
   'queue' in lanes ? `q${lanes.queue === 'default' ? '' : lanes.queue}` : `n${lanes.name}`,
@@ -266,13 +150,3 @@ function laneOf(text: string): { queue: string; name: string } {
   const end = colon + 1 + Number(bytes.toString('utf8', 0, colon))
   return { queue: bytes.toString('utf8', colon + 1, end) || 'default', name: bytes.toString('utf8', end) }
 }
-
-/**
- * In: the names of the wants this instance is registered under, and how, in turn.
- * Out: how many of them it was registered under no more: news for it is under way.
- */
-export const LEAVE = `
-local gone = 0
-for at = 2, #ARGV, 2 do gone = gone + 1 - call('SREM', IDLE .. ARGV[at], ARGV[at + 1]) end
-return gone
-`

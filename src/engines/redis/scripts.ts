@@ -1,55 +1,60 @@
 // All scripts by name, as functions of one library and as texts for servers that know no functions.
 import { createHash } from 'node:crypto'
 import type { Script } from '../../drivers/redis-connection.ts'
-import { ADMIT } from './admit.ts'
-import { INVALIDATE_KEYS, INVALIDATE_NAME } from './invalidate.ts'
-import { EXTEND, SWEEP } from './leases.ts'
-import { numbered } from './lua/layout.ts'
-import { libraryOf } from './lua/library.ts'
-import { PRELUDE } from './lua/prelude.ts'
-import { CANCEL, COUNT, LEAVE, LIST, PAUSE, PROMOTE, READ } from './runs.ts'
-import { SETTLE } from './settle.ts'
+import { SOURCES } from './lua/generated.ts'
 
-const SOURCES = {
-  admit: ADMIT,
-  settle: SETTLE,
-  extend: EXTEND,
-  sweep: SWEEP,
-  read: READ,
-  cancel: CANCEL,
-  promote: PROMOTE,
-  invalidateKeys: INVALIDATE_KEYS,
-  invalidateName: INVALIDATE_NAME,
-  list: LIST,
-  count: COUNT,
-  pause: PAUSE,
-  leave: LEAVE,
-}
+const FILES = {
+  admit: 'admit.lua',
+  settle: 'settle.lua',
+  extend: 'extend.lua',
+  sweep: 'sweep.lua',
+  read: 'read.lua',
+  cancel: 'cancel.lua',
+  promote: 'promote.lua',
+  invalidateKeys: 'invalidate-keys.lua',
+  invalidateName: 'invalidate-name.lua',
+  list: 'list.lua',
+  count: 'count.lua',
+  pause: 'pause.lua',
+  leave: 'leave.lua',
+} as const satisfies Record<string, keyof typeof SOURCES>
 
-export type ScriptName = keyof typeof SOURCES
+export type ScriptName = keyof typeof FILES
 
 export type Scripts = Record<ScriptName, Script>
 
-/** The library's name tells its content, so that versions of deferq live side by side. */
+/**
+ * Each file of a verb defines the function `verb`; what they share stands before it. In the library the shared functions are
+ * defined once, when it is loaded: to define them with each call took Redis a third of the time of an admit. The library's
+ * name tells its content, so that versions of deferq live side by side.
+ */
 export function compile(rewrite: (source: string) => string = (source) => source): Scripts {
-  const read = (source: string): string => numbered(rewrite(source))
-  const parts = PRELUDE.map(read)
-  const own = Object.entries(SOURCES).map(([verb, source]) => [verb, read(source)] as const)
-  const name = `deferq_${sha1([parts, own].flat(3).join('\n')).slice(0, 12)}`
-  const library = libraryOf(name, parts, Object.fromEntries(own), FLAGS)
-  const scripts = own.map(([verb, text]): [string, Script] => {
-    const source = [...parts, verb === 'admit' ? '' : ALLOWED_WHEN_FULL, text].join('\n')
-    return [verb, { source, sha: sha1(source), function: { name: `${name}_${verb}`, library } }]
+  const shared = rewrite(SOURCES['prelude.lua'])
+  const verbs = Object.entries(FILES).map(([name, file]) => ({ name, text: rewrite(SOURCES[file]) }))
+  const id = `deferq_${sha1([shared, ...verbs.map(({ text }) => text)].join('\n')).slice(0, 12)}`
+  const library = [`#!lua name=${id}`, shared, ...verbs.map((verb) => registered(id, verb))].join('\n')
+  const scripts = verbs.map(({ name, text }): [string, Script] => {
+    const serve = runsWhenFull(name) ? 'serveWhenFull' : 'serve'
+    const source = [shared, text, `return ${serve}(verb, KEYS, ARGV)`].join('\n')
+    return [name, { source, sha: sha1(source), function: { name: `${id}_${name}`, library } }]
   })
   return Object.fromEntries(scripts) as Scripts
 }
 
-// A full store can be drained, so all but `admit` run there. A script that begins with a write that is allowed then, is allowed as
-// a whole; a function says so.
-const ALLOWED_WHEN_FULL = "call('DEL', T .. 'none')"
-const FLAGS = Object.fromEntries(
-  Object.keys(SOURCES).map((name) => [name, name === 'admit' ? '' : "'allow-oom'"]),
-)
+/** A full store can be drained, so all but `admit` run there. */
+const runsWhenFull = (name: string): boolean => name !== 'admit'
+
+/** In a block, so that each verb has the 200 local variables that Lua allows. */
+function registered(id: string, { name, text }: { name: string; text: string }): string {
+  const flags = runsWhenFull(name) ? "'allow-oom'" : ''
+  const callback = 'function(keys, argv) return serve(verb, keys, argv) end'
+  return [
+    'do',
+    text,
+    `redis.register_function{function_name = '${id}_${name}', flags = {${flags}}, callback = ${callback}}`,
+    'end',
+  ].join('\n')
+}
 
 const sha1 = (text: string): string => createHash('sha1').update(text).digest('hex')
 

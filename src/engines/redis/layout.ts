@@ -18,9 +18,9 @@
 //   paused           q<queue> and n<name>; while there is one, `!` is among the lanes
 //   delayed          the tickets of what is due later, scored by due time
 //   leases           the ends of the leases of what runs, by the Redis key of its text; a hash, because a sorted set costs six times
-//                    as much. What a large claim takes keeps the text that it was born with, and its lease goes on: when it began,
-//                    its token and a semicolon. To write such a text anew would cost a seventh of its way through the server; whatever
-//                    else changes it does so, and cuts its lease short
+//                    as much. A run that a large claim takes keeps the text that it was born with, and its lease goes on: when it
+//                    began, its token and a semicolon. To write such a text again would cost a seventh of its way through the server;
+//                    any other change of the run does so, and cuts its lease short
 //   firstLease       none of them ends before this, and at that time all are looked through; leaseScan: how far a sweep has come in looking for the ended ones
 //   counts           p<lane> pending, r<lane> begun and not put back or ended otherwise than completed, c<lane> completed, t<total>
 //   wants, idle:<w>  what idle instances wait for, and who they are
@@ -65,56 +65,5 @@ export const PLACE = {
   token: 112,
 }
 
-/** Where things stand in a lease, counted like those of the text. */
-export const LEASE = { begun: 14, token: 27 }
-
-/** The first letter of a text, as a number. */
-export const LETTER = { new: 'n'.charCodeAt(0), running: 'r'.charCodeAt(0) }
-
-/**
- * Longer params and results lie beside the text, which is written anew with each step in the life of a run.
- */
+/** Params and results that are longer lie beside the text, because each step in the life of a run writes the text again. */
 export const INLINE = 1_024
-
-/**
- * What a script holds of a run, in this order; `r@due` in the sources stands for its place (see `numbered`).
- */
-const FIELDS = [
-  'run',
-  'status',
-  'created',
-  'due',
-  'begun',
-  'finished',
-  'fresh',
-  'usable', // until when the result answers, as a stale one at last
-  'attempt',
-  'priority',
-  'answer', // the length of the result
-  'token', // of the present attempt, or of the last one if that was settled
-  'before', // the token that settled the attempt before
-  'errors', // how many there were
-  'accepted', // the run part of the accepted result's id, while that lies aside
-  'remembered', // until when a failure is
-  'watchers', // addresses of instances
-  'side', // which fields lie in x:, a letter each: p r P g e +
-  'next', // the run part of the id of what waits behind it, aside and in no lane
-  'attend', // until when somebody has asked for it, r or p (also while it runs, or not), for how long
-  'kind',
-  'text', // as it was read
-  'at', // where its params begin
-  'k', // the Redis key
-  'ticket',
-  'id',
-] as const
-/** Those that few runs have, which follow the token. */
-export const RARE = FIELDS.slice(12, 20)
-
-/** Lists are made by one instruction and read by place, which halves what a table of names costs. */
-export function numbered(source: string): string {
-  return source.replace(/@([a-z]+)/g, (_all, field: string) => {
-    const place = FIELDS.indexOf(field as (typeof FIELDS)[number])
-    if (place < 0) throw new Error(`A run has no field '${field}'.`)
-    return `[${place + 1}]`
-  })
-}

@@ -1,0 +1,13 @@
+-- The shared part of all scripts: the state of a call, and the life of a run.
+--- @include "shared/layout.lua"
+--- @include "shared/call.lua"
+--- @include "shared/kinds.lua"
+--- @include "shared/wants.lua"
+--- @include "shared/texts.lua"
+--- @include "shared/runs.lua"
+--- @include "shared/lanes.lua"
+--- @include "shared/births.lua"
+--- @include "shared/hints.lua"
+--- @include "shared/follow-ups.lua"
+--- @include "shared/ends.lua"
+--- @include "shared/finish.lua"
