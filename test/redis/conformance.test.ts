@@ -1,17 +1,15 @@
-// The conformance suite over one Redis server, one with several shards, one without functions, one where small claims are made like
-// large ones, a cluster, and a master watched by sentinels.
+// The conformance suite over one Redis server, one with several shards, one without functions, a cluster, and a master watched by
+// sentinels.
 import { beforeAll, describe, test } from 'vitest'
 import { conformance } from '../../src/conformance/index.ts'
-import { REWRITE } from '../../src/engines/redis/index.ts'
 import { sharedUrl } from '../servers/shared.ts'
 import { commands } from './commands.ts'
-import { redisFactory, together } from './factory.ts'
+import { redisFactory } from './factory.ts'
 
 const factories = [
   redisFactory('redis', () => sharedUrl('redis'), 1),
   redisFactory('redis, 3 shards', () => sharedUrl('redis'), 3),
   redisFactory('redis, no functions', () => sharedUrl('redis').replace('//', '//old:old@'), 1),
-  redisFactory('redis, claims like large ones', () => sharedUrl('redis'), 1, { [REWRITE]: together }),
   redisFactory('redis cluster', () => sharedUrl('cluster'), 12),
   redisFactory('redis sentinel', () => sharedUrl('sentinel'), 1),
 ]

@@ -11,14 +11,6 @@ import { commands } from './commands.ts'
 
 export const newPrefix = (): string => `t${randomBytes(6).toString('hex')}`
 
-/** Of the scripts: whatever is claimed as it was born keeps its text, where only large claims leave it so. */
-export function together(source: string): string {
-  const rewritten = source.replace(/if count < MANY or /, 'if ')
-  if (source.includes('local function takeNew(') && rewritten === source)
-    throw new Error('The place where small claims are told from large ones is gone.')
-  return rewritten
-}
-
 export function redisFactory(name: string, url: () => string, shards: number, more: object = {}): Factory {
   return {
     name,

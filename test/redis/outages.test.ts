@@ -87,7 +87,7 @@ test('a server that lost everything is started anew, and told of when others gav
   await vi.waitFor(async () => expect((await one.admit(drafts(1)))[0]?.outcome).toBe('created'))
   expect((await one.claim(want({ limit: 9 }))).claimed).toHaveLength(1)
   await raw.flushall()
-  await raw.set('deferq:store', '1 7')
+  await raw.set('deferq:store', '2 7')
   await raw.call('CLIENT', 'KILL', 'TYPE', 'normal')
   await vi.waitFor(() => expect(JSON.stringify(hints)).toContain('has 7 shards, and 1 were asked for'), 5_000)
 })

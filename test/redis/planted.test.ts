@@ -3,19 +3,14 @@ import { expect, test } from 'vitest'
 import { conformance } from '../../src/conformance/index.ts'
 import { REWRITE } from '../../src/engines/redis/index.ts'
 import { sharedUrl } from '../servers/shared.ts'
-import { redisFactory, together } from './factory.ts'
+import { redisFactory } from './factory.ts'
 
 /** Runs a group of the suite with every script rewritten, and answers the names of the cases that failed. */
-async function failures(
-  group: string,
-  find: string,
-  replace: string,
-  before = (source: string): string => source,
-): Promise<string[]> {
+async function failures(group: string, find: string, replace: string): Promise<string[]> {
   let planted = 0
   const rewrite = (source: string): string => {
     if (source.includes(find)) planted++
-    return before(source).replaceAll(find, replace)
+    return source.replaceAll(find, replace)
   }
   const factory = redisFactory('redis', () => sharedUrl('redis'), 1, { [REWRITE]: rewrite })
   const cases = conformance(factory).filter(({ name }) => name.startsWith(`redis: ${group}:`))
@@ -44,31 +39,6 @@ test('an outcome with its claim is accepted whatever has become of the run', asy
   const ends = await failures('ends', 'same = cache[k] == text', 'same = true')
   expect(ends).toContain('redis: ends: of a run that has met others')
   expect(ends).toContain('redis: ends: of a usual run')
-})
-
-test('the end of a run that keeps its first text is accepted whatever its token', async () => {
-  const same = 'same = findText(text, sub(lease, LEASE_TOKEN_AT), TOKEN_AT, true) == TOKEN_AT'
-  const failed = await failures('ends', same, 'same = true', together)
-  expect(failed).toContain('redis: ends: of a run whose key another one has by now: that one runs on')
-})
-
-test('a run that keeps its first text is changed, and its lease does not tell', async () => {
-  const failed = await failures(
-    'ends',
-    "if byte(text) == LETTER_RUNNING then call('HSET'",
-    "if false then call('HSET'",
-    together,
-  )
-  expect(failed).toContain('redis: ends: of a run that has met others')
-})
-
-test('a run that keeps its first text is taken for one that waits', async () => {
-  const failed = await failures('claim', 'cacheBegun(news, cache)', '', together)
-  expect(failed).toContain(
-    'redis: claim: a claimed run is running, under a token of its own, with all that a worker needs',
-  )
-  const renewed = await failures('leases', " .. (before and sub(before, LEASE_BEGUN_AT) or '')", '', together)
-  expect(renewed).toContain('redis: leases: what is renewed runs on as it was claimed, and ends so')
 })
 
 test('an end by itself is accepted whatever has become of the run', async () => {

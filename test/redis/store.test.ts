@@ -55,8 +55,7 @@ async function contradictions(raw: Redis | Cluster, tag: string): Promise<string
     const kind = text.slice(at, at + Number.parseInt(text.slice(PLACE.length - 1, PLACE.head - 1), 16))
     const [start, queue] = /^[^;:]*(?:;(\d*),\d*)?:/.exec(kind) as unknown as [string, string?]
     const lane = `${Number(queue ?? 0)}:${kind.slice(start.length)}`
-    // A lease that tells more than its end: the run has begun as it was born.
-    const status = isNew ? ((leases[key]?.length ?? 0) > 13 ? 'r' : 'p') : text.charAt(0)
+    const status = isNew ? 'p' : text.charAt(0)
     const ttl = await raw.pttl(key)
     if (status === 'p' || status === 'r') {
       counts[status + lane] = (counts[status + lane] ?? 0) + 1
@@ -331,6 +330,18 @@ test('the number of shards is fixed by whoever opens a store first', async () =>
   await (await opened(3)).admit(drafts)
   await expect(opened(4)).rejects.toMatchObject({ code: 'STORE_MISMATCH' })
   expect((await (await opened()).claim(want({ limit: 50 }))).claimed).toHaveLength(30)
+})
+
+test('a store of another layout is refused, and left as it is', async () => {
+  const url = sharedUrl('redis')
+  const prefix = newPrefix()
+  const raw = await commands(url)
+  await raw.set(`${prefix}:store`, '1 1')
+  const engine = new RedisEngine({ url, prefix })
+  await expect(engine.open()).rejects.toMatchObject({ code: 'STORE_MISMATCH' })
+  await engine.close()
+  expect(await raw.get(`${prefix}:store`)).toBe('1 1')
+  raw.disconnect()
 })
 
 test('a large batch of large params and results goes through in parts', async () => {

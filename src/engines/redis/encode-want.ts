@@ -4,7 +4,6 @@ import type { Claimed, SettleAnswer, Want } from '../../contract/engine.ts'
 import { HeldRun } from './claimed-run.ts'
 import type { Row } from './ids.ts'
 import { longId, packable, readEntry, runIn, unpackIds } from './ids.ts'
-import { PLACE } from './layout.ts'
 
 /** A want in the form it is sent in, and a short name by which equal ones find each other. */
 export interface SpelledWant {
@@ -48,12 +47,6 @@ export function readHandOver(message: string): Claimed {
   return HeldRun.read(message.slice(0, space), id.slice(0, 43), [message.slice(idEnd), longId(id)])
 }
 
-const BEGUN = `00010000${'0'.repeat(PLACE.answer - PLACE.finished)}0000`
-
-/** What the scripts' function of this name answers. */
-const asBegun = (text: string, now: number, token: string): string =>
-  `r${text.slice(PLACE.run - 1, PLACE.head - 1)}${text.slice(PLACE.created - 1, PLACE.length - 1)}${now}${BEGUN}${token};${text.slice(PLACE.head - 1)}`
-
 export interface SettleReply {
   answers: SettleAnswer[]
   claimed: Claimed[]
@@ -66,7 +59,7 @@ export interface SettleReply {
 export function settleReply(reply: unknown, prefix: string): SettleReply {
   type Told = string | [text: string, beside: Row[2]]
   type Reply = [number, string, Told[], string[], number, number, string[], string[]]
-  const [now, letters, rows, tickets, nextDue, more, , malformed] = reply as Reply
+  const [, letters, rows, tickets, nextDue, more, , malformed] = reply as Reply
   const keys = tickets.map((ticket) => ticket.slice(0, 43))
   let ids = ''
   for (const [index, row] of rows.entries()) {
@@ -77,10 +70,7 @@ export function settleReply(reply: unknown, prefix: string): SettleReply {
     const id = longIds[index] as string
     const token = `${prefix}.${index}`
     if (typeof row !== 'string') return { entry: readEntry([row[0], id, row[1]]), token }
-    return HeldRun.read(token, keys[index] as string, [
-      row.startsWith('n') ? asBegun(row, now, token) : row,
-      id,
-    ])
+    return HeldRun.read(token, keys[index] as string, [row, id])
   })
   return {
     answers: Array.from(letters, (letter) => (letter === 's' ? 'settled' : 'lost')),

@@ -18,9 +18,7 @@
 //   paused           q<queue> and n<name>; while there is one, `!` is among the lanes
 //   delayed          the tickets of what is due later, scored by due time
 //   leases           the ends of the leases of what runs, by the Redis key of its text; a hash, because a sorted set costs six times
-//                    as much. A run that a large claim takes keeps the text that it was born with, and its lease goes on: when it
-//                    began, its token and a semicolon. To write such a text again would cost a seventh of its way through the server;
-//                    any other change of the run does so, and cuts its lease short
+//                    as much
 //   firstLease       none of them ends before this, and at that time all are looked through; leaseScan: how far a sweep has come in looking for the ended ones
 //   counts           p<lane> pending, r<lane> begun and not put back or ended otherwise than completed, c<lane> completed, t<total>
 //   wants, idle:<w>  what idle instances wait for, and who they are

@@ -4,7 +4,7 @@ import { DeferqError } from '../../base/errors.ts'
 import type { Connection } from '../../drivers/redis-connection.ts'
 
 /** The layout of the keys; another one is another number. */
-const LAYOUT = 1
+const LAYOUT = 2
 
 /**
  * The number of shards is part of where a key lies, so the first process to open a store writes it down, and

@@ -37,21 +37,17 @@ local function verb(argv)
   local shapes, first = shapesOf(argv)
   local ks, shapeOf, keys, runs, texts, asides, more = draftsOf(argv, first, shapes)
   local answers = {}
-  local standing, news, born = {}, {}, {}
+  local standing = {}
   add(function(list, from, to)
-    for index, text in ipairs(call('MGET', unpack(list, from, to))) do
-      standing[from + index - 1] = text
-      if text and byte(text) == LETTER_NEW then news[#news + 1], born[list[from + index - 1]] = list[from + index - 1], text end
-    end
+    for index, text in ipairs(call('MGET', unpack(list, from, to))) do standing[from + index - 1] = text end
   end, ks)
-  cacheBegun(news, born)
   local before = {}
   for _, aside in pairs(asides) do before[#before + 1] = aside end
   if #before > 0 then fetch(before) end
   moveDue()
   for index = 1, #ks do
     local shape, k, run, params, aside = shapeOf[index], ks[index], runs[index], texts[index], asides[index]
-    -- A text that this call has written since is newer, and so is the text of a run that has begun.
+    -- A text that this call has written since is newer.
     local text = cache[k]
     if text == nil then text = standing[index] end
     if not text and shape.birth and not (aside and cache[aside]) and #params <= INLINE then

@@ -24,9 +24,8 @@ local function verb(argv)
         aside(r, 'g', 'g', sub(progress, 2))
         if r.side ~= side then save(r) end
       end
-      local before = leased[r.k]
-      held[#held + 1] = r.k
-      held[#held + 1] = whole(expiry) .. (before and sub(before, LEASE_BEGUN_AT) or '')
+        held[#held + 1] = r.k
+      held[#held + 1] = whole(expiry)
       answers[#answers + 1] = 'h'
     else
       answers[#answers + 1] = r and r.status == 'x' and 'c' or 'l'

@@ -20,7 +20,6 @@ local function verb(argv)
   moveDue()
   local requeued, failed, abandoned, limit = {}, {}, {}, tonumber(argv[2])
   local expired, scan = endedLeases(limit)
-  -- Their leases tell what they are.
   fetch(expired)
   add(function(list, from, to) call('HDEL', LEASES, unpack(list, from, to)) end, expired)
   for _, k in ipairs(expired) do

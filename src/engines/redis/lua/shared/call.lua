@@ -47,8 +47,6 @@ local counts
 local cache
 -- Keys and texts in turn that are to be written: of new runs; of runs that live; and, with a time to live, of runs that have ended.
 local births, writes, endings
--- The leases, by key, of those that run and have the texts that they were born with.
-local leased
 -- Names and reasons in turn of what could not be read.
 local malformed
 -- The lanes that this call has to do with, by their texts; the tickets by lane that are to be appended, and these lanes in order.
@@ -64,14 +62,14 @@ local own, mine, ownWant, ownName, ownMember
 
 -- A verb that changes something begins with this.
 local function reset()
-  counts, cache, births, writes, endings, leased, malformed = {}, {}, {}, {}, {}, {}, {}
+  counts, cache, births, writes, endings, malformed = {}, {}, {}, {}, {}, {}
   lanesSpelled, pushed, pushedLanes, ready, hints, hearers, mine = {}, {}, {}, {}, {}, {}, {}
   soon, turn, waiting, own, ownWant, ownName, ownMember = nil, nil, nil, nil, nil, nil, nil
 end
 
 -- Texts of a call are not kept until the next one.
 local function release()
-  counts, cache, births, writes, endings, leased, malformed = nil, nil, nil, nil, nil, nil, nil
+  counts, cache, births, writes, endings, malformed = nil, nil, nil, nil, nil, nil
   lanesSpelled, pushed, pushedLanes, ready, hints, hearers, mine, soon, waiting = nil, nil, nil, nil, nil, nil, nil, nil, nil
 end
 

@@ -2,10 +2,8 @@
 
 -- One call passes over this many stale tickets at most, at 1 µs each. A worker that is stopped by it is told to ask again.
 local MAX_STALE = 5000
--- From how many on new runs are taken together, and how many at once: Lua hands over no more than about 8,000 values.
-local MANY, TOGETHER = 8, 1000
 
--- A claim has taken these: of each run its text (that which it was born with, where it keeps it), or that and what lies beside; their
+-- A claim has taken these: of each run its text, or that and what lies beside; their
 -- tickets; keys and ends of leases in turn. more: 1 where something wanted may be ready still. nextDue: in how many ms something wanted
 -- is due, or -1. opens: when a rate lets more begin, if that holds something wanted back. stale: how many stale tickets it passed over.
 local claims
@@ -96,38 +94,6 @@ local function take(c, expiry, tokens)
   local at = #claims.leases
   claims.leases[at + 1], claims.leases[at + 2] = c.k, expiry
   claims.count, c.count, c.at, c.taken = claims.count + 1, c.count + 1, c.at + 1, c.taken + 1
-end
-
--- Takes the runs that a large claim nearly always finds: as they were born, at the head of a lane. Their texts stay as they are, and their leases
--- tell that they have begun (layout.ts). Runs behind the first one that is otherwise are left to head().
-local function takeNew(c, limit, expiry, tokens)
-  local count = min(limit, TOGETHER)
-  if count < MANY or c.priority ~= 0 then return end
-  local list, keys = call('LRANGE', c.key, 0, count - 1), {}
-  c.tickets, c.keys, c.last = list, keys, #list < count
-  if #list == 0 then return end
-  for index, ticket in ipairs(list) do keys[index] = keyOf(ticket) end
-  local texts, held = call('MGET', unpack(keys)), call('HMGET', LEASES, unpack(keys))
-  local begun, given, seen, usual, done = expiry .. NOW .. tokens, {}, {}, nil, 0
-  for index, text in ipairs(texts) do
-    local ticket, k = list[index], keys[index]
-    -- A stale ticket fits one in 4,096 runs under the same key, and that may have begun. And what this script has read it may have changed.
-    if not text or held[index] or seen[ticket] or cache[k] ~= nil or #ticket ~= 45 then break end
-    local letter, first, second = byte(text, 1, 3)
-    if letter ~= LETTER_NEW or not isFor(ticket, first, second) then break end
-    local kind = kindAt(text, HEAD_AT)
-    if kind ~= usual then
-      if not kind or laneAt(kind, 0) ~= c.text then break end
-      usual = kind
-    end
-    if (tonumber(sub(text, CREATED_AT, LENGTH_AT - 1)) or math.huge) > now then break end
-    given[2 * index - 1], given[2 * index], seen[ticket] = k, begun .. suffix(claims.count), true
-    done, claims.count = index, claims.count + 1
-    claims.rows[claims.count], claims.tickets[claims.count] = text, ticket
-  end
-  lease(tonumber(expiry), given)
-  if done < #list then fetch({ unpack(keys, done + 1) }) end
-  c.count, c.taken, c.at = done, done, done + 1
 end
 
 local function fromStart(lane)

@@ -44,7 +44,6 @@ local function claim(want, limit, leaseMs, tokens)
     end
     if #group == 1 then
       local c, count = group[1], limit - claims.count
-      takeNew(c, count, expiry, tokens)
       while claims.count < limit and head(c, count) do take(c, expiry, tokens) end
     else
       local heads = {}

@@ -44,7 +44,7 @@ local function forget(key, name)
     local held = call('HGET', LEASES, k)
     if held then
       call('HDEL', LEASES, k)
-      lease(tonumber(sub(held, 1, LEASE_BEGUN_AT - 1)), { A .. r.id, held })
+      lease(tonumber(held), { A .. r.id, held })
     end
     local behind = r.next
     if behind ~= '' then

@@ -1,4 +1,4 @@
--- The places in the text of a run and in a lease, counted from 1, and the bounds of the scripts.
+-- The places in the text of a run, counted from 1, and the bounds of the scripts.
 --
 -- The text of a run, with the length of each part in bytes:
 --   <status 1><run 16><created 13><length of kind 4, in hex>[<head>]<kind><params><result>
@@ -7,11 +7,9 @@
 -- layout.ts beside this folder has the same places for TypeScript, and the keys of a shard.
 local RUN_AT, CREATED_AT, LENGTH_AT, HEAD_AT = 2, 18, 31, 35
 local FINISHED_AT, FRESH_AT, TOKEN_AT = 69, 82, 112
--- A lease: when it ends; and of a run that keeps its first text, when it began, its token and a semicolon.
-local LEASE_BEGUN_AT, LEASE_TOKEN_AT = 14, 27
 
--- The first letter of a text: n for a new run, r for a running one.
-local LETTER_NEW, LETTER_RUNNING = 110, 114
+-- The first letter of the text of a new run: n.
+local LETTER_NEW = 110
 
 -- A moment that has not come, and the number of an attempt, a priority or a length that is 0.
 local NEVER, USUAL = '0000000000000', '0000'

@@ -48,24 +48,14 @@ local function complete(argv, at, count)
   local kind, watchers = kindOf(argv[at + 1]), argv[at + 2]
   local usual, place, letters, others, done = kind and kind.policy[6] == 0, at + 3 + count, {}, {}, {}
   if usual and kind.endsAt ~= NOW then endsNow(kind) end
-  local held = call('HMGET', LEASES, unpack(argv, at + 3, place - 1))
-  for index, lease in ipairs(held) do
-    if not lease or #lease < LEASE_TOKEN_AT then others[#others + 1] = argv[at + 2 + index] end
-  end
-  fetch(others)
-  for index, lease in ipairs(held) do
+  fetch({ unpack(argv, at + 3, place - 1) })
+  for index = 1, count do
     local k, text, value = argv[at + 2 + index], argv[place], argv[place + 1]
-    local same
-    if lease and #lease >= LEASE_TOKEN_AT then
-      -- Its own text has not changed since: of this one the token tells that it is the same, up to the semicolon behind it.
-      same = findText(text, sub(lease, LEASE_TOKEN_AT), TOKEN_AT, true) == TOKEN_AT
-    else
-      same = cache[k] == text
-    end
+    local same = cache[k] == text
     if usual and same then
       text = completed(kind, watchers, text, value)
       call('SET', k, text, 'PX', kind.policy.lasts)
-      if cache[k] then cache[k] = text end
+      cache[k] = text
       for address in string.gmatch(watchers, '%S+') do tell(address, 'e', sub(k, #E + 1) .. runOf(text), text) end
       letters[index], done[#done + 1] = 's', k
     else

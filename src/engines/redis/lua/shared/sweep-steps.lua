@@ -19,7 +19,7 @@ local function endedLeases(limit)
     local step = call('HSCAN', LEASES, scan, 'COUNT', LOOKED_AT)
     local later
     for index = 1, #step[2], 2 do
-      local expiry = tonumber(sub(step[2][index + 1], 1, LEASE_BEGUN_AT - 1)) or 0
+      local expiry = tonumber(step[2][index + 1]) or 0
       if expiry <= now and #expired < limit then
         expired[#expired + 1] = step[2][index]
       else

@@ -7,37 +7,14 @@ end
 
 local function bump(field, by) counts[field] = (counts[field] or 0) + by end
 
--- The text as it would have been written when it began.
-local function asBegun(k, text, lease)
-  leased[k] = lease
-  return 'r' .. sub(text, RUN_AT, HEAD_AT - 1) .. sub(text, CREATED_AT, LENGTH_AT - 1) .. sub(lease, LEASE_BEGUN_AT, LEASE_TOKEN_AT - 1)
-    .. BEGUN .. sub(lease, LEASE_TOKEN_AT) .. sub(text, HEAD_AT)
-end
-
--- Of what was read as it was born, some may have begun since.
-local function cacheBegun(news, texts)
-  if #news == 0 or #news > 8 and call('EXISTS', LEASES) == 0 then return end
-  add(function(list, from, to)
-    for index, lease in ipairs(call('HMGET', LEASES, unpack(list, from, to))) do
-      local k = list[from + index - 1]
-      if lease and #lease >= LEASE_TOKEN_AT then cache[k] = asBegun(k, texts[k], lease) end
-    end
-  end, news)
-end
-
 local function fetch(keys)
-  local news = {}
   add(function(list, from, to)
     for index, text in ipairs(call('MGET', unpack(list, from, to))) do
       local k = list[from + index - 1]
       -- A text that this call has written since is newer than the one in Redis.
-      if cache[k] == nil then
-        cache[k] = text
-        if text and byte(text) == LETTER_NEW then news[#news + 1] = k end
-      end
+      if cache[k] == nil then cache[k] = text end
     end
   end, keys)
-  cacheBegun(news, cache)
 end
 
 local function get(k)
@@ -47,11 +24,6 @@ end
 
 -- With a time to live, in ms as text, only what has ended: a run that lives has none, and MSET takes away what its key had.
 local function put(k, text, lasts)
-  local lease = leased[k]
-  if lease then
-    leased[k] = nil
-    if byte(text) == LETTER_RUNNING then call('HSET', LEASES, k, sub(lease, 1, LEASE_BEGUN_AT - 1)) end
-  end
   cache[k] = text
   local list = lasts and endings or writes
   local length = #list
@@ -101,7 +73,6 @@ local function rename(from, to)
   write()
   call('RENAME', from, to)
   cache[to], cache[from] = cache[from], false
-  leased[to], leased[from] = leased[from], nil
 end
 
 local function setAside(k, reason)
