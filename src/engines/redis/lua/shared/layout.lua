@@ -4,7 +4,7 @@
 --   <status 1><run 16><created 13><length of kind 4, in hex>[<head>]<kind><params><result>
 --   head: <due 13><begun 13><attempt 4><priority 4><finished 13><fresh 13><usable 13><length of result 4><token>[,<rare fields>];
 --   kind: <policy>[;<length of queue>,<length of extra>[,<length of group>]]:<queue><extra><group><name>
--- layout.ts beside this folder has the same places for TypeScript, and the keys of a shard.
+-- README.md in the folder above shows the text of a real run, and layout.ts has the same places for TypeScript.
 local RUN_AT, CREATED_AT, LENGTH_AT, HEAD_AT = 2, 18, 31, 35
 local FINISHED_AT, FRESH_AT, TOKEN_AT = 69, 82, 112
 
