@@ -1,44 +1,26 @@
 // The facade: dispatch work, ask for its status, wait for its result, cancel it and forget it.
 
-import { Batcher } from './base/batcher.ts'
 import type { Logger } from './base/log.ts'
-import { unfailing } from './base/log.ts'
 import type { BatchOptions, BatchStatus, MemberResult } from './batch/index.ts'
+import { openClient } from './client/open.ts'
 import type {
   CancelAnswer,
   Counts,
   Draft,
   Engine,
-  Entry,
   Filter,
   Hint,
   Lanes,
   PromoteAnswer,
-  Selector,
 } from './contract/engine.ts'
-import { isEnded, MAX_BATCH } from './contract/engine.ts'
-import type { Dispatching } from './dispatch/api.ts'
-import { Callbacks } from './dispatch/callbacks.ts'
-import { Dispatcher } from './dispatch/dispatcher.ts'
-import { Drafter } from './dispatch/draft.ts'
-import { anew } from './dispatch/draft-again.ts'
-import { draftMany } from './dispatch/draft-many.ts'
+import { MAX_BATCH } from './contract/engine.ts'
+import type { AnyItem } from './dispatch/api.ts'
+import type { Backend, Seen } from './dispatch/backend.ts'
 import { drained } from './dispatch/drain.ts'
-import {
-  byName,
-  cancelText,
-  checked,
-  checkId,
-  checkLanes,
-  scopeAlone,
-  unlessAborted,
-} from './dispatch/errors.ts'
-import type { Near } from './dispatch/near-cache.ts'
+import { byName, checked, checkId, checkLanes, scopeAlone } from './dispatch/errors.ts'
 import { nearCacheOf } from './dispatch/near-cache.ts'
-import { Asker } from './dispatch/pipeline.ts'
-import { asIs, dispatchedOf, receiptOf, resultOf } from './dispatch/receipt.ts'
-import { Connection } from './dispatch/store-connection.ts'
-import { notFound, Waiters } from './dispatch/waiters.ts'
+import { receiptOf, resultOf } from './dispatch/receipt.ts'
+import { StoreBackend } from './dispatch/store-backend.ts'
 import { isInterface, openEngine } from './engines/open.ts'
 import type { MomentOf, Published, QuickOptions } from './publish/publisher.ts'
 import { Publisher, quick } from './publish/publisher.ts'
@@ -60,9 +42,9 @@ import type {
   TaskNamed,
   WaitOptions,
 } from './tasks/options.ts'
-import { checkWait, HTTP_REQUEST } from './tasks/options.ts'
+import { HTTP_REQUEST } from './tasks/options.ts'
 import type { AnyTask, Dispatched, Receipt, SharedOptions } from './tasks/task.ts'
-import { isId, keyOf } from './values/fingerprint.ts'
+import { isId } from './values/fingerprint.ts'
 import type { Limits } from './values/limits.ts'
 
 export type { DeferQOptions, Item } from './tasks/options.ts'
@@ -76,49 +58,30 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
   readonly logger: Logger
   /** The schedules in the store: list, get, pause, resume, run, remove. */
   readonly schedules: Schedules
-  /** This object without the types of its tasks: the features below check names and params when they run. */
-  readonly #untyped = this as unknown as Dispatching
-  readonly #log: Logger
-  readonly #drafter: Drafter
-  readonly #asker: Asker
-  readonly #reads: Batcher<string, Entry | undefined>
-  readonly #waiters: Waiters
-  readonly #callbacks: Callbacks
-  readonly #connection: Connection
-  readonly #near: Near | undefined
+  /** Everything is done by it: over a store, or over the HTTP interface of another application. */
+  readonly #backend: Backend
   #closing: Promise<void> | undefined
 
   constructor(options: DeferQOptions<Tasks> = {}) {
     const { url, secret, engine, tasks, defaults = {}, limits, results, nearCache, logger } = checked(options)
-    this.schedules = new Schedules(this.#untyped)
     this.tasks = tasks === undefined ? undefined : byName(tasks)
     this.defaults = { ...defaults }
     this.limits = limits
     this.logger = logger
-    this.#log = unfailing(logger)
-    this.#near = nearCacheOf(nearCache)
-    this.#connection = new Connection({
-      make: resultsApart(engine === undefined ? openEngine(url, secret) : async () => engine, results),
-      own: engine === undefined,
-      opened: (_engine, listening) => this.#near?.opened(listening),
-      hear: (hint) => this.#hear(hint),
-    })
-    this.#drafter = new Drafter(this.tasks, this.defaults, limits, isInterface(url))
-    const opened = (): Promise<Engine> => this.open()
-    this.#reads = new Batcher(async (ids) => (await opened()).read(ids))
-    this.#waiters = new Waiters(opened)
-    this.#callbacks = new Callbacks(this.#waiters, logger)
-    this.#asker = new Asker({
-      drafter: this.#drafter,
-      dispatcher: new Dispatcher(opened),
-      near: this.#near,
-      callbacks: this.#callbacks,
-    })
+    const near = nearCacheOf(nearCache)
+    const shared = { tasks: this.tasks, defaults: this.defaults, limits, logger }
+    if (url !== undefined && isInterface(url)) {
+      this.#backend = openClient({ ...shared, url, secret })
+    } else {
+      const make = resultsApart(engine === undefined ? openEngine(url, secret) : async () => engine, results)
+      this.#backend = new StoreBackend({ ...shared, make, own: engine === undefined, near })
+    }
+    this.schedules = new Schedules(this.#backend)
   }
 
   /** Connects now rather than with the first call, so that a wrong address is found at the start. */
   open(): Promise<Engine> {
-    return this.#connection.open()
+    return this.#backend.open()
   }
 
   /** Asks for the work: it is run unless its result is there or on its way, and the receipt tells which. */
@@ -127,26 +90,14 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     params: InputOf<TaskNamed<Tasks, Name>>,
     ...[options]: OptionsOf<TaskNamed<Tasks, Name>, DispatchOptions<ResultOf<TaskNamed<Tasks, Name>>>>
   ): Promise<Dispatched<ResultOf<TaskNamed<Tasks, Name>>>> {
-    try {
-      return this.#asker.ask(name, params, options as DispatchOptions | undefined, dispatchedOf) as Promise<
-        Dispatched<never>
-      >
-    } catch (error) {
-      return Promise.reject(error)
-    }
+    return this.#backend.dispatch(name, params, options as DispatchOptions | undefined) as Promise<
+      Dispatched<never>
+    >
   }
 
-  /** Many at once, in as few round trips as the store allows; answers line up. Nothing is dispatched when one is malformed. */
-  async dispatchMany(items: readonly Item<Tasks>[]): Promise<Dispatched[]> {
-    const drafts = await draftMany(items, (name, params, options) =>
-      this.#drafter.draft(name, params, options, this.#callbacks.wanted(options)),
-    )
-    return Promise.all(
-      drafts.map((draft, index) => {
-        const options = items[index]?.options as DispatchOptions | undefined
-        return unlessAborted(this.#asker.admit(draft, options, dispatchedOf), draft.name, options?.signal)
-      }),
-    )
+  /** Dispatches many in as few round trips as the store allows; answers line up. Nothing is dispatched when one item is malformed. */
+  dispatchMany(items: readonly Item<Tasks>[]): Promise<Dispatched[]> {
+    return this.#backend.dispatchMany(items as unknown as readonly AnyItem[])
   }
 
   /**
@@ -156,12 +107,13 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
   async request(options: RequestOptions): Promise<Dispatched<RequestResult>> {
     const { dispatchOf } = await import('./requests/request-spec.ts')
     const { params, options: rest } = dispatchOf(options, 'request()')
-    const sent = await this.#asker.ask(HTTP_REQUEST, params, rest as DispatchOptions, dispatchedOf)
-    return sent as Dispatched<RequestResult>
+    return this.#backend.dispatch(HTTP_REQUEST, params, rest as DispatchOptions) as Promise<
+      Dispatched<RequestResult>
+    >
   }
 
   /** Dispatches and waits: the result, however it came about; or the error with which the run ended. */
-  async run<Name extends NameOf<Tasks>>(
+  run<Name extends NameOf<Tasks>>(
     name: Name,
     params: InputOf<TaskNamed<Tasks, Name>>,
     ...[options]: OptionsOf<
@@ -169,43 +121,29 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
       DispatchOptions<ResultOf<TaskNamed<Tasks, Name>>> & { wait?: WaitOptions['timeout'] }
     >
   ): Promise<ResultOf<TaskNamed<Tasks, Name>>> {
-    const spot = options === undefined ? this.#near?.spot(params) : undefined
-    if (spot !== undefined) {
-      const kept = this.#near?.result(name, spot)
-      if (kept !== undefined) return kept as never
-    }
-    const { wait, ...rest } = (options ?? {}) as DispatchOptions & { wait?: WaitOptions['timeout'] }
-    const waiting: WaitOptions = {}
-    if (wait !== undefined) {
-      waiting.timeout = wait
-      checkWait(waiting, `run('${name}')`, 'wait')
-    }
-    if (rest.signal !== undefined) waiting.signal = rest.signal
-    const { entry } = await this.#asker.ask(name, params, options && rest, asIs, true, spot)
-    if (isEnded(entry.status)) return resultOf(entry) as never
-    return resultOf(await this.#waiters.wait(entry.id, waiting, true)) as never
+    return this.#backend.run(name, params, options as DispatchOptions | undefined) as Promise<never>
   }
 
   /** Where the run with this id stands; TASK_NOT_FOUND for one that is not (any more). */
   async getStatus<Result = unknown>(taskId: string): Promise<Receipt<Result>> {
-    return receiptOf(await this.#read(taskId)) as Receipt<Result>
+    return receiptOf(await this.#find(taskId)) as Receipt<Result>
   }
 
   /** The result if it is there: NOT_FINISHED while it is not; TASK_FAILED or TASK_CANCELLED if it never will be. */
   async getResult<Result = unknown>(taskId: string): Promise<Result> {
-    return resultOf(await this.#read(taskId)) as Result
+    return resultOf(await this.#find(taskId)) as Result
   }
 
   /** Waits for the run to end; answers as `getResult` does. */
   async result<Result = unknown>(taskId: string, options?: WaitOptions): Promise<Result> {
     checkId(taskId)
-    return resultOf(await this.#waiters.wait(taskId, options)) as Result
+    return resultOf(await this.#backend.wait(taskId, options)) as Result
   }
 
   /** Ends a run for all who wait for it. 'ended': too late; 'unknown': no such run. */
   async cancel(taskId: string, reason?: string): Promise<CancelAnswer> {
     checkId(taskId)
-    const [answer] = await (await this.open()).cancel([taskId], cancelText(reason))
+    const [answer] = await this.#backend.cancel([taskId], reason)
     return answer as CancelAnswer
   }
 
@@ -213,7 +151,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
   async hasten(taskId: string, { priority }: { priority?: number } = {}): Promise<PromoteAnswer> {
     checkId(taskId)
     if (priority !== undefined) checkPriority(priority, 'hasten(): priority')
-    const [answer] = await (await this.open()).promote([taskId], priority)
+    const [answer] = await this.#backend.promote([taskId], priority)
     return answer as PromoteAnswer
   }
 
@@ -228,49 +166,48 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
       options?: Pick<DispatchOptions, 'scope' | 'idempotencyKey'>,
     ]
   ): Promise<number> {
-    if (isId(nameOrTaskId)) return this.#forget({ keys: [keyOf(nameOrTaskId)] })
-    if (params === undefined && options?.idempotencyKey === undefined) {
-      if (options === undefined) return this.#forget({ name: nameOrTaskId })
-      throw scopeAlone(nameOrTaskId)
-    }
-    return this.#forget(await this.#drafter.selector(nameOrTaskId, params, options))
+    if (isId(nameOrTaskId)) return this.#backend.invalidate({ taskId: nameOrTaskId })
+    if (params !== undefined || options?.idempotencyKey !== undefined)
+      return this.#backend.invalidate({ name: nameOrTaskId, params, options: options ?? {} })
+    if (options !== undefined) throw scopeAlone(nameOrTaskId)
+    return this.#backend.invalidate({ name: nameOrTaskId })
   }
 
-  /** Dispatches a failed or cancelled run anew, with the params and options it had. */
+  /** Dispatches a failed or cancelled run again, with the params and options it had. */
   async retry(taskId: string): Promise<Dispatched> {
-    return this.#asker.admit(anew(await this.#read(taskId)), undefined, dispatchedOf)
+    checkId(taskId)
+    return this.#backend.retry(taskId)
   }
 
   /** Runs that match, a page at a time. */
   async list(filter: Filter = {}, cursor?: string): Promise<{ receipts: Receipt[]; cursor?: string }> {
     if (filter.limit !== undefined) checkWhole(filter.limit, 1, MAX_BATCH, 'list(): limit')
-    const page = await (await this.open()).list(filter, cursor)
-    const receipts = page.entries.map(receiptOf)
-    return page.cursor === undefined ? { receipts } : { receipts, cursor: page.cursor }
+    const { runs, ...page } = await this.#backend.list(filter, cursor)
+    return { receipts: runs.map(receiptOf), ...page }
   }
 
   /** Nothing of a queue, or of a task's name, is begun until it is resumed; what runs goes on, and dispatches are taken in as ever. */
   async pause(lanes: Lanes): Promise<void> {
     checkLanes(lanes, 'pause()')
-    await (await this.open()).pause(lanes, true)
+    await this.#backend.pause(lanes, true)
   }
 
   async resume(lanes: Lanes): Promise<void> {
     checkLanes(lanes, 'resume()')
-    await (await this.open()).pause(lanes, false)
+    await this.#backend.pause(lanes, false)
   }
 
   /** Pauses, and waits until nothing of it runs any more: before maintenance, say. WAIT_TIMEOUT leaves it paused. */
   async drain(lanes: Lanes, options: WaitOptions = {}): Promise<void> {
     checkLanes(lanes, 'drain()')
-    await drained(await this.open(), lanes, options)
+    await drained(this.#backend, lanes, options)
   }
 
   /** A dispatch said word by word: publish(name).payload({…}).in('5m').when(…).commit(). */
   publish<Name extends NameOf<Tasks>>(
     name: Name,
   ): Publisher<InputOf<TaskNamed<Tasks, Name>>, ResultOf<TaskNamed<Tasks, Name>>> {
-    return new Publisher(this.#untyped, name)
+    return new Publisher(this.#backend, name)
   }
 
   /** The same in one call: due at a moment, after a while ('5m'), or now (undefined). */
@@ -289,7 +226,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
    */
   async schedule(key: string, definition: ScheduleOf<Tasks>): Promise<Schedule> {
     return (await import('./schedule/index.ts')).defineSchedule(
-      this.#untyped,
+      this.#backend,
       key,
       definition as ScheduleDefinition,
     )
@@ -300,47 +237,44 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
    * one whose result is there counts at once.
    */
   async batch(items: readonly Item<Tasks>[], options?: BatchOptions): Promise<BatchStatus> {
-    return (await import('./batch/index.ts')).batch(this.#untyped, items as never, options)
+    return (await import('./batch/index.ts')).batch(this.#backend, items as never, options)
   }
 
   async getBatch(batchId: string): Promise<BatchStatus> {
     checkId(batchId)
-    return (await import('./batch/index.ts')).getBatch(this.#untyped, batchId)
+    return (await import('./batch/index.ts')).getBatch(this.#backend, batchId)
   }
 
   /** Waits until all members have ended: the result or the error of each, in their order. */
   async batchResults(batchId: string, options?: WaitOptions): Promise<MemberResult[]> {
     checkId(batchId)
-    return (await import('./batch/index.ts')).batchResults(this.#untyped, batchId, options)
+    return (await import('./batch/index.ts')).batchResults(this.#backend, batchId, options)
   }
 
   /** Cancels the batch, and of its members those that it has created. */
   async cancelBatch(batchId: string, reason?: string): Promise<BatchStatus> {
     checkId(batchId)
-    return (await import('./batch/index.ts')).cancelBatch(this.#untyped, batchId, reason)
+    return (await import('./batch/index.ts')).cancelBatch(this.#backend, batchId, reason)
   }
 
   /** What waits and runs, by queue and name, and what has happened since the store began. */
-  async stats(): Promise<Counts> {
-    return (await this.open()).count()
+  stats(): Promise<Counts> {
+    return this.#backend.count()
   }
 
   /** For what is built on dispatches: the draft that one would send. */
-  async draft(name: string, params: unknown, options?: DispatchOptions): Promise<Draft> {
-    return this.#drafter.draft(name, params, options, false)
+  draft(name: string, params: unknown, options?: DispatchOptions): Promise<Draft> {
+    return this.#backend.draft(name, params, options)
   }
 
   /** For workers: the engine's hints, also across a reconnect. Answers a function that stops listening. */
   listen(hear: (hint: Hint) => void): () => void {
-    return this.#connection.listen(hear)
+    return this.#backend.listen(hear)
   }
 
   /** Fails what is waited for with CLOSED, gives callbacks under way a moment to end, and lets go of the store. */
   close(): Promise<void> {
-    this.#closing ??= this.#connection.close(async () => {
-      this.#waiters.close()
-      await this.#callbacks.close()
-    })
+    this.#closing ??= this.#backend.close()
     return this.#closing
   }
 
@@ -348,26 +282,8 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
     await this.close()
   }
 
-  #hear(hint: Hint): void {
-    if (hint.kind === 'trouble') {
-      this.#log.warn(hint.error === undefined ? {} : { error: hint.error }, hint.message)
-    }
-    this.#near?.hear(hint)
-    this.#waiters.hear(hint)
-  }
-
-  async #forget(selector: Selector): Promise<number> {
-    this.#near?.forget(selector)
-    const changed = await (await this.open()).invalidate(selector)
-    // What was answered meanwhile may have come before it.
-    this.#near?.forget(selector)
-    return changed
-  }
-
-  async #read(taskId: string): Promise<Entry> {
+  async #find(taskId: string): Promise<Seen> {
     checkId(taskId)
-    const entry = await this.#reads.add(taskId)
-    if (entry === undefined) throw notFound(taskId)
-    return entry
+    return this.#backend.find(taskId)
   }
 }

@@ -2,7 +2,7 @@
 
 interface Waiting<Item, Answer> {
   item: Item
-  resolve: (answer: Answer) => void
+  resolve: (answer: Answer | PromiseLike<Answer>) => void
   reject: (error: unknown) => void
 }
 
@@ -16,7 +16,7 @@ const MOST = 128
 const SETTLED = Promise.resolve()
 
 export class Batcher<Item, Answer> {
-  readonly #send: (items: Item[]) => Promise<readonly Answer[]>
+  readonly #send: (items: Item[]) => Promise<readonly (Answer | PromiseLike<Answer>)[]>
   readonly #most: number
   readonly #inOrder: boolean
   #gathered: Waiting<Item, Answer>[] = []
@@ -25,9 +25,9 @@ export class Batcher<Item, Answer> {
   /** The last batch to end has failed. */
   #failing = false
 
-  /** `inOrder`: no batch leaves before the one before it has ended. */
+  /** An answer that is a rejected promise refuses its item alone. `inOrder`: no batch leaves before the one before it has ended. */
   constructor(
-    send: (items: Item[]) => Promise<readonly Answer[]>,
+    send: (items: Item[]) => Promise<readonly (Answer | PromiseLike<Answer>)[]>,
     { underWay = UNDER_WAY, inOrder = false }: { underWay?: number; inOrder?: boolean } = {},
   ) {
     this.#send = send

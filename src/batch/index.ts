@@ -3,10 +3,9 @@
 import { DeferqError, isDeferqError } from '../base/errors.ts'
 import type { Duration } from '../base/time.ts'
 import { durationMs } from '../base/time.ts'
-import type { Entry } from '../contract/engine.ts'
 import { MAX_BATCH } from '../contract/engine.ts'
-import type { AnyItem, Dispatching } from '../dispatch/api.ts'
-import { cancelText } from '../dispatch/errors.ts'
+import type { AnyItem } from '../dispatch/api.ts'
+import type { Backend, Seen } from '../dispatch/backend.ts'
 import { failureOf, resultOf } from '../dispatch/receipt.ts'
 import { notFound } from '../dispatch/waiters.ts'
 import { checkKnown } from '../tasks/check-options.ts'
@@ -47,15 +46,15 @@ const OF_MEMBERS: ReadonlySet<string> = new Set(['TASK_FAILED', 'TASK_CANCELLED'
 const KNOWN = ['queue', 'together', 'then', 'catch', 'finally', 'progress', 'retention']
 
 export async function batch(
-  deferq: Dispatching,
+  backend: Backend,
   items: readonly AnyItem[],
   options: BatchOptions = {},
 ): Promise<BatchStatus> {
   check(items, options)
   const { together = true, retention = '1d', progress } = options
   const callbacks = callbacksOf(options)
-  const receipts = (await deferq.dispatchMany(
-    items.map((item) => memberOf(deferq, item, options, together ? [] : callbacks)) as never,
+  const receipts = (await backend.dispatchMany(
+    items.map((item) => memberOf(backend, item, options, together ? [] : callbacks)) as never,
   )) as Dispatched[]
   const members: Members = {
     ids: receipts.map(({ taskId }) => taskId),
@@ -63,7 +62,7 @@ export async function batch(
     ended: receipts.map(letterOf).join(''),
   }
   // One that is made twice is two batches: their members are the same runs.
-  const run = await deferq.dispatch(BATCH, members as never, {
+  const run = await backend.dispatch(BATCH, members as never, {
     idempotencyKey: newRun(),
     retention,
     retries: 10_000,
@@ -73,44 +72,39 @@ export async function batch(
     ...(together && callbacks.length > 0 ? { callback: callbacks } : {}),
   })
   const status = statusOf(run.taskId, members.ids, members.ended)
-  if (progress !== undefined) report(deferq, status, members.ended, progress)
+  if (progress !== undefined) report(backend, status, members.ended, progress)
   return status
 }
 
-export async function getBatch(deferq: Dispatching, batchId: string): Promise<BatchStatus> {
-  const { entry, members, ended } = await found(deferq, batchId)
+export async function getBatch(backend: Backend, batchId: string): Promise<BatchStatus> {
+  const { entry, members, ended } = await found(backend, batchId)
   const known =
     entry.status === 'completed' || entry.status === 'failed'
       ? ended
-      : await lookedUp(await deferq.open(), members.ids, ended)
+      : await lookedUp(backend, members.ids, ended)
   return statusOf(batchId, members.ids, known)
 }
 
 /** Ends what the batch has created and nobody else had asked for before, and the batch. */
-export async function cancelBatch(
-  deferq: Dispatching,
-  batchId: string,
-  reason?: string,
-): Promise<BatchStatus> {
-  const { members, ended } = await found(deferq, batchId)
+export async function cancelBatch(backend: Backend, batchId: string, reason?: string): Promise<BatchStatus> {
+  const { members, ended } = await found(backend, batchId)
   const open = members.ids.filter((_, index) => members.own[index] === '1' && ended[index] === '.')
-  const engine = await deferq.open()
   for (let at = 0; at < open.length; at += MAX_BATCH)
-    await engine.cancel(open.slice(at, at + MAX_BATCH), cancelText(reason ?? 'Its batch was cancelled.'))
-  await engine.cancel([batchId], cancelText(reason))
-  return statusOf(batchId, members.ids, await lookedUp(engine, members.ids, ended))
+    await backend.cancel(open.slice(at, at + MAX_BATCH), reason ?? 'Its batch was cancelled.')
+  await backend.cancel([batchId], reason)
+  return statusOf(batchId, members.ids, await lookedUp(backend, members.ids, ended))
 }
 
 /** Waits for all; each one's result or error, in their order. */
 export async function batchResults(
-  deferq: Dispatching,
+  backend: Backend,
   batchId: string,
   options?: WaitOptions,
 ): Promise<MemberResult[]> {
-  const { members } = await found(deferq, batchId)
+  const { members } = await found(backend, batchId)
   // For the members and not for the batch, whose end is found a little later.
-  await Promise.all(members.ids.map((id) => deferq.result(id, options).catch(unlessOfItsOwn)))
-  const runs = await readAll(await deferq.open(), members.ids)
+  await Promise.all(members.ids.map((id) => backend.wait(id, options).catch(unlessOfItsOwn)))
+  const runs = await readAll(backend, members.ids)
   return runs.map((run, index): MemberResult => {
     const taskId = members.ids[index] as string
     try {
@@ -128,10 +122,10 @@ function unlessOfItsOwn(error: unknown): void {
 }
 
 async function found(
-  deferq: Dispatching,
+  backend: Backend,
   batchId: string,
-): Promise<{ entry: Entry; members: Members; ended: string }> {
-  const [entry] = await (await deferq.open()).read([batchId])
+): Promise<{ entry: Seen; members: Members; ended: string }> {
+  const [entry] = await backend.read([batchId])
   if (entry === undefined) throw notFound(batchId)
   if (entry.name !== BATCH) {
     throw new DeferqError(
@@ -139,12 +133,12 @@ async function found(
       `${batchId.slice(0, 12)}… is the id of a run of '${entry.name}', and of no batch: ask getStatus() for it.`,
     )
   }
-  const members = decode(entry.params) as Members
+  const members = decode(entry.params as string) as Members
   return { entry, members, ended: lastKnown(entry) ?? members.ended }
 }
 
 /** What the batch itself has ended with; undefined while it has not, or where it was cancelled. */
-function lastKnown({ status, result, errors }: Entry): string | undefined {
+function lastKnown({ status, result, errors }: Seen): string | undefined {
   if (status === 'completed') return (decode(result as string) as { ended: string }).ended
   if (status !== 'failed') return undefined
   const { details } = failureOf(errors.at(-1) as string).error as DeferqError
@@ -168,10 +162,10 @@ function check(items: readonly AnyItem[], options: BatchOptions): void {
 }
 
 /** Kept for as long as the batch, so that none is forgotten before the batch has seen its end. */
-function memberOf(deferq: Dispatching, item: AnyItem, options: BatchOptions, callbacks: Callback[]): AnyItem {
+function memberOf(backend: Backend, item: AnyItem, options: BatchOptions, callbacks: Callback[]): AnyItem {
   const own = item.options ?? {}
-  const task = (deferq.tasks?.get(item.name) as AnyTask | undefined)?.options
-  const retention = own.retention ?? task?.retention ?? deferq.defaults.retention ?? 0
+  const task = (backend.tasks?.get(item.name) as AnyTask | undefined)?.options
+  const retention = own.retention ?? task?.retention ?? backend.defaults.retention ?? 0
   const least = options.retention ?? '1d'
   const queue = own.queue ?? options.queue
   const callback = [own.callback ?? [], callbacks].flat() as Callback[]
@@ -197,9 +191,9 @@ function callbacksOf(options: BatchOptions): Callback[] {
   )
 }
 
-/** Each end is told to this process anyway; a listener that throws is its own business. */
+/** Tells each end to `progress`; what that throws is logged. */
 function report(
-  deferq: Dispatching,
+  backend: Backend,
   { id, taskIds }: BatchStatus,
   ended: string,
   progress: (status: BatchStatus) => void,
@@ -212,15 +206,13 @@ function report(
       try {
         progress(statusOf(id, taskIds, letters.join('')))
       } catch (error) {
-        deferq.logger.error({ error, batchId: id }, 'the progress function of a batch failed')
+        backend.logger.error({ error, batchId: id }, 'the progress function of a batch failed')
       }
     }
-    deferq.result(taskId).then(
-      () => end('c'),
-      (error: unknown) => {
-        if (isDeferqError(error, 'TASK_CANCELLED')) end('x')
-        else if (isDeferqError(error, 'TASK_FAILED')) end('f')
-      },
+    // A wait that fails says nothing about the member.
+    backend.wait(taskId).then(
+      (run) => end(letterOf(run)),
+      () => {},
     )
   }
 }

@@ -1,5 +1,5 @@
 // What is known of a batch: its members, how each of them ended, and the counts of these.
-import type { Engine, Entry, Status } from '../contract/engine.ts'
+import type { Status } from '../contract/engine.ts'
 import { MAX_BATCH } from '../contract/engine.ts'
 
 export const BATCH = 'deferq.batch'
@@ -49,21 +49,33 @@ export function statusOf(id: string, taskIds: readonly string[], ended: string):
   return { id, ...summaryOf(ended), taskIds }
 }
 
-/** What is known by now: only those that had not ended are looked at. */
-export async function lookedUp(engine: Engine, ids: readonly string[], ended: string): Promise<string> {
+/** A store, or a backend. */
+interface Readable<Run> {
+  read(ids: readonly string[]): Promise<(Run | undefined)[]>
+}
+
+/** The letters by now: only the members that had not ended are looked at. */
+export async function lookedUp(
+  store: Readable<{ status: Status }>,
+  ids: readonly string[],
+  ended: string,
+): Promise<string> {
   const letters = [...ended]
   const open = letters.flatMap((letter, index) => (letter === PENDING ? [index] : []))
   const runs = await readAll(
-    engine,
+    store,
     open.map((index) => ids[index] as string),
   )
   for (const [at, index] of open.entries()) letters[index] = letterOf(runs[at])
   return letters.join('')
 }
 
-export async function readAll(engine: Engine, ids: readonly string[]): Promise<(Entry | undefined)[]> {
-  const runs: (Entry | undefined)[] = []
+export async function readAll<Run>(
+  store: Readable<Run>,
+  ids: readonly string[],
+): Promise<(Run | undefined)[]> {
+  const runs: (Run | undefined)[] = []
   for (let at = 0; at < ids.length; at += MAX_BATCH)
-    runs.push(...(await engine.read(ids.slice(at, at + MAX_BATCH))))
+    runs.push(...(await store.read(ids.slice(at, at + MAX_BATCH))))
   return runs
 }

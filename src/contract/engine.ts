@@ -68,8 +68,6 @@ export interface Verdict {
   sameParams: boolean
   /** With `stale`: the run that refreshes it, if one lives. */
   refreshId?: string
-  /** With `rejected`, by a store that drafts anew: why, and there is no entry. */
-  error?: DeferqError
   /** With `hit`: for how much longer it is fresh, by the store's clock. */
   freshMs?: number
 }
@@ -167,10 +165,7 @@ export interface Swept {
   removed: number
 }
 
-/** `asked`: what the one key was made of, as in `Draft`. */
-export type Selector =
-  | { keys: readonly string[]; asked?: { name: string; params: string; options: object } }
-  | { name: string }
+export type Selector = { keys: readonly string[] } | { name: string }
 
 export interface Filter {
   status?: Status

@@ -56,8 +56,6 @@ export interface Draft {
   watch?: boolean
   /** True for the first send of this id: a store need not look whether it has admitted the id before. Perf: 1.06 to 1.10 times the dispatches on Redis. */
   firstSend?: boolean
-  /** The options that it was asked for with: for a store behind an interface, which drafts anew by its own side's definitions. */
-  asked?: object
   [VALUE]?: unknown
 }
 

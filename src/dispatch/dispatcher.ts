@@ -1,19 +1,32 @@
 // In front of `admit`: dispatches of the same tick travel as one batch, identical ones among them as one draft.
+
 import { Batcher } from '../base/batcher.ts'
 import type { Draft, Engine, Verdict } from '../contract/engine.ts'
 import { shardOf } from '../contract/engine.ts'
 import { keyOf } from '../values/fingerprint.ts'
 
-/** The plain drafts that are gathered and have not left yet. */
-class Gathering {
-  readonly #batcher: Batcher<Draft, Verdict>
+export interface GatheringOptions<Each> {
+  /** Batches under way at a time (2). */
+  underWay?: number
+  /** Whether the first of two drafts with the same params may stand for both. */
+  same?: (first: Each, second: Each) => boolean
+}
+
+/** The drafts that are gathered and have not left yet. */
+export class Gathering<Each extends Draft = Draft> {
+  readonly #batcher: Batcher<Each, Verdict>
+  readonly #same: (first: Each, second: Each) => boolean
   /**
    * By their params, which twins share: a text that is there is found faster than one cut from an id. A new map for each batch: one that
    * is cleared leaves a table behind that points to the next, and a chain of them keeps all drafts from being collected young.
    */
-  #drafts = new Map<string, { draft: Draft; verdict: Promise<Verdict> }>()
+  #drafts = new Map<string, { draft: Each; verdict: Promise<Verdict> }>()
 
-  constructor(admit: (drafts: Draft[]) => Promise<readonly Verdict[]>, options?: { underWay: number }) {
+  constructor(
+    admit: (drafts: Each[]) => Promise<readonly (Verdict | PromiseLike<Verdict>)[]>,
+    { same = sameAsk, ...options }: GatheringOptions<Each> = {},
+  ) {
+    this.#same = same
     this.#batcher = new Batcher((drafts) => {
       // Usually all of them leave. Should some stay behind, they are no longer found by their twins: a draft more to send.
       if (drafts.length >= this.#drafts.size) this.#drafts = new Map()
@@ -22,9 +35,9 @@ class Gathering {
     }, options)
   }
 
-  admit(draft: Draft): Promise<Verdict> {
+  admit(draft: Each): Promise<Verdict> {
     const twin = this.#drafts.get(draft.params)
-    if (twin !== undefined && sameAsk(twin.draft, draft)) {
+    if (twin !== undefined && this.#same(twin.draft, draft)) {
       if (draft.watch) twin.draft.watch = true
       return twin.verdict.then(asSecond)
     }
@@ -46,8 +59,9 @@ export class Dispatcher {
     this.#all = new Gathering((drafts) => this.#admit(drafts))
   }
 
-  /** Each draft once: whoever asks again makes a new one. */
-  admit(draft: Draft): Promise<Verdict> {
+  /** Takes each draft once: a caller that asks again makes a new one. */
+  admit(draft: Draft, tx?: unknown): Promise<Verdict> {
+    if (tx !== undefined) return this.#admitWithin(draft, tx)
     draft.firstSend = true
     if (this.#shards === 1) return this.#all.admit(draft)
     const shard = shardOf(draft.id, this.#shards)
@@ -63,7 +77,7 @@ export class Dispatcher {
   }
 
   /** By itself, for the other dispatches of the tick are no part of the caller's transaction. */
-  async admitWithin(draft: Draft, tx: unknown): Promise<Verdict> {
+  async #admitWithin(draft: Draft, tx: unknown): Promise<Verdict> {
     const engine = await this.#engine()
     const [verdict] = await engine.admit([draft], { tx })
     return verdict as Verdict
@@ -71,7 +85,7 @@ export class Dispatcher {
 }
 
 /** Of two with the same params, whether the store would have nothing to add to the first from the second. */
-function sameAsk(first: Draft, second: Draft): boolean {
+export function sameAsk(first: Draft, second: Draft): boolean {
   return (
     second.then === undefined &&
     first.policy === second.policy &&

@@ -3,8 +3,11 @@ import { DeferqError } from '../base/errors.ts'
 import type { Draft, Entry } from '../contract/engine.ts'
 import { idOf, keyOf, newRun } from '../values/fingerprint.ts'
 
-/** A failed or cancelled run once more, with the params and options that it had. */
-export function anew({ id, name, queue, status, params, priority, policy, extra, group }: Entry): Draft {
+/** A failed or cancelled run once more, with the params and options that it had; `run` is the random part of the new id. */
+export function anew(
+  { id, name, queue, status, params, priority, policy, extra, group }: Entry,
+  run: string = newRun(),
+): Draft {
   if (status !== 'failed' && status !== 'cancelled') {
     throw new DeferqError(
       'NOT_FINISHED',
@@ -12,7 +15,7 @@ export function anew({ id, name, queue, status, params, priority, policy, extra,
     )
   }
   const draft: Draft = {
-    id: idOf(keyOf(id), newRun()),
+    id: idOf(keyOf(id), run),
     name,
     queue,
     params,

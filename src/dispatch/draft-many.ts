@@ -11,10 +11,10 @@ interface Item {
   options?: DispatchOptions
 }
 
-export function draftMany(
+export function draftMany<Made extends Draft>(
   items: readonly unknown[],
-  draft: (name: string, params: unknown, options: DispatchOptions | undefined) => Draft | Promise<Draft>,
-): Promise<Draft[]> {
+  draft: (name: string, params: unknown, options: DispatchOptions | undefined) => Made | Promise<Made>,
+): Promise<Made[]> {
   return Promise.all(
     (items as readonly Item[]).map(async ({ name, params, options }, index) => {
       try {

@@ -41,17 +41,14 @@ export class Drafter {
   readonly #tasks: ReadonlyMap<string, AnyTask> | undefined
   readonly #defaults: SharedOptions
   readonly #limits: Partial<Limits> | undefined
-  readonly #telling: boolean
   readonly #bases = new Map<string, Base>()
 
-  /** Without `tasks` any name may be dispatched. `telling`: drafts say what they were asked for with. */
+  /** Without `tasks` any name may be dispatched. */
   constructor(
     tasks: ReadonlyMap<string, AnyTask> | undefined,
     defaults: SharedOptions,
     limits?: Partial<Limits>,
-    telling = false,
   ) {
-    this.#telling = telling
     this.#tasks = tasks
     this.#defaults = defaults
     this.#limits = limits
@@ -64,8 +61,7 @@ export class Drafter {
     options: DispatchOptions | undefined,
     watch: boolean,
   ): Draft | Promise<Draft> {
-    // Whoever drafts this anew makes the requests.
-    if (!this.#telling && options?.callback !== undefined && [options.callback].flat().some(isWebhook)) {
+    if (options?.callback !== undefined && [options.callback].flat().some(isWebhook)) {
       return import('../requests/webhook.ts').then(({ withWebhooks }) =>
         this.draft(name, params, withWebhooks(options, `dispatch('${name}')`), watch),
       )
@@ -95,9 +91,7 @@ export class Drafter {
     const value =
       task?.schema === undefined ? params : await validate(task.schema, params, `the params of '${name}'`)
     const { key } = this.#fingerprint(name, value, task, options)
-    const keys = [groupOf === undefined ? key : keyInGroup(key, name, groupOf(value))]
-    if (!this.#telling) return { keys }
-    return { keys, asked: { name, params: encode(params, 'params', this.#limits), options } }
+    return { keys: [groupOf === undefined ? key : keyInGroup(key, name, groupOf(value))] }
   }
 
   #draft(
@@ -135,7 +129,6 @@ export class Drafter {
     if (options !== undefined) this.#apply(options, draft, name, base.policy, traceId)
     // Whoever is called back counts as one who waits for ever.
     if (draft.then !== undefined && draft.attended !== undefined) delete draft.attended
-    if (this.#telling) draft.asked = askedOf(options, traceId)
     return draft
   }
 
@@ -279,15 +272,4 @@ export class Drafter {
 const isPlain = (task: AnyTask | undefined): boolean => {
   const { key, ignore, scope, version } = task?.options ?? {}
   return task?.schema === undefined && (key ?? ignore ?? scope ?? version) === undefined
-}
-
-/** What of the options can travel; a callback that is a function is called here. */
-function askedOf(options: DispatchOptions = {}, traceId: string | undefined): object {
-  const { tx: _tx, signal: _signal, callback, ...rest } = options
-  const named = [callback ?? []].flat().filter((each) => isNamed(each) || isWebhook(each))
-  return {
-    ...rest,
-    ...(traceId === undefined ? {} : { traceId }),
-    ...(named.length === 0 ? {} : { callback: named }),
-  }
 }

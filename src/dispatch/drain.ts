@@ -3,19 +3,24 @@
 import { environment } from '../base/environment.ts'
 import { DeferqError } from '../base/errors.ts'
 import { sleep } from '../base/time.ts'
-import type { Engine, Lanes } from '../contract/engine.ts'
+import type { Counts, Lanes } from '../contract/engine.ts'
 import type { WaitOptions } from '../tasks/options.ts'
 import { checkWait } from '../tasks/options.ts'
 
 const LOOK_MS = 100
 
-export async function drained(engine: Engine, lanes: Lanes, options: WaitOptions): Promise<void> {
+interface Pausable {
+  pause(lanes: Lanes, paused: boolean): Promise<void>
+  count(): Promise<Counts>
+}
+
+export async function drained(store: Pausable, lanes: Lanes, options: WaitOptions): Promise<void> {
   const timeoutMs = checkWait(options, 'drain()')
   const { signal } = options
   const end = environment.monotonic() + (timeoutMs ?? Number.POSITIVE_INFINITY)
-  await engine.pause(lanes, true)
+  await store.pause(lanes, true)
   for (;;) {
-    const counts = await engine.count()
+    const counts = await store.count()
     const running = counts.lanes
       .filter((lane) => ('queue' in lanes ? lane.queue === lanes.queue : lane.name === lanes.name))
       .reduce((sum, lane) => sum + lane.running, 0)

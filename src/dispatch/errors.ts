@@ -23,6 +23,12 @@ export function checked<Tasks extends readonly AnyTask[]>(
   if (url !== undefined && engine !== undefined)
     throw new DeferqError('INVALID_OPTION', `${at}: give either url or engine, not both.`)
   checkOptions(defaults, `${at}: defaults`, SHARED_OPTIONS)
+  if (isInterface(url) && options.results !== undefined) {
+    throw new DeferqError(
+      'INVALID_OPTION',
+      `${at}: large results behind an HTTP interface are read by its own side. Give 'results' to the DeferQ that serves it.`,
+    )
+  }
   if (isInterface(url) && Object.keys(defaults).length > 0) {
     throw new DeferqError(
       'INVALID_OPTION',

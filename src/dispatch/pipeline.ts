@@ -11,15 +11,15 @@ import { abortedDispatch, rejected, runWithinTx, unlessAborted } from './errors.
 import type { Near } from './near-cache.ts'
 
 export interface AskerNeeds {
-  drafter: Drafter
-  dispatcher: Dispatcher
+  drafter: Pick<Drafter, 'draft' | 'answered'>
+  dispatcher: Pick<Dispatcher, 'admit'>
   near: Near | undefined
   callbacks: Callbacks
 }
 
 export class Asker {
-  readonly #drafter: Drafter
-  readonly #dispatcher: Dispatcher
+  readonly #drafter: AskerNeeds['drafter']
+  readonly #dispatcher: AskerNeeds['dispatcher']
   readonly #near: Near | undefined
   readonly #callbacks: Callbacks
 
@@ -57,14 +57,11 @@ export class Asker {
     tell: (verdict: Verdict) => Told,
     spot?: string,
   ): Promise<Told> {
-    const { tx } = options ?? {}
     const near = this.#near
     const sentAt = near === undefined ? 0 : environment.monotonic()
     const epoch = near?.epoch as number
-    const admitted =
-      tx === undefined ? this.#dispatcher.admit(draft) : this.#dispatcher.admitWithin(draft, tx)
-    return admitted.then((verdict) => {
-      if (verdict.outcome === 'rejected') throw verdict.error ?? rejected(draft, verdict)
+    return this.#dispatcher.admit(draft, options?.tx).then((verdict) => {
+      if (verdict.outcome === 'rejected') throw rejected(draft, verdict)
       if (options?.callback !== undefined) this.#callbacks.attach(options.callback, verdict.entry)
       if (options === undefined && !draft.refresh && isAnswered(verdict)) this.#drafter.answered(draft)
       if (spot !== undefined) near?.keep(draft.name, spot, verdict, sentAt, epoch)

@@ -69,10 +69,20 @@ export function traceIdOf(extra: string | undefined): string | undefined {
 
 /** Undefined as well where it can't be read. */
 export function metaOf(extra: string | undefined): Meta | undefined {
+  const text = metaTextOf(extra)
+  if (text === undefined) return undefined
+  try {
+    return decode(text) as Meta
+  } catch {
+    return undefined
+  }
+}
+
+/** Undefined as well where it can't be read. */
+export function metaTextOf(extra: string | undefined): string | undefined {
   if (!extra?.includes('"meta"')) return undefined
   try {
-    const { meta } = JSON.parse(extra) as Extra
-    return meta === undefined ? undefined : (decode(meta) as Meta)
+    return (JSON.parse(extra) as Extra).meta
   } catch {
     return undefined
   }

@@ -7,11 +7,12 @@ import { environment } from '../base/environment.ts'
 import { DeferqError, isDeferqError } from '../base/errors.ts'
 import type { Placed } from '../base/unordered-set.ts'
 import { Bag } from '../base/unordered-set.ts'
-import type { Engine, Entry, Hint, Standing } from '../contract/engine.ts'
+import type { Hint, Standing } from '../contract/engine.ts'
 import { isEnded } from '../contract/engine.ts'
-import type { WaitOptions } from '../tasks/options.ts'
+import type { DispatchOptions, WaitOptions } from '../tasks/options.ts'
 import { checkWait } from '../tasks/options.ts'
 import { keyOf } from '../values/fingerprint.ts'
+import type { RunOptions } from './backend.ts'
 
 // Hints make waiting quick; polling makes it sure. One read a second for all that this process waits for.
 const POLL_MS = 1_000
@@ -19,13 +20,18 @@ const POLL_MS = 1_000
 const PATIENCE_MS = 15_000
 const CHUNK = 500
 
+/** The reading half of a store. */
+export interface Reading {
+  read(ids: readonly string[], watch?: boolean): Promise<readonly (Standing | undefined)[]>
+}
+
 interface Wait extends Placed {
   settle(run: Standing | DeferqError): void
 }
 
 export class Waiters {
-  readonly #engine: () => Promise<Engine>
-  readonly #reads: Batcher<string, Entry | undefined>
+  readonly #store: () => Promise<Reading>
+  readonly #reads: Batcher<string, Standing | undefined>
   readonly #waits = new Map<string, Bag<Wait>>()
   readonly #alarm = new Alarm((now) => this.#rung(now))
   #polling = false
@@ -33,9 +39,9 @@ export class Waiters {
   #closed: DeferqError | undefined
   #awaySince: number | undefined
 
-  constructor(engine: () => Promise<Engine>) {
-    this.#engine = engine
-    this.#reads = new Batcher(async (ids) => (await engine()).read(ids, true))
+  constructor(store: () => Promise<Reading>) {
+    this.#store = store
+    this.#reads = new Batcher(async (ids) => (await store()).read(ids, true))
   }
 
   /** `watched`: the store has been told already that this process waits for the run. */
@@ -125,7 +131,7 @@ export class Waiters {
     )
   }
 
-  #found(id: string, run: Entry | undefined): void {
+  #found(id: string, run: Standing | undefined): void {
     this.#awaySince = undefined
     if (run === undefined) this.#settle(id, notFound(id))
     else if (isEnded(run.status)) this.#settle(id, run)
@@ -153,11 +159,11 @@ export class Waiters {
     try {
       do {
         this.#again = false
-        const engine = await this.#engine()
+        const store = await this.#store()
         const ids = [...this.#waits.keys()]
         for (let at = 0; at < ids.length; at += CHUNK) {
           const chunk = ids.slice(at, at + CHUNK)
-          const runs = await engine.read(chunk, true)
+          const runs = await store.read(chunk, true)
           chunk.forEach((id, index) => {
             this.#found(id, runs[index])
           })
@@ -169,6 +175,22 @@ export class Waiters {
       this.#polling = false
     }
   }
+}
+
+/** Splits the options of `run` into those of the dispatch and those of the wait, which are checked. */
+export function waitingOf(
+  name: string,
+  options: RunOptions | undefined,
+): { rest: DispatchOptions | undefined; waiting: WaitOptions } {
+  if (options === undefined) return { rest: undefined, waiting: {} }
+  const { wait, ...rest } = options
+  const waiting: WaitOptions = {}
+  if (wait !== undefined) {
+    waiting.timeout = wait
+    checkWait(waiting, `run('${name}')`, 'wait')
+  }
+  if (rest.signal !== undefined) waiting.signal = rest.signal
+  return { rest, waiting }
 }
 
 const short = (id: string): string => `${id.slice(0, 12)}…`

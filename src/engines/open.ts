@@ -2,9 +2,8 @@
 
 import { DeferqError, maskUrl } from '../base/errors.ts'
 import type { Engine } from '../contract/engine.ts'
-import { keysOf } from '../signing/signature.ts'
 
-const ENGINES: Record<string, (url: string, secret?: string) => Promise<Engine>> = {
+const ENGINES: Record<string, (url: string) => Promise<Engine>> = {
   'memory:': async () => new (await import('./memory/index.ts')).MemoryEngine(),
   'sqlite:': async (url) => new (await import('./sqlite/index.ts')).SqliteEngine({ url }),
   'postgres:': async (url) => new (await import('./postgres/index.ts')).PostgresEngine({ url }),
@@ -21,26 +20,19 @@ for (const scheme of [
   ENGINES[scheme] = async (url) => new (await import('./redis/index.ts')).RedisEngine({ url })
 }
 
-for (const scheme of ['http:', 'https:']) {
-  ENGINES[scheme] = async (url, secret) =>
-    new (await import('./http/index.ts')).HttpEngine({ url, ...(secret === undefined ? {} : { secret }) })
-}
-
-/** Whether the store lies behind an HTTP interface of another application. */
+/** Whether the url is that of another application's HTTP interface, which is no engine. */
 export const isInterface = (url: string | undefined): boolean => /^https?:/i.test(url ?? '')
 
-/** Refuses a malformed URL at once; what it answers makes the engine. */
+/** Refuses a malformed URL at once. The answer makes the engine. */
 export function openEngine(url = 'memory:', secret?: string): () => Promise<Engine> {
   if (secret !== undefined) {
-    if (!isInterface(url))
-      throw new DeferqError(
-        'INVALID_OPTION',
-        'new DeferQ(): a secret signs requests to an HTTP interface; other stores have their password in the url.',
-      )
-    keysOf(secret, 'new DeferQ(): secret')
+    throw new DeferqError(
+      'INVALID_OPTION',
+      'new DeferQ(): a secret signs requests to an HTTP interface; other stores have their password in the url.',
+    )
   }
   const open = ENGINES[/^[a-z][a-z0-9+.-]*:/i.exec(url)?.[0].toLowerCase() ?? '']
-  if (open !== undefined) return () => open(url, secret)
+  if (open !== undefined) return () => open(url)
   const known =
     "'memory:', 'sqlite:./deferq.db', 'redis://localhost:6379', 'redis+cluster://h1,h2', 'redis+sentinel://h1,h2?name=master', 'postgres://localhost/app', 'https://host/deferq'"
   throw new DeferqError(

@@ -1,9 +1,10 @@
 // The routes of batches: many tasks under one id.
+
 import type { BatchOptions, BatchStatus } from '../batch/index.ts'
 import { isId } from '../values/fingerprint.ts'
 import type { Answer } from './call.ts'
 import { Refusal } from './call.ts'
-import { callbacksOf, membersOf, optionsOf, recordOf } from './parse-request.ts'
+import { callbacksOf, membersOf, optionsOf, paramsOf, recordOf } from './parse-request.ts'
 import { json, tagOf } from './render.ts'
 import type { Inside, Visit } from './tasks.ts'
 
@@ -13,8 +14,13 @@ export async function postBatch({ deferq, gate }: Inside, { call, body, base }: 
   const { items, ...options } = membersOf(call, body, MEMBERS)
   if (!Array.isArray(items)) throw new Refusal(422, 'items must be a list of { name, params, options }.')
   const members = items.map((item: unknown) => {
-    const { name, params = {}, options } = recordOf(item, ['name', 'params', 'options'], 'An item')
-    return { name: gate.named(name), params, options: optionsOf(options, gate, name as string) }
+    const given = recordOf(item, ['name', 'params', 'options'], 'An item')
+    const { name, options } = given
+    return {
+      name: gate.named(name),
+      params: paramsOf(given),
+      options: optionsOf(options, gate, name as string),
+    }
   })
   for (const hook of ['then', 'catch', 'finally'])
     if (options[hook] !== undefined) options[hook] = callbacksOf(options[hook], gate)

@@ -110,14 +110,6 @@ export class Gate implements Engine {
     })
   }
 
-  /** Refuses keys under which something stands that may not be seen: a draft could join it, or take its place. */
-  async checkKeys(keys: readonly string[]): Promise<void> {
-    if (keys.length === 0) return
-    const standing = await (await this.#needs.engine()).read(keys)
-    for (const entry of standing)
-      if (entry !== undefined && this.shown(entry.name) === undefined) throw hidden()
-  }
-
   async read(ids: readonly string[], watch?: boolean): Promise<(Entry | undefined)[]> {
     const entries = await (await this.#needs.engine()).read(ids, watch)
     return entries.map((entry) => entry && this.#outwards(entry))

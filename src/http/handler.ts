@@ -8,6 +8,7 @@ import type { AnyTask } from '../tasks/task.ts'
 import { deleteBatch, getBatch, postBatch } from './batches.ts'
 import type { Answer, Call } from './call.ts'
 import { Refusal } from './call.ts'
+import { postDispatches, postRetries } from './dispatches.ts'
 import { Gate } from './exposed-engine.ts'
 import { checkLocal, localOnly, signed } from './guard.ts'
 import { Nonces } from './nonces.ts'
@@ -15,8 +16,8 @@ import { OPENAPI } from './openapi.ts'
 import type { HandlerOptions } from './options.ts'
 import { settingsOf } from './options.ts'
 import { problem } from './problem.ts'
-import { postEngine } from './remote.ts'
 import { json } from './render.ts'
+import { getStats, listRuns, postCancellations, postPromotions, postReads, postWaits } from './runs.ts'
 import type { Inside, Visit } from './tasks.ts'
 import { deleteTask, getTask, postInvalidation, postTask, taskEvents } from './tasks.ts'
 import { Watch } from './watch.ts'
@@ -30,8 +31,6 @@ export interface Handler {
 
 type Route = (inside: Inside, visit: Visit) => Promise<Answer>
 
-/** By the tail of the path, so that the handler can be mounted below any other. */
-const TAIL = /^(.*)\/(tasks|batches|invalidations|engine|openapi\.json)(?:\/([^/]+)(\/events)?)?\/?$/
 const ROUTES: Record<string, Record<string, Route>> = {
   tasks: { POST: postTask },
   'tasks/id': { GET: getTask, DELETE: deleteTask },
@@ -39,8 +38,18 @@ const ROUTES: Record<string, Record<string, Route>> = {
   batches: { POST: postBatch },
   'batches/id': { GET: getBatch, DELETE: deleteBatch },
   invalidations: { POST: postInvalidation },
-  engine: { POST: postEngine },
+  dispatches: { POST: postDispatches },
+  retries: { POST: postRetries },
+  runs: { GET: listRuns },
+  reads: { POST: postReads },
+  waits: { POST: postWaits },
+  cancellations: { POST: postCancellations },
+  promotions: { POST: postPromotions },
+  stats: { GET: getStats },
 }
+const FIRST = new Set(Object.keys(ROUTES).map((route) => route.split('/', 1)[0] as string))
+/** By the tail of the path, so that the handler can be mounted below any other. */
+const TAIL = new RegExp(`^(.*)/(${[...FIRST].join('|')}|openapi\\.json)(?:/([^/]+)(/events)?)?/?$`)
 
 /** Serves what is allowed of a deferq to whoever signs with one of the secrets. */
 // biome-ignore lint/suspicious/noExplicitAny: whatever tasks it knows

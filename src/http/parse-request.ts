@@ -1,6 +1,11 @@
-// Reads what a request asks for: its body as JSON, the options that may come from outside, and preferences.
+// Reads a request: its body as JSON, its params, the options that may come from outside, and preferences.
+
+import { DeferqError, isDeferqError } from '../base/errors.ts'
+import { MAX_BATCH } from '../contract/engine.ts'
 import type { Callback, DispatchOptions } from '../tasks/options.ts'
 import { isWebhook } from '../tasks/options.ts'
+import { decodeTree } from '../values/decode.ts'
+import { isId } from '../values/fingerprint.ts'
 import type { Call } from './call.ts'
 import { Refusal } from './call.ts'
 import type { Gate } from './exposed-engine.ts'
@@ -37,6 +42,39 @@ export function recordOf(value: unknown, known: readonly string[], what: string)
       )
   }
   return value as Record<string, unknown>
+}
+
+/**
+ * Params as they are in JSON, with the values for which tags stand: `{"$deferq":["Date","…"]}`. Without params they are an empty
+ * object. A wrong tag stays where it is, and the dispatch refuses it with its path.
+ */
+export function paramsOf(members: Record<string, unknown>): unknown {
+  const { params } = members
+  if (params === undefined) return {}
+  try {
+    return decodeTree(params)
+  } catch (error) {
+    if (isDeferqError(error, 'MALFORMED_VALUE')) return params
+    throw error
+  }
+}
+
+export function listOf(value: unknown, what: string): unknown[] {
+  if (Array.isArray(value) && value.length <= MAX_BATCH) return value
+  throw new Refusal(422, `${what} must be a list of at most ${MAX_BATCH}.`)
+}
+
+export function idIn(id: unknown): string {
+  if (isId(id)) return id
+  throw new DeferqError(
+    'INVALID_ID',
+    'An id is 88 hexadecimal characters, as the answer to a dispatch has them.',
+  )
+}
+
+export function flagOf(value: unknown, what: string): boolean {
+  if (value === undefined || typeof value === 'boolean') return value ?? false
+  throw new Refusal(422, `${what} must be true or false.`)
 }
 
 /** Not `tx` and `signal`, which are no JSON. Their values are checked by the dispatch itself. */
@@ -100,7 +138,8 @@ export function callbacksOf(
     }
     const callback =
       typeof each === 'string' ? { name: each } : recordOf(each, ['name', 'params', 'on'], 'A callback')
-    return { ...callback, name: gate.named(callback.name) }
+    const named = { ...callback, name: gate.named(callback.name) }
+    return 'params' in callback ? { ...named, params: paramsOf(callback) } : named
   }) as NonNullable<DispatchOptions['callback']>
 }
 

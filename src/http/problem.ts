@@ -1,4 +1,5 @@
-// Errors as problem documents (RFC 9457): what, where and what to do, without a stack and without what lies behind.
+// Errors as problem documents (RFC 9457): the cause, the place and the remedy, without stacks and without the store behind.
+
 import { STATUS_CODES } from 'node:http'
 import type { DeferqError, ErrorCode } from '../base/errors.ts'
 import { isDeferqError, maskUrl } from '../base/errors.ts'
@@ -19,6 +20,7 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   UNHASHABLE_PARAMS: 422,
   SCOPE_REQUIRED: 422,
   PARAMS_MISMATCH: 422,
+  DUPLICATE: 409,
   STORE_UNAVAILABLE: 503,
   STORE_FULL: 503,
   CLOSED: 503,
@@ -26,14 +28,14 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
 /** Puts the names of the outside in place of those of the inside. */
 type Masked = (text: string) => string
 
-/** What an error's details may tell the other side. */
-const TOLD = ['reason', 'issues', 'path', 'size', 'unit', 'limit', 'taskId']
+/** The details of an error that the other side may know. */
+const TOLD = ['reason', 'issues', 'path', 'size', 'unit', 'limit', 'taskId', 'fingerprint']
 
-export function problem(error: unknown, log: Logger, masked: Masked): Answer {
-  const { status, code, detail } = toldOf(error, log, masked)
-  const details = isDeferqError(error) && status < 500 ? error.details : undefined
+/** `more`: members beside those of the error. */
+export function problem(error: unknown, log: Logger, masked: Masked, more: object = {}): Answer {
+  const document = documentOf(error, log, masked)
+  const { status } = document
   const headers = error instanceof Refusal ? error.headers : {}
-  const more = Object.entries(details ?? {}).filter(([name]) => TOLD.includes(name))
   return {
     status,
     headers: {
@@ -43,19 +45,38 @@ export function problem(error: unknown, log: Logger, masked: Masked): Answer {
       ...(status === 503 ? { 'retry-after': '1' } : {}),
       ...headers,
     },
-    body: JSON.stringify({
-      type: 'about:blank',
-      title: STATUS_CODES[status] ?? 'Error',
-      status,
-      code,
-      detail,
-      ...Object.fromEntries(more),
-    }),
+    body: JSON.stringify({ ...document, ...more }),
   }
 }
 
-/** The code and the words of an error that stands for one item among others. */
-export function toldOf(
+export interface Problem {
+  type: string
+  title: string
+  status: number
+  code: ErrorCode
+  detail: string
+  [told: string]: unknown
+}
+
+/** The problem document, for a whole request or for one item in it. */
+export function documentOf(error: unknown, log: Logger, masked: Masked): Problem {
+  const { status, code, detail } = toldOf(error, log, masked)
+  const details = isDeferqError(error) && status < 500 ? (error.details ?? {}) : {}
+  const told = Object.entries(details).filter(([name]) => TOLD.includes(name))
+  const problem: Problem = {
+    type: 'about:blank',
+    title: STATUS_CODES[status] ?? 'Error',
+    status,
+    code,
+    detail,
+    ...Object.fromEntries(told),
+  }
+  // `status` is that of the response.
+  if (details.status !== undefined) problem.runStatus = details.status
+  return problem
+}
+
+function toldOf(
   error: unknown,
   log: Logger,
   masked: Masked,

@@ -1,8 +1,11 @@
-// What the interface shows of a run, as JSON that any language reads, with its tag and its headers.
+// How the interface shows a run: as JSON for any language, with its tag and its headers, and as a record for programs.
 
 import { hash } from 'node:crypto'
 import { environment } from '../base/environment.ts'
 import { maskUrl } from '../base/errors.ts'
+import { BATCH } from '../batch/state.ts'
+import type { Standing } from '../contract/engine.ts'
+import { metaTextOf, traceIdOf } from '../dispatch/run-extras.ts'
 import type { Dispatched, Receipt } from '../tasks/task.ts'
 import type { Answer } from './call.ts'
 
@@ -42,6 +45,35 @@ export function textOf(receipt: Shown): string {
             error: { name, message: maskUrl(message) },
           })),
   })
+}
+
+/**
+ * A run for programs: moments in epoch milliseconds, and `progress`, `result`, `errors` and `meta` as the texts that the store keeps,
+ * so that every value arrives as it was. Params are shown of batches only: their members.
+ */
+export function runOf(run: Standing & { extra?: string; params?: string }): object {
+  const { id, name, queue, status, priority, attempt, createdAt, dueAt, startedAt, finishedAt } = run
+  const { progress, result, freshUntil, staleUntil, errors, extra, params } = run
+  return {
+    id,
+    name,
+    queue,
+    status,
+    priority,
+    attempt,
+    createdAt,
+    dueAt,
+    startedAt,
+    finishedAt,
+    freshUntil,
+    staleUntil,
+    traceId: traceIdOf(extra),
+    meta: metaTextOf(extra),
+    params: name === BATCH ? params : undefined,
+    progress,
+    result,
+    errors,
+  }
 }
 
 /** Dates as ISO text, big integers as digits, bytes as base64, sets and maps as lists. */

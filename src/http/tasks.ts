@@ -9,7 +9,7 @@ import type { Answer, Call } from './call.ts'
 import { Refusal } from './call.ts'
 import { eventsOf } from './events.ts'
 import type { Gate } from './exposed-engine.ts'
-import { idempotencyKeyOf, membersOf, optionsOf, waitOf } from './parse-request.ts'
+import { idempotencyKeyOf, membersOf, optionsOf, paramsOf, waitOf } from './parse-request.ts'
 import { cacheStatus, isUnderWay, json, retryAfter, tagOf, textOf } from './render.ts'
 import type { Watch } from './watch.ts'
 
@@ -40,8 +40,7 @@ export async function postTask(inside: Inside, { call, body, base }: Visit): Pro
     // Its second use with other params is a mistake of the caller's, and no question of sharing.
     Object.assign(options, { idempotencyKey, onMismatch: options.onMismatch ?? 'reject' })
   }
-  // Left out, they are as in JSON: an object without anything in it.
-  const params = members.params === undefined ? {} : members.params
+  const params = paramsOf(members)
   const waitMs = waitOf(call, maxWaitMs)
   const dispatched = (await deferq.dispatch(name, params, options)) as Dispatched
   const { outcome } = dispatched
@@ -92,7 +91,7 @@ export async function deleteTask({ deferq }: Inside, { call, id }: Visit): Promi
 
 export async function postInvalidation({ deferq, gate }: Inside, { call, body }: Visit): Promise<Answer> {
   const members = membersOf(call, body, ['taskId', 'name', 'params', 'scope', 'idempotencyKey'])
-  const { taskId, params, scope, idempotencyKey } = members
+  const { taskId, scope, idempotencyKey } = members
   if (taskId !== undefined) {
     if (Object.keys(members).length > 1)
       throw new Refusal(422, 'A taskId says it all: leave out what is beside it.')
@@ -104,6 +103,7 @@ export async function postInvalidation({ deferq, gate }: Inside, { call, body }:
     ...(idempotencyKey === undefined ? {} : { idempotencyKey: idempotencyKey as string }),
   }
   const one = Object.keys(members).length > 1
+  const params = members.params === undefined ? undefined : paramsOf(members)
   const invalidated = one ? await deferq.invalidate(name, params, options) : await deferq.invalidate(name)
   return json(200, JSON.stringify({ invalidated }))
 }

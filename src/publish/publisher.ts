@@ -5,7 +5,7 @@ import { DeferqError } from '../base/errors.ts'
 import type { Duration } from '../base/time.ts'
 import { durationMs, momentMs } from '../base/time.ts'
 import { isEnded, KEY_LENGTH } from '../contract/engine.ts'
-import type { Dispatching } from '../dispatch/api.ts'
+import type { Backend } from '../dispatch/backend.ts'
 import type { Rules } from '../rules/index.ts'
 import type { DispatchOptions } from '../tasks/options.ts'
 import type { Dispatched, Meta } from '../tasks/task.ts'
@@ -31,15 +31,15 @@ export type MomentOf<Input = unknown> = Moment | ((payload: Input) => Moment | P
 export type QuickOptions<Input = unknown> = DispatchOptions & { when?: Gate<Input>; skipIf?: Gate<Input> }
 
 export class Publisher<Input = unknown, Result = unknown> {
-  readonly #deferq: Dispatching
+  readonly #backend: Backend
   readonly #name: string
   readonly #gates: { by: Gated['by']; gate: Gate<Input>; reason: string }[] = []
   #payload: unknown = {}
   #at: MomentOf<Input> | undefined
   #options: DispatchOptions = {}
 
-  constructor(deferq: Dispatching, name: string) {
-    this.#deferq = deferq
+  constructor(backend: Backend, name: string) {
+    this.#backend = backend
     this.#name = name
   }
 
@@ -98,23 +98,23 @@ export class Publisher<Input = unknown, Result = unknown> {
 
   /** What is malformed is refused first, what is there already answers next, and only then the gates are asked. */
   async commit(): Promise<Published<Result>> {
-    const deferq = this.#deferq
+    const backend = this.#backend
     const payload = this.#payload as Input
     const options = { ...this.#options }
     if (this.#at !== undefined) {
       const moment = typeof this.#at === 'function' ? await this.#at(payload) : this.#at
       options.runAt = new Date(momentMs(moment, `${this.#where}.at()`))
     }
-    const { id } = await deferq.draft(this.#name, payload, options)
+    const { id } = await backend.draft(this.#name, payload, options)
     const there = this.#gates.length > 0 && (await this.#isThere(id.slice(0, KEY_LENGTH)))
     const before = there ? undefined : await this.#held(payload)
     if (before !== undefined) return before
-    const dispatched = (await deferq.dispatch(this.#name, payload, options)) as Dispatched<Result>
+    const dispatched = (await backend.dispatch(this.#name, payload, options)) as Dispatched<Result>
     if (there && dispatched.outcome === 'created') {
       // What was there came to its end in this very moment: this is a run of its own, and gates are for it.
       const after = await this.#held(payload)
       if (after !== undefined) {
-        await deferq.cancel(dispatched.taskId, `Held back by ${after.by}: ${after.reason}`)
+        await backend.cancel([dispatched.taskId], `Held back by ${after.by}: ${after.reason}`)
         return after
       }
     }
@@ -123,7 +123,7 @@ export class Publisher<Input = unknown, Result = unknown> {
 
   /** A run that it would join, or a result that would answer it; by this process's clock, which decides on nothing but whom to ask first. */
   async #isThere(key: string): Promise<boolean> {
-    const [run] = await (await this.#deferq.open()).read([key])
+    const [run] = await this.#backend.read([key])
     if (run === undefined || this.#options.refresh) return run !== undefined && !isEnded(run.status)
     return (
       !isEnded(run.status) || (run.status === 'completed' && environment.now() < (run.staleUntil as number))

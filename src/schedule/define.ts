@@ -3,7 +3,7 @@ import { DeferqError } from '../base/errors.ts'
 import type { Duration } from '../base/time.ts'
 import type { Draft, FollowUp } from '../contract/engine.ts'
 import { MAX_BATCH } from '../contract/engine.ts'
-import type { Dispatching } from '../dispatch/api.ts'
+import type { Backend } from '../dispatch/backend.ts'
 import { readExtra } from '../dispatch/run-extras.ts'
 import { checkKnown, checkName, checkWhole } from '../tasks/check-options.ts'
 import type { DispatchOptions } from '../tasks/options.ts'
@@ -54,7 +54,7 @@ export const NOT_FOR_SCHEDULES = [
 export const GROUPED_RETENTION_MS = 86_400_000
 
 export async function definitionOf(
-  deferq: Dispatching,
+  backend: Backend,
   key: string,
   written: ScheduleDefinition,
 ): Promise<Definition> {
@@ -71,12 +71,12 @@ export async function definitionOf(
   checkWhole(cap, 1, MAX_BATCH, `${where}: cap`)
   if (paused !== undefined && typeof paused !== 'boolean')
     throw new DeferqError('INVALID_OPTION', `${where}: paused must be true or false.`)
-  return { key, timing, missed, cap, draft: await templateOf(deferq, name, params, options, where) }
+  return { key, timing, missed, cap, draft: await templateOf(backend, name, params, options, where) }
 }
 
 /** What each occurrence is made of: that it is one of its own is said by its key, so nothing is said of duplicates. */
 export async function templateOf(
-  deferq: Dispatching,
+  backend: Backend,
   name: string,
   params: unknown,
   options: DispatchOptions,
@@ -97,7 +97,7 @@ export async function templateOf(
       `${where}: a callback of a schedule must be the name of a task; a function would be gone with this process.`,
     )
   }
-  const draft = await deferq.draft(name, params, options)
+  const draft = await backend.draft(name, params, options)
   const template = { ...withoutAddress(draft), delayMs: 0 }
   const { everyMs: _, ...policy } = template.policy
   template.policy = policy

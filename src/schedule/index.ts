@@ -3,7 +3,7 @@
 import { DeferqError, errorToJson } from '../base/errors.ts'
 import type { Engine, Entry, Verdict } from '../contract/engine.ts'
 import { isEnded } from '../contract/engine.ts'
-import type { Dispatching } from '../dispatch/api.ts'
+import type { Backend } from '../dispatch/backend.ts'
 import { failureOf, failureText, receiptOf } from '../dispatch/receipt.ts'
 import type { Failure, Receipt } from '../tasks/task.ts'
 import type { ScheduleDefinition } from './define.ts'
@@ -41,12 +41,12 @@ export interface Schedule {
 
 /** An equal definition changes nothing. A schedule whose timing changed begins anew, once what was due by the old one is seen to. */
 export async function defineSchedule(
-  deferq: Dispatching,
+  backend: Backend,
   key: string,
   written: ScheduleDefinition,
 ): Promise<Schedule> {
-  const definition = await definitionOf(deferq, key, written)
-  return edit(deferq, key, (before) => {
+  const definition = await definitionOf(backend, key, written)
+  return edit(backend, key, (before) => {
     if (before === undefined) return { ...definition, paused: written.paused ?? false }
     const { state, entry } = before
     if (isSame(state, definition)) return undefined
@@ -60,8 +60,8 @@ export async function defineSchedule(
   })
 }
 
-export async function listSchedules(deferq: Dispatching): Promise<Schedule[]> {
-  const engine = await deferq.open()
+export async function listSchedules(backend: Backend): Promise<Schedule[]> {
+  const engine = await backend.open()
   const found: Entry[] = []
   let cursor: string | undefined
   do {
@@ -72,7 +72,7 @@ export async function listSchedules(deferq: Dispatching): Promise<Schedule[]> {
   const all = await Promise.all(
     found.map((entry) =>
       scheduleOf(entry).catch((error: unknown) => {
-        deferq.logger.warn({ error, taskId: entry.id }, 'a schedule can’t be read, and is left out')
+        backend.logger.warn({ error, taskId: entry.id }, 'a schedule can’t be read, and is left out')
         return []
       }),
     ),
@@ -81,38 +81,38 @@ export async function listSchedules(deferq: Dispatching): Promise<Schedule[]> {
 }
 
 /** Undefined where there is none. */
-export async function getSchedule(deferq: Dispatching, key: string): Promise<Schedule | undefined> {
-  const seen = await standing(deferq, key)
+export async function getSchedule(backend: Backend, key: string): Promise<Schedule | undefined> {
+  const seen = await standing(backend, key)
   return seen && scheduleOf(seen.entry)
 }
 
-export const pauseSchedule = (deferq: Dispatching, key: string): Promise<Schedule> =>
-  edit(deferq, key, (before) => {
+export const pauseSchedule = (backend: Backend, key: string): Promise<Schedule> =>
+  edit(backend, key, (before) => {
     const { since: _, owed: __, ...state } = there(before, key)
     return state.paused ? undefined : { ...state, paused: true }
   })
 
 /** What would have been due meanwhile is not made up for. */
-export const resumeSchedule = (deferq: Dispatching, key: string): Promise<Schedule> =>
-  edit(deferq, key, (before) => {
+export const resumeSchedule = (backend: Backend, key: string): Promise<Schedule> =>
+  edit(backend, key, (before) => {
     const state = there(before, key)
     return state.paused ? { ...state, paused: false } : undefined
   })
 
 /** One occurrence more, now; those to come stay as they are. */
-export async function runSchedule(deferq: Dispatching, key: string): Promise<Receipt> {
-  const state = there(await standing(deferq, key), key)
-  const [verdict] = (await (await deferq.open()).admit([extraOccurrenceOf(state)])) as [Verdict]
+export async function runSchedule(backend: Backend, key: string): Promise<Receipt> {
+  const state = there(await standing(backend, key), key)
+  const [verdict] = (await (await backend.open()).admit([extraOccurrenceOf(state)])) as [Verdict]
   return receiptOf(verdict.entry)
 }
 
 /** False where there was none. Tasks that it has made go on. */
-export async function removeSchedule(deferq: Dispatching, key: string): Promise<boolean> {
-  const engine = await deferq.open()
+export async function removeSchedule(backend: Backend, key: string): Promise<boolean> {
+  const engine = await backend.open()
   const error = new DeferqError('TASK_CANCELLED', `The schedule '${key}' was removed.`)
   const { stack: _here, ...json } = errorToJson(error)
   for (let removed = false; ; removed = true) {
-    const seen = await standing(deferq, key)
+    const seen = await standing(backend, key)
     // What was redefined in the same moment goes as well.
     if (seen === undefined) return removed
     await engine.cancel([seen.entry.id], failureText(0, json))
@@ -129,12 +129,12 @@ interface Seen {
  * then. What had come in between, by somebody else, is looked at, and the change is made once more on top of that.
  */
 async function edit(
-  deferq: Dispatching,
+  backend: Backend,
   key: string,
   change: (before: Seen | undefined) => State | undefined,
 ): Promise<Schedule> {
-  const engine = await deferq.open()
-  let seen = await standing(deferq, key)
+  const engine = await backend.open()
+  let seen = await standing(backend, key)
   let ours: Entry | undefined
   for (;;) {
     const next = await changed(engine, change, seen, ours)
@@ -145,7 +145,7 @@ async function edit(
     if (over !== undefined) draft.onDuplicate = { pending: 'supersede', running: 'supersede' }
     const [verdict] = (await engine.admit([draft])) as [Verdict]
     if (verdict.entry.id !== draft.id) {
-      seen = await standing(deferq, key)
+      seen = await standing(backend, key)
       continue
     }
     ours = { ...verdict.entry, params: draft.params, policy: draft.policy }
@@ -183,8 +183,8 @@ async function replacedBy(id: string, meant: string, engine: Engine): Promise<En
   return undefined
 }
 
-async function standing(deferq: Dispatching, key: string): Promise<Seen | undefined> {
-  const [entry] = await (await deferq.open()).read([keyOfSchedule(key)])
+async function standing(backend: Backend, key: string): Promise<Seen | undefined> {
+  const [entry] = await (await backend.open()).read([keyOfSchedule(key)])
   return entry === undefined || isEnded(entry.status) ? undefined : { entry, state: stateOf(entry) }
 }
 

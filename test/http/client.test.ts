@@ -1,14 +1,11 @@
-// The client: the same facade over the interface, and the engine behind it by the conformance suite.
+// The client: the same facade over the interface, and an interface that is away or unwell.
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Factory } from '../../src/conformance/index.ts'
-import { conformance } from '../../src/conformance/index.ts'
+import { DEFAULT_LOGGER } from '../../src/base/log.ts'
+import { Client } from '../../src/client/client.ts'
 import { eventually } from '../../src/conformance/scene.ts'
-import type { Engine } from '../../src/contract/engine.ts'
-import { HttpEngine } from '../../src/engines/http/index.ts'
-import { MemoryEngine, MemoryStore } from '../../src/engines/memory/index.ts'
-import { createClient, createHandler } from '../../src/http/index.ts'
+import { createClient } from '../../src/http/index.ts'
 import { DeferQ, task } from '../../src/index.ts'
 import type { report, Scene } from './scene.ts'
 import { listenerOf, SECRET, served, setScene } from './scene.ts'
@@ -92,17 +89,9 @@ describe('the facade', () => {
   })
 
   test('hears of an end well before it would look again', async () => {
-    const looks: number[] = []
-    const engine = await client.open()
-    const read = engine.read.bind(engine)
-    engine.read = (ids, watch) => {
-      looks.push(ids.length)
-      return read(ids, watch)
-    }
     const begun = performance.now()
     expect(await client.run('slow', {}, { refresh: true })).toBe('at last')
     expect(performance.now() - begun).toBeLessThan(1_000)
-    engine.read = read
   })
 
   test('callbacks: tasks there, functions here', async () => {
@@ -155,6 +144,17 @@ describe('the facade', () => {
   })
 })
 
+const clientAt = (url: string, timeoutMs = 10_000): Client =>
+  new Client({
+    url,
+    secret: SECRET,
+    timeoutMs,
+    tasks: undefined,
+    defaults: {},
+    limits: undefined,
+    logger: DEFAULT_LOGGER,
+  })
+
 describe('an interface that is away or unwell', () => {
   test('fails fast', async () => {
     const { url, close } = await served(() => {})
@@ -168,12 +168,12 @@ describe('an interface that is away or unwell', () => {
 
   test('one that never answers is given up', async () => {
     const { url, close } = await served(() => {})
-    const engine = new HttpEngine({ url, secret: SECRET, timeoutMs: 300 })
-    await expect(engine.read([])).rejects.toMatchObject({
+    const client = clientAt(url, 300)
+    await expect(client.read([])).rejects.toMatchObject({
       code: 'STORE_UNAVAILABLE',
       message: expect.stringMatching(/300 ms/),
     })
-    await engine.close()
+    await client.close()
     await close()
   })
 
@@ -192,12 +192,8 @@ describe('an interface that is away or unwell', () => {
       listener(request, response)
     })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    const engine = new HttpEngine({
-      url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-      secret: SECRET,
-    })
-    const client = new DeferQ({ engine: engine as Engine })
-    engine.open = async () => {}
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const client = new DeferQ({ url, secret: SECRET })
     const { outcome } = await client.dispatch('report.generate', { year: 1 })
     expect([outcome, count, new Set(ids).size]).toEqual(['created', 4, 4])
     expect((await scene.deferq.stats()).lanes.filter(({ name }) => name === 'report.generate')).toMatchObject(
@@ -211,78 +207,9 @@ describe('an interface that is away or unwell', () => {
 
   test('something else at that path is said to be so', async () => {
     const { url, close } = await served((_request, response) => void response.writeHead(200).end('<html>'))
-    await expect(new HttpEngine({ url, secret: SECRET }).read([])).rejects.toMatchObject({
+    await expect(clientAt(url).read([])).rejects.toMatchObject({
       message: expect.stringMatching(/no interface of deferq/),
     })
     await close()
   })
-})
-
-/** What dispatches goes over HTTP, what works goes to the store itself. */
-function overHttp(url: string, inside: Engine): Engine {
-  const remote = new HttpEngine({ url })
-  const worker = ['claim', 'settle', 'extend', 'sweep', 'pause']
-  return new Proxy(remote as unknown as Engine, {
-    get(target, member) {
-      if (member === 'close') return async () => void (await Promise.all([remote.close(), inside.close()]))
-      if (member === 'listen')
-        return (hear: Parameters<Engine['listen']>[0]) => {
-          const stops = [remote.listen(hear), inside.listen((hint) => hint.kind !== 'ended' && hear(hint))]
-          return { stop: () => stops.forEach(({ stop }) => void stop()), hears: () => false }
-        }
-      const from = worker.includes(String(member)) ? inside : target
-      const value = (from as unknown as Record<string | symbol, unknown>)[member]
-      return typeof value === 'function' ? value.bind(from) : value
-    },
-  })
-}
-
-const NAMES = [
-  'job',
-  'after',
-  'other',
-  'a',
-  'b',
-  'c',
-  'one',
-  'two',
-  'none',
-  'clock',
-  'clockwork',
-  'successor',
-  'free',
-  'failed',
-  'cancelled',
-  'died',
-  'invalidated',
-  'given',
-  'done',
-  'ordered',
-].concat(Array.from({ length: 10 }, (_, index) => `n${index}`))
-
-const factory: Factory = {
-  name: 'http',
-  async create() {
-    let now = 1_750_000_000_000
-    const store = new MemoryStore(() => now)
-    const deferq = new DeferQ({ engine: new MemoryEngine({ store }) })
-    // By this machine's word, because the cases count what is admitted, and each signed request is remembered as a run.
-    const handler = createHandler(deferq, { auth: 'local-only', allow: NAMES })
-    const server = await served(listenerOf(handler))
-    return {
-      unitMs: 1_000,
-      connect: async () => overHttp(server.url, new MemoryEngine({ store })),
-      advance: async (ms) => {
-        now += ms
-      },
-      close: async () => {
-        await server.close()
-        await deferq.close()
-      },
-    }
-  },
-}
-
-describe('conformance', () => {
-  for (const { name, run } of conformance(factory)) test(name, run)
 })

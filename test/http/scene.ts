@@ -38,7 +38,12 @@ export interface Scene {
   close(): Promise<void>
 }
 
-export function setScene(options: Partial<HandlerOptions> = {}, more: readonly AnyTask[] = []): Scene {
+/** `clock`: the store's, where a test moves it by hand. */
+export function setScene(
+  options: Partial<HandlerOptions> = {},
+  more: readonly AnyTask[] = [],
+  clock?: () => number,
+): Scene {
   const logged: Scene['logged'] = []
   const line =
     (level: string) =>
@@ -51,7 +56,7 @@ export function setScene(options: Partial<HandlerOptions> = {}, more: readonly A
     warn: line('warn'),
     error: line('error'),
   }
-  const store = new MemoryStore()
+  const store = new MemoryStore(clock)
   const engine = new MemoryEngine({ store })
   const deferq = new DeferQ({
     engine,

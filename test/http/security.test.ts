@@ -81,7 +81,7 @@ describe('replays', () => {
     for (const request of [
       signedRequest('POST', `${BASE}/tasks`, body),
       signedRequest('GET', `${BASE}/tasks/${taskId}`),
-      signedRequest('POST', `${BASE}/engine`, { version: 1, verb: 'read', ids: [taskId] }),
+      signedRequest('POST', `${BASE}/reads`, { ids: [taskId] }),
       signedRequest('DELETE', `${BASE}/tasks/${taskId}`),
     ]) {
       const [first, second] = copies(request, 2) as [Request, Request]

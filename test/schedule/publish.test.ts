@@ -108,11 +108,12 @@ test('what came to its end in the very moment is no answer: the gates decide on 
   const place = memory()
   const deferq = place.deferq({ tasks: [welcome] })
   const first = await deferq.dispatch('email.welcome', { to: 'x' })
-  const dispatch = deferq.dispatch.bind(deferq)
-  deferq.dispatch = (async (...args: Parameters<typeof dispatch>) => {
+  const engine = await deferq.open()
+  const admit = engine.admit.bind(engine)
+  engine.admit = async (drafts, options) => {
     await deferq.cancel(first.taskId)
-    return dispatch(...args)
-  }) as never
+    return admit(drafts, options)
+  }
   const gated = await deferq
     .publish('email.welcome')
     .payload({ to: 'x' })

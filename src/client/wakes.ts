@@ -1,14 +1,15 @@
 // Learns of the ends of runs by requests that the interface answers once one of them has ended.
 
-import { environment } from '../../base/environment.ts'
-import { isDeferqError } from '../../base/errors.ts'
-import type { Entry, Hint } from '../../contract/engine.ts'
-import { MAX_BATCH } from '../../contract/engine.ts'
+import { environment } from '../base/environment.ts'
+import { isDeferqError } from '../base/errors.ts'
+import type { Hint } from '../contract/engine.ts'
+import { MAX_BATCH } from '../contract/engine.ts'
 import type { Calls } from './calls.ts'
+import type { Run } from './wire.ts'
 
 /** Longer than the interface holds a request. */
 const WAIT_MS = 40_000
-/** Requests held at a time; what more there is to wait for takes the place of the oldest. */
+/** Requests held at a time. One more takes the place of the oldest, and its ids. */
 const MOST = 4
 const PAUSE_MS = 1_000
 
@@ -53,35 +54,35 @@ export class Wakes {
       oldest.ending.abort()
     }
     const ids = [...this.#gathered].slice(0, MAX_BATCH)
-    // Those over the bound are found by the polling of whoever waits for them.
+    // Polling finds the ends of those over the bound.
     this.#gathered.clear()
     if (ids.length > 0 && !this.#closed) void this.#hold({ ids, ending: new AbortController() })
   }
 
   async #hold(held: Held): Promise<void> {
     this.#held.push(held)
-    let ended: { id: string; run?: Entry }[] = []
-    let paused = false
+    const begun = environment.monotonic()
+    let ended: { id: string; run?: Run }[] = []
     try {
-      const signal = held.ending.signal
-      const reply = await this.#calls.send<{ ended: typeof ended }>(
-        'wait',
+      const reply = await this.#calls.post<{ ended: typeof ended }>(
+        '/waits',
         { ids: held.ids },
-        { timeoutMs: WAIT_MS, signal },
+        { timeoutMs: WAIT_MS, signal: held.ending.signal },
       )
       ended = reply.ended
     } catch (error) {
-      // Merged with others, or closed; else whoever waits polls, and hears that the interface is away.
+      // Merged with others, or closed. Otherwise the waits poll, and hear that the interface is away.
       if (held.ending.signal.aborted) return
       if (!isDeferqError(error, 'STORE_UNAVAILABLE')) return this.#drop(held)
-      paused = true
     }
     this.#drop(held)
     const over = new Set(ended.map(({ id }) => id))
     for (const { id, run } of ended)
       this.#hear(run === undefined ? { kind: 'ended', id } : { kind: 'ended', id, run })
     const left = held.ids.filter((id) => !over.has(id))
-    if (paused) environment.setTimeout(() => this.add(left), PAUSE_MS).unref()
+    // An interface that fails, or holds requests briefly, is not asked without end.
+    const soon = over.size === 0 && environment.monotonic() - begun < PAUSE_MS
+    if (soon) environment.setTimeout(() => this.add(left), PAUSE_MS).unref()
     else this.add(left)
   }
 
