@@ -73,12 +73,14 @@ export class ItemSender {
   /** Sends one request after another, because a draft sees those before it. */
   async #send(drafts: readonly Asked[], how: { independent?: true; check?: true } = {}): Promise<Answer[]> {
     const answers: Answer[] = []
+    let before = 0
     for (const part of parted(drafts, MAX_BATCH)) {
       const body = bodyOf(part, how)
       const reply = await this.#calls
         .post<{ answers: Answer[] }>('/dispatches', body)
-        .catch((error: unknown) => Promise.reject(placed(error, answers.length)))
+        .catch((error: unknown) => Promise.reject(placed(error, before)))
       answers.push(...reply.answers)
+      before += part.length
     }
     this.#watch(
       answers.flatMap((answer, index) =>

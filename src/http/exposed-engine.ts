@@ -9,6 +9,7 @@ import type {
   Entry,
   Filter,
   Hint,
+  Lanes,
   Listening,
   Page,
   PromoteAnswer,
@@ -158,7 +159,12 @@ export class Gate implements Engine {
       const name = this.shown(lane.name)
       return name === undefined ? [] : [{ ...lane, name }]
     })
-    return { ...counts, lanes }
+    const paused = counts.paused.flatMap((each): Lanes[] => {
+      if ('queue' in each) return [each]
+      const name = this.shown(each.name)
+      return name === undefined ? [] : [{ name }]
+    })
+    return { ...counts, lanes, paused }
   }
 
   listen(hear: (hint: Hint) => void): Listening {

@@ -31,7 +31,7 @@ export interface Handler {
 
 type Route = (inside: Inside, visit: Visit) => Promise<Answer>
 
-const ROUTES: Record<string, Record<string, Route>> = {
+export const ROUTES: Readonly<Record<string, Readonly<Record<string, Route>>>> = {
   tasks: { POST: postTask },
   'tasks/id': { GET: getTask, DELETE: deleteTask },
   'tasks/id/events': { GET: taskEvents },

@@ -1,4 +1,5 @@
-// What deferq/http exports: the interface between applications, its signatures, and a client with the types of the tasks alone.
+// The exports of deferq/http: the interface between applications, its signatures, and a client with the types of the tasks alone.
+
 import type { DeferQOptions } from '../deferq.ts'
 import { DeferQ } from '../deferq.ts'
 import type { AnyTask } from '../tasks/task.ts'
@@ -19,7 +20,7 @@ export type { HandlerOptions } from './options.ts'
 
 /**
  * A deferq behind an HTTP interface, typed by tasks that are not here: `createClient<typeof tasks>({ url, secret })`, with
- * `import type { tasks }`. With the tasks at hand, `new DeferQ({ url, secret, tasks })` does the same and checks params before they leave.
+ * `import type { tasks }`. A process that has the tasks uses `new DeferQ({ url, secret, tasks })`, which checks params before they leave.
  */
 export function createClient<const Tasks extends readonly AnyTask[]>(
   options: Pick<DeferQOptions<Tasks>, 'secret' | 'limits' | 'logger'> & { url: string },
