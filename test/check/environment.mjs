@@ -2,10 +2,22 @@
 import { withoutText } from './imports.mjs'
 import { read, sources } from './tools.mjs'
 
-const DIRECT =
-  /(?<![\w.#])(?:Date\.now|new Date\(\)|performance\.now|process\.hrtime|(?:set|clear)(?:Timeout|Interval|Immediate)(?=\()|Math\.random|random(?:Bytes|UUID|Int|FillSync)(?=\()|crypto\.getRandomValues|AbortSignal\.timeout)/g
-const IMPORTED =
-  /from 'node:timers(?:\/promises)?'|import \{[^}]*\brandom(?:Bytes|UUID|Int)\b[^}]*\} from 'node:crypto'/g
+const DIRECT = new RegExp(
+  [
+    String.raw`\bDate\.now\b`,
+    String.raw`\bnew Date\b(?!\s*\(\s*[^\s)])`,
+    String.raw`(?<![\w.#]|\bnew\s+)Date\(`,
+    String.raw`\bperformance\.(?:now|timeOrigin)\b`,
+    String.raw`\bprocess\.hrtime\b`,
+    String.raw`\bMath\.random\b`,
+    String.raw`\bAbortSignal\.timeout\b`,
+    String.raw`\bgetRandomValues\b`,
+    // These names belong to Environment as well, so its own members pass.
+    String.raw`(?<!\benvironment\s*\.\s*|[\w#])(?:(?:set|clear)(?:Timeout|Interval|Immediate)|random(?:Bytes|UUID|Int|Fill|FillSync))\b`,
+  ].join('|'),
+  'g',
+)
+const IMPORTED = /from '(?:node:)?(?:timers(?:\/promises)?|perf_hooks)'/g
 
 // The page of the demo runs in a browser. The conformance suite measures real servers by the real clock.
 const EXEMPT = ['src/base/environment.ts', 'src/demo/page-script.ts']
