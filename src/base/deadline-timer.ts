@@ -5,7 +5,7 @@ import { environment } from './environment.ts'
 /** Timers reach no further. */
 const FURTHEST_MS = 2_147_483_647
 
-export class Alarm {
+export class DeadlineTimer {
   readonly #ring: (now: number) => number
   #at = Number.POSITIVE_INFINITY
   #timer: Timer | undefined

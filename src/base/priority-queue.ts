@@ -1,6 +1,6 @@
 // A queue in the order it is given, smallest first: a plain line for what comes in order, as nearly everything does, and a binary heap for the rest.
 
-export class Heap<T> {
+export class PriorityQueue<T> {
   /** In order; what stands before `#head` has left. */
   #line: T[] = []
   #head = 0

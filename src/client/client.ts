@@ -18,7 +18,7 @@ import { Callbacks } from '../dispatch/callbacks.ts'
 import { Drafter } from '../dispatch/draft.ts'
 import { draftMany } from '../dispatch/draft-many.ts'
 import { unlessAborted } from '../dispatch/errors.ts'
-import { Asker } from '../dispatch/pipeline.ts'
+import { Pipeline } from '../dispatch/pipeline.ts'
 import { asIs, dispatchedOf, resultOf } from '../dispatch/receipt.ts'
 import { notFound, Waiters, waitingOf } from '../dispatch/waiters.ts'
 import { keysOf } from '../signing/signature.ts'
@@ -56,7 +56,7 @@ export class Client implements Omit<Backend, 'listen'> {
   readonly #reads: Batcher<string, Seen | undefined>
   readonly #waiters: Waiters
   readonly #callbacks: Callbacks
-  readonly #asker: Asker
+  readonly #asker: Pipeline
   #opening: Promise<Engine> | undefined
   #closed = false
 
@@ -74,7 +74,7 @@ export class Client implements Omit<Backend, 'listen'> {
     this.#reads = new Batcher((ids) => this.read(ids))
     this.#waiters = new Waiters(async () => ({ read: (ids, watch) => this.#read(ids, watch) }))
     this.#callbacks = new Callbacks(this.#waiters, logger)
-    this.#asker = new Asker({
+    this.#asker = new Pipeline({
       drafter: this.#drafter,
       dispatcher: { admit: async (draft) => this.#open().#sender.admit(draft) },
       near: undefined,

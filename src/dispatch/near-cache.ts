@@ -26,15 +26,15 @@ const FEW_FIELDS = 16
 /** Of a longer text the value is not kept beside it. */
 const SHORT = 4_096
 
-export function nearCacheOf(option: boolean | NearCacheOptions | undefined): Near | undefined {
+export function nearCacheOf(option: boolean | NearCacheOptions | undefined): NearCache | undefined {
   if (option === undefined || option === false) return undefined
   const { entries = ENTRIES } = option === true ? {} : option
   if (option !== true) checkKnown(option, ['entries'], 'new DeferQ(): nearCache')
   checkWhole(entries, 1, 10_000_000, 'new DeferQ(): nearCache.entries')
-  return new Near(entries)
+  return new NearCache(entries)
 }
 
-export class Near {
+export class NearCache {
   readonly #entries: number
   /** By name and spot: a text that is made and looked up as it is takes half the time of one that is put together. */
   readonly #names = new Map<string, Map<string, Held>>()

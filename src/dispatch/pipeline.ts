@@ -8,22 +8,22 @@ import type { Callbacks } from './callbacks.ts'
 import type { Dispatcher } from './dispatcher.ts'
 import type { Drafter } from './draft.ts'
 import { abortedDispatch, rejected, runWithinTx, unlessAborted } from './errors.ts'
-import type { Near } from './near-cache.ts'
+import type { NearCache } from './near-cache.ts'
 
-export interface AskerNeeds {
+export interface PipelineNeeds {
   drafter: Pick<Drafter, 'draft' | 'answered'>
   dispatcher: Pick<Dispatcher, 'admit'>
-  near: Near | undefined
+  near: NearCache | undefined
   callbacks: Callbacks
 }
 
-export class Asker {
-  readonly #drafter: AskerNeeds['drafter']
-  readonly #dispatcher: AskerNeeds['dispatcher']
-  readonly #near: Near | undefined
+export class Pipeline {
+  readonly #drafter: PipelineNeeds['drafter']
+  readonly #dispatcher: PipelineNeeds['dispatcher']
+  readonly #near: NearCache | undefined
   readonly #callbacks: Callbacks
 
-  constructor({ drafter, dispatcher, near, callbacks }: AskerNeeds) {
+  constructor({ drafter, dispatcher, near, callbacks }: PipelineNeeds) {
     this.#drafter = drafter
     this.#dispatcher = dispatcher
     this.#near = near

@@ -27,17 +27,17 @@ import { Drafter } from './draft.ts'
 import { anew } from './draft-again.ts'
 import { draftMany } from './draft-many.ts'
 import { cancelText, unlessAborted } from './errors.ts'
-import type { Near } from './near-cache.ts'
-import { Asker } from './pipeline.ts'
+import type { NearCache } from './near-cache.ts'
+import { Pipeline } from './pipeline.ts'
 import { asIs, dispatchedOf, resultOf } from './receipt.ts'
-import { Connection } from './store-connection.ts'
+import { StoreConnection } from './store-connection.ts'
 import { notFound, Waiters, waitingOf } from './waiters.ts'
 
 export interface StoreBackendOptions extends Surroundings {
   make: () => Promise<Engine>
   /** Whether `make` makes the engine, which is closed on failure then. */
   own: boolean
-  near: Near | undefined
+  near: NearCache | undefined
 }
 
 export class StoreBackend implements Backend {
@@ -45,13 +45,13 @@ export class StoreBackend implements Backend {
   readonly defaults: Surroundings['defaults']
   readonly limits: Surroundings['limits']
   readonly logger: Surroundings['logger']
-  readonly #near: Near | undefined
-  readonly #connection: Connection
+  readonly #near: NearCache | undefined
+  readonly #connection: StoreConnection
   readonly #drafter: Drafter
   readonly #reads: Batcher<string, Entry | undefined>
   readonly #waiters: Waiters
   readonly #callbacks: Callbacks
-  readonly #asker: Asker
+  readonly #asker: Pipeline
 
   constructor({ make, own, near, tasks, defaults, limits, logger }: StoreBackendOptions) {
     this.tasks = tasks
@@ -60,7 +60,7 @@ export class StoreBackend implements Backend {
     this.logger = logger
     this.#near = near
     const log = unfailing(logger)
-    this.#connection = new Connection({
+    this.#connection = new StoreConnection({
       make,
       own,
       opened: (_engine, listening) => near?.opened(listening),
@@ -76,7 +76,7 @@ export class StoreBackend implements Backend {
     this.#reads = new Batcher(async (ids) => (await opened()).read(ids))
     this.#waiters = new Waiters(opened)
     this.#callbacks = new Callbacks(this.#waiters, logger)
-    this.#asker = new Asker({
+    this.#asker = new Pipeline({
       drafter: this.#drafter,
       dispatcher: new Dispatcher(opened),
       near,

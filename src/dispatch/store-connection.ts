@@ -11,7 +11,7 @@ export interface ConnectionNeeds {
   hear: (hint: Hint) => void
 }
 
-export class Connection {
+export class StoreConnection {
   readonly #needs: ConnectionNeeds
   readonly #ears = new Set<(hint: Hint) => void>()
   #opening: Promise<Engine> | undefined

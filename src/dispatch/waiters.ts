@@ -1,12 +1,12 @@
 // Waits for runs to end: told by a hint, else found by polling; every wait settles, and leaves nothing behind that holds the process.
 
 import { Batcher } from '../base/batcher.ts'
-import { Alarm } from '../base/deadline-timer.ts'
+import { DeadlineTimer } from '../base/deadline-timer.ts'
 import type { Timer } from '../base/environment.ts'
 import { environment } from '../base/environment.ts'
 import { DeferqError, isDeferqError } from '../base/errors.ts'
 import type { Placed } from '../base/unordered-set.ts'
-import { Bag } from '../base/unordered-set.ts'
+import { UnorderedSet } from '../base/unordered-set.ts'
 import type { Hint, Standing } from '../contract/engine.ts'
 import { isEnded } from '../contract/engine.ts'
 import type { DispatchOptions, WaitOptions } from '../tasks/options.ts'
@@ -32,8 +32,8 @@ interface Wait extends Placed {
 export class Waiters {
   readonly #store: () => Promise<Reading>
   readonly #reads: Batcher<string, Standing | undefined>
-  readonly #waits = new Map<string, Bag<Wait>>()
-  readonly #alarm = new Alarm((now) => this.#rung(now))
+  readonly #waits = new Map<string, UnorderedSet<Wait>>()
+  readonly #alarm = new DeadlineTimer((now) => this.#rung(now))
   #polling = false
   #again = false
   #closed: DeferqError | undefined
@@ -95,7 +95,7 @@ export class Waiters {
 
   #add(id: string, wait: Wait): void {
     let waits = this.#waits.get(id)
-    if (waits === undefined) this.#waits.set(id, (waits = new Bag()))
+    if (waits === undefined) this.#waits.set(id, (waits = new UnorderedSet()))
     waits.add(wait)
     if (this.#waits.size > 1) return
     // Somebody awaits this, and a process that ended now would leave the wait unsettled.

@@ -1,6 +1,6 @@
 // The queue of an engine that keeps its runs in this process: ready runs by queue, name and group, delayed runs, waiting workers, counts.
 
-import { Heap } from '../base/priority-queue.ts'
+import { PriorityQueue } from '../base/priority-queue.ts'
 import type { Counts, Hint, Lanes as Selected, Want } from '../contract/engine.ts'
 import { nameOfWant } from '../contract/engine.ts'
 import { Groups } from './lane-groups.ts'
@@ -35,7 +35,7 @@ interface Lane<Run> {
   queue: string
   name: string
   group: string | undefined
-  ready: Heap<Ticket<Run>>
+  ready: PriorityQueue<Ticket<Run>>
 }
 
 /** The first valid ticket of a lane. */
@@ -47,7 +47,7 @@ interface Head<Run> {
 
 export class ReadyLanes<Run extends Queued> {
   readonly #lanes = new Map<string, Lane<Run>>()
-  readonly #delayed = new Heap<Ticket<Run>>((a, b) => a.dueAt - b.dueAt)
+  readonly #delayed = new PriorityQueue<Ticket<Run>>((a, b) => a.dueAt - b.dueAt)
   readonly #groups = new Groups()
   readonly #paused = new Map<string, Selected>()
   readonly #counts = new Map<string, Counts['lanes'][number]>()
@@ -190,7 +190,7 @@ export class ReadyLanes<Run extends Queued> {
     const key = group === undefined ? `${queue}\0${name}` : `${queue}\0${name}\0${group}`
     let lane = this.#lanes.get(key)
     if (lane === undefined)
-      this.#lanes.set(key, (lane = { queue, name, group, ready: new Heap<Ticket<Run>>(inOrder) }))
+      this.#lanes.set(key, (lane = { queue, name, group, ready: new PriorityQueue<Ticket<Run>>(inOrder) }))
     lane.ready.push(ticket)
     this.#wake(ticket.run)
   }
@@ -227,7 +227,7 @@ const inOrder = (a: Ticket<Queued>, b: Ticket<Queued>): number =>
 const inTurn = <Run extends Queued>(a: Head<Run>, b: Head<Run>): number =>
   a.served - b.served || inOrder(a.ticket, b.ticket)
 
-function firstValid<Run extends Queued>(heap: Heap<Ticket<Run>>): Ticket<Run> | undefined {
+function firstValid<Run extends Queued>(heap: PriorityQueue<Ticket<Run>>): Ticket<Run> | undefined {
   for (let ticket = heap.peek(); ticket !== undefined; ticket = heap.peek()) {
     if (isValid(ticket)) return ticket
     heap.pop()

@@ -2,12 +2,12 @@
 // a reconnect.
 
 import type { Cluster, Redis } from 'ioredis'
-import { Alarm } from '../base/deadline-timer.ts'
+import { DeadlineTimer } from '../base/deadline-timer.ts'
 import { environment } from '../base/environment.ts'
 import { DeferqError } from '../base/errors.ts'
 import { sleep } from '../base/time.ts'
 import type { Placed } from '../base/unordered-set.ts'
-import { Bag } from '../base/unordered-set.ts'
+import { UnorderedSet } from '../base/unordered-set.ts'
 import type { Client, ClientSettings, Library } from './redis-clients.ts'
 import { commandClient } from './redis-clients.ts'
 import type { Fault } from './redis-faults.ts'
@@ -53,8 +53,8 @@ export class Connection {
   /** A server before Redis 7, or a user who may not load functions: scripts then travel as such. */
   #hasFunctions = true
   readonly #waiting = new Set<Waiting>()
-  readonly #sent = new Bag<Sent>()
-  readonly #overdue = new Alarm((now) => this.#rejectOverdue(now))
+  readonly #sent = new UnorderedSet<Sent>()
+  readonly #overdue = new DeadlineTimer((now) => this.#rejectOverdue(now))
   #heardAt = 0
   #lastError: unknown
   #closed = false

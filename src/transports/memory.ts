@@ -2,7 +2,7 @@
 
 import { environment } from '../base/environment.ts'
 import { DeferqError } from '../base/errors.ts'
-import { Heap } from '../base/priority-queue.ts'
+import { PriorityQueue } from '../base/priority-queue.ts'
 import { sleep } from '../base/time.ts'
 import { checkBatch } from '../contract/engine.ts'
 import type {
@@ -42,8 +42,8 @@ interface Held {
 }
 
 interface Queue {
-  ready: Heap<Stored>
-  delayed: Heap<Stored>
+  ready: PriorityQueue<Stored>
+  delayed: PriorityQueue<Stored>
 }
 
 interface Waiter {
@@ -58,7 +58,7 @@ export class MemoryBroker {
   readonly #queues = new Map<string, Queue>()
   readonly #held = new Map<string, Held>()
   /** By the end of their visibility; one that was given back or extended since is passed over. */
-  readonly #ends = new Heap<{ token: string; until: number }>((a, b) => a.until - b.until)
+  readonly #ends = new PriorityQueue<{ token: string; until: number }>((a, b) => a.until - b.until)
   readonly #waiters = new Set<Waiter>()
   #places = 0
   #tokens = 0
@@ -189,8 +189,8 @@ export class MemoryBroker {
     let queue = this.#queues.get(name)
     if (queue === undefined) {
       queue = {
-        ready: new Heap((a, b) => a.place - b.place),
-        delayed: new Heap((a, b) => a.dueAt - b.dueAt || a.place - b.place),
+        ready: new PriorityQueue((a, b) => a.place - b.place),
+        delayed: new PriorityQueue((a, b) => a.dueAt - b.dueAt || a.place - b.place),
       }
       this.#queues.set(name, queue)
     }

@@ -1,8 +1,8 @@
 // The attempts that a worker holds: those that run, and those that have ended and wait for their settlement.
-import { Bag } from '../base/unordered-set.ts'
+import { UnorderedSet } from '../base/unordered-set.ts'
 import type { Attempt } from './attempt.ts'
 
-export class Held extends Bag<Attempt> {
+export class ActiveAttempts extends UnorderedSet<Attempt> {
   /** Interrupts those that have taken too long; answers when the next will have. */
   interruptLate(now: number): number {
     let next = Number.POSITIVE_INFINITY

@@ -5,14 +5,13 @@ import { DeferqError } from '../base/errors.ts'
 import { sleep } from '../base/time.ts'
 import type { Engine, LeaseAnswer } from '../contract/engine.ts'
 import { MAX_BATCH } from '../contract/engine.ts'
-import type { Held } from './active-attempts.ts'
+import type { ActiveAttempts } from './active-attempts.ts'
 import type { Attempt } from './attempt.ts'
 
 export interface HeartbeatNeeds {
   engine: Engine
   leaseMs: number
-  held: Held
-  interrupt(attempt: Attempt, why: 'lost' | 'cancelled'): void
+  held: ActiveAttempts
   trouble(error: unknown, message: string): void
 }
 
@@ -48,7 +47,7 @@ export class Heartbeat {
     for (const [index, answer] of answers.entries()) {
       const attempt = attempts[index] as Attempt
       if (answer !== 'held') {
-        this.#needs.interrupt(attempt, answer)
+        attempt.interrupt(answer)
         continue
       }
       attempt.heldAt = sentAt
@@ -82,7 +81,7 @@ export class Heartbeat {
   #giveUpTheOverdue(): void {
     const now = environment.monotonic()
     for (const attempt of this.#needs.held.all()) {
-      if (now - attempt.heldAt > this.#needs.leaseMs) this.#needs.interrupt(attempt, 'lost')
+      if (now - attempt.heldAt > this.#needs.leaseMs) attempt.interrupt('lost')
     }
   }
 }

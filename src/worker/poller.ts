@@ -1,6 +1,6 @@
 // Settles what is done and claims what is next, in one round trip; sleeps when there is neither, until something comes up.
 
-import { Alarm } from '../base/deadline-timer.ts'
+import { DeadlineTimer } from '../base/deadline-timer.ts'
 import { environment } from '../base/environment.ts'
 import { sleep } from '../base/time.ts'
 import type { AttemptOutcome, Claimed, Claims, Engine, SettleAnswer, Want } from '../contract/engine.ts'
@@ -45,7 +45,7 @@ export class Poller {
   #abandoned = false
   #failing = false
   #asleep: Sleeper[] = []
-  readonly #alarm = new Alarm((now) => this.#wakeDue(now))
+  readonly #alarm = new DeadlineTimer((now) => this.#wakeDue(now))
   /** One that was roused has not looked around yet. */
   #roused = false
   #looks = 0

@@ -1,4 +1,4 @@
-// Upkeep: takes on deferq's own runs, whatever the worker's concurrency, queues and names are.
+// SystemLoop: takes on deferq's own runs, whatever the worker's concurrency, queues and names are.
 
 import { errorToJson } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
@@ -6,14 +6,19 @@ import { backoffMs, sleep } from '../base/time.ts'
 import type { AttemptOutcome, Claimed, Claims, Engine, SettleAnswer, Want } from '../contract/engine.ts'
 import type { SystemTask } from '../contract/system-task.ts'
 import { failureText } from '../dispatch/receipt.ts'
-import { SYSTEM_TASKS } from './system-tasks.ts'
+
+/** By the name of the run. A module is loaded with the first such run. */
+export const SYSTEM_TASKS: ReadonlyMap<string, () => Promise<SystemTask>> = new Map([
+  ['deferq.schedule', async () => (await import('../schedule/tick.ts')).tick],
+  ['deferq.batch', async () => (await import('../batch/look.ts')).look],
+])
 
 const LIMIT = 50
 // Hints and due times are mostly those of tasks: so often, at the most, is it worth a look.
 const LEAST_MS = 100
 const BACKOFF = { initial: 1_000, max: 60_000, jitter: 0.5 }
 
-export interface UpkeepNeeds {
+export interface SystemLoopNeeds {
   engine: Engine
   leaseMs: number
   sleepMs: number
@@ -25,21 +30,21 @@ export interface UpkeepNeeds {
   trouble(error: unknown, message: string): void
 }
 
-export class Upkeep {
+export class SystemLoop {
   /** The last look has found nothing to do. */
   quiet = false
-  readonly #needs: UpkeepNeeds
+  readonly #needs: SystemLoopNeeds
   readonly #want: Want
-  readonly #chores: ReadonlyMap<string, () => Promise<SystemTask>>
+  readonly #tasks: ReadonlyMap<string, () => Promise<SystemTask>>
   /** Of ended attempts, until the store has taken them. */
   #outcomes: AttemptOutcome[] = []
   #nudged = false
   #wake: AbortController | undefined
 
-  constructor(needs: UpkeepNeeds, chores = SYSTEM_TASKS) {
+  constructor(needs: SystemLoopNeeds, tasks = SYSTEM_TASKS) {
     this.#needs = needs
-    this.#chores = chores
-    this.#want = { names: [...chores.keys()], limit: LIMIT, leaseMs: needs.leaseMs }
+    this.#tasks = tasks
+    this.#want = { names: [...tasks.keys()], limit: LIMIT, leaseMs: needs.leaseMs }
   }
 
   /** There may be something to do. */
@@ -91,8 +96,8 @@ export class Upkeep {
   async #work({ entry, token }: Claimed): Promise<AttemptOutcome> {
     const { id, name, attempt } = entry
     try {
-      const chore = await (this.#chores.get(name) as () => Promise<SystemTask>)()
-      return { ...(await chore(entry, this.#needs.engine)), id, token }
+      const task = await (this.#tasks.get(name) as () => Promise<SystemTask>)()
+      return { ...(await task(entry, this.#needs.engine)), id, token }
     } catch (error) {
       this.#needs.logger.error({ error, taskId: id, name, attempt }, `'${name}' failed and is tried again`)
       const delayMs = backoffMs(BACKOFF, Math.min(attempt, 10), error)

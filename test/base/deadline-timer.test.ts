@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { Alarm } from '../../src/base/deadline-timer.ts'
+import { DeadlineTimer } from '../../src/base/deadline-timer.ts'
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
@@ -9,9 +9,9 @@ afterEach(() => {
 })
 
 const rung: number[] = []
-function alarm(next: (now: number) => number = () => Number.POSITIVE_INFINITY): Alarm {
+function alarm(next: (now: number) => number = () => Number.POSITIVE_INFINITY): DeadlineTimer {
   rung.length = 0
-  return new Alarm((now) => {
+  return new DeadlineTimer((now) => {
     rung.push(now)
     return next(now)
   })

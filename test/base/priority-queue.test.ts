@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { Heap } from '../../src/base/priority-queue.ts'
+import { PriorityQueue } from '../../src/base/priority-queue.ts'
 
 const SEED = 20_240_611
 
@@ -18,7 +18,7 @@ test.each([
   ['in no order', 10_000],
 ])('gives the smallest first, however it came in: %s', (_, disorder) => {
   const roll = dice(SEED + disorder)
-  const heap = new Heap<number>((a, b) => a - b)
+  const heap = new PriorityQueue<number>((a, b) => a - b)
   const expected: number[] = []
   for (let step = 0; step < 20_000; step++) {
     // More come than go at first, and more go than come later.

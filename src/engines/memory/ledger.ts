@@ -1,5 +1,5 @@
 // The memory engine's state: every run and slot, and the indexes that follow the events of the lifecycle.
-import { Heap } from '../../base/priority-queue.ts'
+import { PriorityQueue } from '../../base/priority-queue.ts'
 import type { Draft, FollowUp, Parent, Status, Total } from '../../contract/engine.ts'
 import { KEY_LENGTH } from '../../contract/engine.ts'
 import type { Ledger, Place, Slot } from '../../contract/lifecycle/ledger.ts'
@@ -18,7 +18,7 @@ export class MemoryLedger implements Ledger<Run> {
   /** The runs that are cancelled if nobody asks for them. */
   readonly attending = new Set<Run>()
   /** The ended runs, the next one to be removed first. */
-  readonly expiring = new Heap<Run>((a, b) => a.expiresAt - b.expiresAt)
+  readonly expiring = new PriorityQueue<Run>((a, b) => a.expiresAt - b.expiresAt)
   readonly lanes = new ReadyLanes<Run>()
   readonly totals: Partial<Record<Total, number>> = {}
   now = 0

@@ -1,6 +1,6 @@
 // Picks what is claimed where runs have groups: the groups of one name take turns, the one served longest ago first.
 
-import { Heap } from '../../base/priority-queue.ts'
+import { PriorityQueue } from '../../base/priority-queue.ts'
 import type { Want } from '../../contract/engine.ts'
 import type { Connection } from './connection.ts'
 import type { Group, OpenLane } from './groups.ts'
@@ -9,7 +9,7 @@ import { begin, groupsOf } from './groups.ts'
 /** The row numbers of what is to be claimed, in order; the turns and begins of their groups are noted. */
 export function pick(connection: Connection, lanes: readonly OpenLane[], want: Want, now: number): number[] {
   const groups = groupsOf(connection, new Set(lanes.map(({ grouping }) => grouping)), want, now)
-  const free = new Heap<Cursor>(inOrder)
+  const free = new PriorityQueue<Cursor>(inOrder)
   const shares = new Map<number, Share>()
   for (const lane of lanes) {
     const group = groups.get(lane.grouping)
@@ -23,9 +23,9 @@ export function pick(connection: Connection, lanes: readonly OpenLane[], want: W
       else share.lanes.push(cursor)
     }
   }
-  const byName = new Map<string, Heap<Share>>()
+  const byName = new Map<string, PriorityQueue<Share>>()
   for (const share of shares.values()) {
-    const heap = byName.get(share.group.name) ?? new Heap<Share>(inTurn)
+    const heap = byName.get(share.group.name) ?? new PriorityQueue<Share>(inTurn)
     byName.set(share.group.name, heap)
     heap.push(share)
   }
@@ -33,7 +33,7 @@ export function pick(connection: Connection, lanes: readonly OpenLane[], want: W
   const served = new Set<Share>()
   while (picked.length < want.limit) {
     let best = free.peek()
-    let turn: Heap<Share> | undefined
+    let turn: PriorityQueue<Share> | undefined
     for (const heap of byName.values()) {
       const head = heap.peek()?.head()
       if (head === undefined || (best !== undefined && inOrder(head, best) >= 0)) continue
