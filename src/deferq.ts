@@ -16,7 +16,6 @@ import type {
 import { MAX_BATCH } from './contract/engine.ts'
 import type { AnyItem } from './dispatch/api.ts'
 import type { Backend, Seen } from './dispatch/backend.ts'
-import { drained } from './dispatch/drain.ts'
 import { byName, checked, checkId, checkLanes, scopeAlone } from './dispatch/errors.ts'
 import { nearCacheOf } from './dispatch/near-cache.ts'
 import { receiptOf, resultOf } from './dispatch/receipt.ts'
@@ -200,7 +199,7 @@ export class DeferQ<const Tasks extends readonly AnyTask[] = readonly AnyTask[]>
   /** Pauses, and waits until nothing of it runs any more: before maintenance, say. WAIT_TIMEOUT leaves it paused. */
   async drain(lanes: Lanes, options: WaitOptions = {}): Promise<void> {
     checkLanes(lanes, 'drain()')
-    await drained(this.#backend, lanes, options)
+    await (await import('./dispatch/drain.ts')).drained(this.#backend, lanes, options)
   }
 
   /** A dispatch said word by word: publish(name).payload({…}).in('5m').when(…).commit(). */

@@ -56,7 +56,7 @@ export class Client implements Omit<Backend, 'listen'> {
   readonly #reads: Batcher<string, Seen | undefined>
   readonly #waiters: Waiters
   readonly #callbacks: Callbacks
-  readonly #asker: Pipeline
+  readonly #pipeline: Pipeline
   #opening: Promise<Engine> | undefined
   #closed = false
 
@@ -74,7 +74,7 @@ export class Client implements Omit<Backend, 'listen'> {
     this.#reads = new Batcher((ids) => this.read(ids))
     this.#waiters = new Waiters(async () => ({ read: (ids, watch) => this.#read(ids, watch) }))
     this.#callbacks = new Callbacks(this.#waiters, logger)
-    this.#asker = new Pipeline({
+    this.#pipeline = new Pipeline({
       drafter: this.#drafter,
       dispatcher: { admit: async (draft) => this.#open().#sender.admit(draft) },
       near: undefined,
@@ -107,7 +107,7 @@ export class Client implements Omit<Backend, 'listen'> {
   }
 
   async dispatch(name: string, params: unknown, options?: DispatchOptions): Promise<Dispatched> {
-    return this.#asker.ask(name, params, options, dispatchedOf)
+    return this.#pipeline.dispatch(name, params, options, dispatchedOf)
   }
 
   async dispatchMany(items: readonly AnyItem[]): Promise<Dispatched[]> {
@@ -130,7 +130,7 @@ export class Client implements Omit<Backend, 'listen'> {
 
   async run(name: string, params: unknown, options?: RunOptions): Promise<unknown> {
     const { rest, waiting } = waitingOf(name, options)
-    const { entry } = await this.#asker.ask(name, params, rest, asIs, true)
+    const { entry } = await this.#pipeline.dispatch(name, params, rest, asIs, true)
     if (isEnded(entry.status)) return resultOf(entry)
     return resultOf(await this.#waiters.wait(entry.id, waiting, true))
   }

@@ -13,7 +13,7 @@ const WAIT_MS = 40_000
 const MOST = 4
 const PAUSE_MS = 1_000
 
-interface Held {
+interface HeldRequest {
   ids: readonly string[]
   ending: AbortController
 }
@@ -21,7 +21,7 @@ interface Held {
 export class Wakes {
   readonly #calls: Calls
   readonly #hear: (hint: Hint) => void
-  readonly #held: Held[] = []
+  readonly #held: HeldRequest[] = []
   #gathered = new Set<string>()
   #scheduled = false
   #closed = false
@@ -49,7 +49,7 @@ export class Wakes {
   #begin(): void {
     this.#scheduled = false
     if (this.#held.length >= MOST) {
-      const oldest = this.#held.shift() as Held
+      const oldest = this.#held.shift() as HeldRequest
       for (const id of oldest.ids) this.#gathered.add(id)
       oldest.ending.abort()
     }
@@ -59,7 +59,7 @@ export class Wakes {
     if (ids.length > 0 && !this.#closed) void this.#hold({ ids, ending: new AbortController() })
   }
 
-  async #hold(held: Held): Promise<void> {
+  async #hold(held: HeldRequest): Promise<void> {
     this.#held.push(held)
     const begun = environment.monotonic()
     let ended: { id: string; run?: Run }[] = []
@@ -86,7 +86,7 @@ export class Wakes {
     else this.add(left)
   }
 
-  #drop(held: Held): void {
+  #drop(held: HeldRequest): void {
     const at = this.#held.indexOf(held)
     if (at >= 0) this.#held.splice(at, 1)
   }

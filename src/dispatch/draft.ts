@@ -17,9 +17,8 @@ import { fingerprintOf, followUpKey, idOf, keyOf, newRun } from '../values/finge
 import { HotKeys } from '../values/key-cache.ts'
 import type { Limits } from '../values/limits.ts'
 import type { Base } from './draft-base.ts'
-import { contend, stripped } from './draft-base.ts'
-import { DEFAULT_POLICY, policyOf } from './policy.ts'
-import { extraOf } from './run-extras.ts'
+import { contend, DEFAULT_POLICY, policyOf, stripped } from './draft-base.ts'
+import { extraOf, lacksRules, loadRules } from './run-extras.ts'
 
 const OPTIONS_OF_A_DISPATCH: ReadonlySet<string> = new Set([
   ...SHARED_OPTIONS,
@@ -54,7 +53,7 @@ export class Drafter {
     this.#limits = limits
   }
 
-  /** At once, unless the task's schema validates asynchronously, or a callback is a URL: what it takes to send one is loaded then. */
+  /** At once, unless the task's schema validates asynchronously, or a part must be loaded first: rules, or callbacks by URL. */
   draft(
     name: string,
     params: unknown,
@@ -66,6 +65,8 @@ export class Drafter {
         this.draft(name, params, withWebhooks(options, `dispatch('${name}')`), watch),
       )
     }
+    if (options && lacksRules(options))
+      return loadRules().then(() => this.draft(name, params, options, watch))
     const base = this.#base(name)
     if (options !== undefined) checkOptions(options, `dispatch('${name}')`, OPTIONS_OF_A_DISPATCH)
     const schema = base.task?.schema

@@ -8,12 +8,12 @@ import { decode, isPlain } from '../values/decode.ts'
 import { encode } from '../values/encode.ts'
 import { keyOf } from '../values/fingerprint.ts'
 
-interface Held {
+interface CachedResult {
   run: Standing
   /** As it was asked for: where a server knows the task by another name, that is the run's. */
   name: string
   key: string
-  spot: string
+  nearKey: string
   /** By this process's own clock, which never jumps. */
   until: number
   /** The result, to be copied; undefined until somebody asks for it, or where only its text will do. */
@@ -36,12 +36,12 @@ export function nearCacheOf(option: boolean | NearCacheOptions | undefined): Nea
 
 export class NearCache {
   readonly #entries: number
-  /** By name and spot: a text that is made and looked up as it is takes half the time of one that is put together. */
-  readonly #names = new Map<string, Map<string, Held>>()
+  /** By name and nearKey: a text that is made and looked up as it is takes half the time of one that is put together. */
+  readonly #names = new Map<string, Map<string, CachedResult>>()
   /** By key, to which several spellings of the params may lead. */
-  readonly #keys = new Map<string, Set<Held>>()
+  readonly #keys = new Map<string, Set<CachedResult>>()
   /** The oldest first. */
-  readonly #all = new Set<Held>()
+  readonly #all = new Set<CachedResult>()
   #listening: Listening | undefined
   /** Counts what may have made an answer outdated that is still on its way. */
   epoch = 0
@@ -55,37 +55,37 @@ export class NearCache {
     this.#clear()
   }
 
-  /** The text under which an answer to a plain dispatch is held, for its name. Spellings may differ; two different params never share one. */
-  spot(params: unknown): string {
+  /** The text under which an answer to a plain dispatch is cached, for its name. Spellings may differ; two different params never share one. */
+  nearKey(params: unknown): string {
     return isFlat(params) ? JSON.stringify(params) : encode(params)
   }
 
-  find(name: string, spot: string): Standing | undefined {
-    return this.#held(name, spot)?.run
+  find(name: string, nearKey: string): Standing | undefined {
+    return this.#cached(name, nearKey)?.run
   }
 
-  /** The result alone, the caller's own. Undefined where there is none: what is undefined itself is not held so. */
-  result(name: string, spot: string): unknown {
-    const held = this.#held(name, spot)
-    if (held === undefined) return undefined
-    if (held.value !== undefined) return copyOf(held.value)
-    const text = held.run.result as string
+  /** The result alone, the caller's own. Undefined where there is none: what is undefined itself is not cached so. */
+  result(name: string, nearKey: string): unknown {
+    const cached = this.#cached(name, nearKey)
+    if (cached === undefined) return undefined
+    if (cached.value !== undefined) return copyOf(cached.value)
+    const text = cached.run.result as string
     const value = decode(text)
-    if (text.length <= SHORT && isPlain(text)) held.value = copyOf(value)
+    if (text.length <= SHORT && isPlain(text)) cached.value = copyOf(value)
     return value
   }
 
   /** `sentAt` and `epoch` are those of the moment at which the dispatch was sent. */
-  keep(name: string, spot: string, verdict: Verdict, sentAt: number, epoch: number): void {
+  keep(name: string, nearKey: string, verdict: Verdict, sentAt: number, epoch: number): void {
     const { outcome, entry, freshMs, sameParams } = verdict
     if (outcome !== 'hit' || freshMs === undefined || epoch !== this.epoch || !sameParams) return
     const key = keyOf(entry.id)
-    const held: Held = { run: entry, name, key, spot, until: sentAt + freshMs, value: undefined }
-    const before = this.#names.get(name)?.get(spot)
+    const cached: CachedResult = { run: entry, name, key, nearKey, until: sentAt + freshMs, value: undefined }
+    const before = this.#names.get(name)?.get(nearKey)
     if (before !== undefined) this.#drop(before)
-    placeIn(this.#names, name, () => new Map<string, Held>()).set(spot, held)
-    placeIn(this.#keys, key, () => new Set<Held>()).add(held)
-    this.#all.add(held)
+    placeIn(this.#names, name, () => new Map<string, CachedResult>()).set(nearKey, cached)
+    placeIn(this.#keys, key, () => new Set<CachedResult>()).add(cached)
+    this.#all.add(cached)
     if (this.#all.size <= this.#entries) return
     const [oldest] = this.#all
     if (oldest !== undefined) this.#drop(oldest)
@@ -102,25 +102,25 @@ export class NearCache {
       'keys' in selector
         ? selector.keys.flatMap((key) => [...(this.#keys.get(key) ?? [])])
         : [...this.#all].filter(({ name, run }) => name === selector.name || run.name === selector.name)
-    for (const held of forgotten) this.#drop(held)
+    for (const cached of forgotten) this.#drop(cached)
   }
 
-  #held(name: string, spot: string): Held | undefined {
-    const held = this.#names.get(name)?.get(spot)
-    if (held === undefined || (this.#listening?.hears() === true && environment.monotonic() < held.until))
-      return held
-    this.#drop(held)
+  #cached(name: string, nearKey: string): CachedResult | undefined {
+    const cached = this.#names.get(name)?.get(nearKey)
+    if (cached === undefined || (this.#listening?.hears() === true && environment.monotonic() < cached.until))
+      return cached
+    this.#drop(cached)
     return undefined
   }
 
-  #drop(held: Held): void {
-    const { name, key, spot } = held
-    this.#all.delete(held)
+  #drop(cached: CachedResult): void {
+    const { name, key, nearKey } = cached
+    this.#all.delete(cached)
     const named = this.#names.get(name)
-    named?.delete(spot)
+    named?.delete(nearKey)
     if (named?.size === 0) this.#names.delete(name)
     const keyed = this.#keys.get(key)
-    keyed?.delete(held)
+    keyed?.delete(cached)
     if (keyed?.size === 0) this.#keys.delete(key)
   }
 

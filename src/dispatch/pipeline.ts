@@ -31,32 +31,33 @@ export class Pipeline {
   }
 
   /** No layer of promises more than it needs: each costs a dispatch 0.3 µs. What it throws becomes its callers' rejection. */
-  ask<Told>(
+  dispatch<Reply>(
     name: string,
     params: unknown,
     options: DispatchOptions | undefined,
-    tell: (verdict: Verdict) => Told,
+    toReply: (verdict: Verdict) => Reply,
     watch = false,
-    spot = options === undefined ? this.#near?.spot(params) : undefined,
-  ): Promise<Told> {
+    nearKey = options === undefined ? this.#near?.nearKey(params) : undefined,
+  ): Promise<Reply> {
     if (options?.signal?.aborted) throw abortedDispatch(name, options.signal)
     if (watch && options?.tx !== undefined) throw runWithinTx(name)
-    const found = spot === undefined ? undefined : this.#near?.find(name, spot)
-    if (found !== undefined) return Promise.resolve(tell({ outcome: 'hit', entry: found, sameParams: true }))
+    const found = nearKey === undefined ? undefined : this.#near?.find(name, nearKey)
+    if (found !== undefined)
+      return Promise.resolve(toReply({ outcome: 'hit', entry: found, sameParams: true }))
     const drafted = this.#drafter.draft(name, params, options, watch || this.#callbacks.wanted(options))
     const admitted =
       drafted instanceof Promise
-        ? drafted.then((draft) => this.admit(draft, options, tell, spot))
-        : this.admit(drafted, options, tell, spot)
+        ? drafted.then((draft) => this.admit(draft, options, toReply, nearKey))
+        : this.admit(drafted, options, toReply, nearKey)
     return unlessAborted(admitted, name, options?.signal)
   }
 
-  admit<Told>(
+  admit<Reply>(
     draft: Draft,
     options: DispatchOptions | undefined,
-    tell: (verdict: Verdict) => Told,
-    spot?: string,
-  ): Promise<Told> {
+    toReply: (verdict: Verdict) => Reply,
+    nearKey?: string,
+  ): Promise<Reply> {
     const near = this.#near
     const sentAt = near === undefined ? 0 : environment.monotonic()
     const epoch = near?.epoch as number
@@ -64,10 +65,10 @@ export class Pipeline {
       if (verdict.outcome === 'rejected') throw rejected(draft, verdict)
       if (options?.callback !== undefined) this.#callbacks.attach(options.callback, verdict.entry)
       if (options === undefined && !draft.refresh && isAnswered(verdict)) this.#drafter.answered(draft)
-      if (spot !== undefined) near?.keep(draft.name, spot, verdict, sentAt, epoch)
+      if (nearKey !== undefined) near?.keep(draft.name, nearKey, verdict, sentAt, epoch)
       // What is asked for anew shall not be answered with what was known before.
       else if (draft.refresh) near?.forget({ keys: [keyOf(draft.id)] })
-      return tell(verdict)
+      return toReply(verdict)
     })
   }
 }

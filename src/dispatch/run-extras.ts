@@ -3,8 +3,7 @@
 import { DeferqError } from '../base/errors.ts'
 import type { Backoff } from '../base/time.ts'
 import { durationMs } from '../base/time.ts'
-import { rulesText } from '../rules/index.ts'
-import type { DispatchOptions } from '../tasks/options.ts'
+import type { Callback, DispatchOptions } from '../tasks/options.ts'
 import type { Meta } from '../tasks/task.ts'
 import { decode } from '../values/decode.ts'
 import { Walk } from '../values/encode.ts'
@@ -24,6 +23,22 @@ export interface Extra {
   occurrence?: { schedule: string; at?: number }
 }
 
+let rulesModule: typeof import('../rules/index.ts') | undefined
+
+/** True if `loadRules` must come before `extraOf`: the dispatch, or one of its callbacks, has rules. */
+export function lacksRules({ rules, callback }: DispatchOptions): boolean {
+  if (rulesModule !== undefined) return false
+  return rules !== undefined || ([callback ?? []].flat() as Callback[]).some(hasRules)
+}
+
+/** Loads the language of rules, which few programs use. */
+export async function loadRules(): Promise<void> {
+  rulesModule = await import('../rules/index.ts')
+}
+
+const hasRules = (callback: Callback): boolean =>
+  (callback as { options?: { rules?: unknown } } | null)?.options?.rules !== undefined
+
 /** Undefined where there is nothing to say. */
 export function extraOf(
   { timeout, backoff, rules, meta }: DispatchOptions,
@@ -42,7 +57,8 @@ export function extraOf(
   if (timeout !== undefined) extra.timeoutMs = durationMs(timeout, `${at}: timeout`)
   if (backoff !== undefined) extra.backoff = backoff as Exclude<typeof backoff, undefined>
   if (traceId !== undefined) extra.traceId = traceId
-  if (rules !== undefined) extra.rules = rulesText(rules, `${at}: rules`)
+  if (rules !== undefined)
+    extra.rules = (rulesModule as typeof import('../rules/index.ts')).rulesText(rules, `${at}: rules`)
   if (meta !== undefined) extra.meta = new Walk('params', 'meta', { bytes: MAX_META }).encode(meta)
   return JSON.stringify(extra)
 }

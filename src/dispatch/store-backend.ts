@@ -51,7 +51,7 @@ export class StoreBackend implements Backend {
   readonly #reads: Batcher<string, Entry | undefined>
   readonly #waiters: Waiters
   readonly #callbacks: Callbacks
-  readonly #asker: Pipeline
+  readonly #pipeline: Pipeline
 
   constructor({ make, own, near, tasks, defaults, limits, logger }: StoreBackendOptions) {
     this.tasks = tasks
@@ -76,7 +76,7 @@ export class StoreBackend implements Backend {
     this.#reads = new Batcher(async (ids) => (await opened()).read(ids))
     this.#waiters = new Waiters(opened)
     this.#callbacks = new Callbacks(this.#waiters, logger)
-    this.#asker = new Pipeline({
+    this.#pipeline = new Pipeline({
       drafter: this.#drafter,
       dispatcher: new Dispatcher(opened),
       near,
@@ -105,7 +105,7 @@ export class StoreBackend implements Backend {
 
   dispatch(name: string, params: unknown, options?: DispatchOptions): Promise<Dispatched> {
     try {
-      return this.#asker.ask(name, params, options, dispatchedOf)
+      return this.#pipeline.dispatch(name, params, options, dispatchedOf)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -118,25 +118,25 @@ export class StoreBackend implements Backend {
     return Promise.all(
       drafts.map((draft, index) => {
         const options = items[index]?.options
-        return unlessAborted(this.#asker.admit(draft, options, dispatchedOf), draft.name, options?.signal)
+        return unlessAborted(this.#pipeline.admit(draft, options, dispatchedOf), draft.name, options?.signal)
       }),
     )
   }
 
   async run(name: string, params: unknown, options?: RunOptions): Promise<unknown> {
-    const spot = options === undefined ? this.#near?.spot(params) : undefined
-    if (spot !== undefined) {
-      const kept = this.#near?.result(name, spot)
+    const nearKey = options === undefined ? this.#near?.nearKey(params) : undefined
+    if (nearKey !== undefined) {
+      const kept = this.#near?.result(name, nearKey)
       if (kept !== undefined) return kept
     }
     const { rest, waiting } = waitingOf(name, options)
-    const { entry } = await this.#asker.ask(name, params, rest, asIs, true, spot)
+    const { entry } = await this.#pipeline.dispatch(name, params, rest, asIs, true, nearKey)
     if (isEnded(entry.status)) return resultOf(entry)
     return resultOf(await this.#waiters.wait(entry.id, waiting, true))
   }
 
   async retry(id: string): Promise<Dispatched> {
-    return this.#asker.admit(anew(await this.find(id)), undefined, dispatchedOf)
+    return this.#pipeline.admit(anew(await this.find(id)), undefined, dispatchedOf)
   }
 
   wait(id: string, options?: WaitOptions): Promise<Standing> {

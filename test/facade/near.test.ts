@@ -1,7 +1,7 @@
 // The near cache: what it answers, what it never answers, and how it forgets.
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { Near } from '../../src/dispatch/near-cache.ts'
+import { NearCache } from '../../src/dispatch/near-cache.ts'
 import { MemoryEngine, MemoryStore } from '../../src/engines/memory/index.ts'
 import { DeferQ, task } from '../../src/index.ts'
 import { breakable, eventually, everywhere, failing, memory, workOff } from './places.ts'
@@ -120,7 +120,7 @@ test('while hints can’t be heard, and after they come back, nothing is answere
 })
 
 test('an answer that was under way during an invalidation is not kept', () => {
-  const near = new Near(10)
+  const near = new NearCache(10)
   near.opened({ hears: () => true } as never)
   const verdict = {
     outcome: 'hit',
@@ -188,8 +188,8 @@ test('results of every sort come back as they were, again and again', async () =
   await deferq.close()
 })
 
-test('no two params that differ share a spot', () => {
-  const near = new Near(10)
+test('no two params that differ share a near key', () => {
+  const near = new NearCache(10)
   const values = [
     { a: 1 },
     { a: '1' },
@@ -211,17 +211,17 @@ test('no two params that differ share a spot', () => {
     {},
     { a: new Uint8Array(1) },
   ]
-  const spots = values.map((value) => near.spot(value))
+  const spots = values.map((value) => near.nearKey(value))
   expect(new Set(spots).size).toBe(values.length)
-  expect(() => near.spot({ a: Number.NaN })).toThrow()
-  expect(() => near.spot({ toJSON: 1, a: () => 1 })).toThrow()
+  expect(() => near.nearKey({ a: Number.NaN })).toThrow()
+  expect(() => near.nearKey({ toJSON: 1, a: () => 1 })).toThrow()
   const plain = fc.dictionary(fc.string(), fc.oneof(fc.string(), fc.integer(), fc.boolean()), {
     noNullPrototype: true,
   })
   fc.assert(
     fc.property(plain, plain, (one, two) => {
       const same = Object.keys({ ...one, ...two }).every((key) => one[key] === two[key])
-      if (near.spot(one) === near.spot(two)) expect(same).toBe(true)
+      if (near.nearKey(one) === near.nearKey(two)) expect(same).toBe(true)
     }),
   )
 })
