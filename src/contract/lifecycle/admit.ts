@@ -35,14 +35,14 @@ export function admit<Run extends RunRecord>(ledger: Ledger<Run>, draft: Draft):
   if (answering === undefined) {
     if (accepted !== undefined && now >= (accepted.staleUntil as number)) forgetAccepted(ledger, slot)
     ledger.total('created')
-    return { outcome: 'created', run: create(ledger, draft), sameParams: true }
+    return { outcome: 'created', run: create(ledger, draft, slot), sameParams: true }
   }
   const sameParams = draft.onMismatch === undefined || answering.params === draft.params
   if (!sameParams && draft.onMismatch === 'reject') {
     ledger.total('rejected')
     return { outcome: 'rejected', run: answering, sameParams }
   }
-  if (usable) return answerFrom(ledger, draft, answering, sameParams, live ? run : undefined, remembered)
+  if (usable) return answerFrom(ledger, draft, slot, answering, sameParams, remembered)
   if (live) return meet(ledger, draft, slot, answering)
   followAtOnce(ledger, draft, answering)
   ledger.total('negative')
@@ -53,9 +53,9 @@ export function admit<Run extends RunRecord>(ledger: Ledger<Run>, draft: Draft):
 function answerFrom<Run extends RunRecord>(
   ledger: Ledger<Run>,
   draft: Draft,
+  slot: Slot<Run>,
   answering: Run,
   sameParams: boolean,
-  refreshing: Run | undefined,
   remembered: boolean,
 ): Decision<Run> {
   const freshUntil = answering.freshUntil as number
@@ -65,11 +65,11 @@ function answerFrom<Run extends RunRecord>(
     return { outcome: 'hit', run: answering, sameParams, freshMs: freshUntil - ledger.now }
   }
   ledger.total('stale')
-  let refreshId = refreshing?.id
-  if (refreshing === undefined && !remembered) {
+  let refreshId = slot.run !== undefined && isLive(slot.run) ? slot.run.id : undefined
+  if (refreshId === undefined && !remembered) {
     const { attended: _, ...rest } = draft
     const priority = Math.min(draft.priority, REFRESH_PRIORITY)
-    refreshId = create(ledger, { ...rest, then: [], watch: false, priority }).id
+    refreshId = create(ledger, { ...rest, then: [], watch: false, priority }, slot).id
   }
   return { outcome: 'stale', run: answering, sameParams, ...(refreshId === undefined ? {} : { refreshId }) }
 }
@@ -85,7 +85,7 @@ function meet<Run extends RunRecord>(
   const rerun = onDuplicate.running === 'rerunAfter'
   if (rerun && slot.next === undefined && standing.status === 'running') {
     ledger.total('created')
-    return { outcome: 'created', run: createBehind(ledger, draft), sameParams: true }
+    return { outcome: 'created', run: createBehind(ledger, draft, slot), sameParams: true }
   }
   const met = rerun && slot.next !== undefined ? slot.next : standing
   const sameParams = draft.onMismatch === undefined || met.params === draft.params
@@ -98,7 +98,7 @@ function meet<Run extends RunRecord>(
       if (slot.next !== undefined) supersede(ledger, slot.next, draft.id)
       if (!behind) supersede(ledger, standing, draft.id)
       ledger.total('created')
-      const run = behind ? createBehind(ledger, draft) : create(ledger, draft)
+      const run = behind ? createBehind(ledger, draft, slot) : create(ledger, draft, slot)
       return { outcome: 'created', run, sameParams: true }
     }
     case 'replace':

@@ -1,18 +1,18 @@
 // How runs are born: under their key, behind another run, or as the follow-up of one that has ended.
 import type { Draft, FollowUp, Parent } from '../engine.ts'
-import type { Ledger, RunRecord } from './ledger.ts'
+import type { Ledger, RunRecord, Slot } from './ledger.ts'
 import { keyOf } from './ledger.ts'
 
 /** A new run under its key. An ended run that stood there is moved aside; its result stays usable. */
 export function create<Run extends RunRecord>(
   ledger: Ledger<Run>,
   draft: Draft,
+  slot: Slot<Run>,
   parent: Parent | undefined = undefined,
 ): Run {
-  const slot = ledger.slot(keyOf(draft.id))
   const before = slot.run
   if (before !== undefined) ledger.put(before, slot.accepted === before ? 'accepted' : 'aside')
-  const run = born(ledger, draft, parent)
+  const run = born(ledger, draft, slot, parent)
   slot.run = run
   ledger.put(run, 'stands')
   ledger.moved(run, undefined)
@@ -21,17 +21,22 @@ export function create<Run extends RunRecord>(
 }
 
 /** A new run that waits behind the one under its key. It gets a ticket when that one has ended. */
-export function createBehind<Run extends RunRecord>(ledger: Ledger<Run>, draft: Draft): Run {
-  const run = born(ledger, draft, undefined)
-  ledger.slot(keyOf(draft.id)).next = run
+export function createBehind<Run extends RunRecord>(ledger: Ledger<Run>, draft: Draft, slot: Slot<Run>): Run {
+  const run = born(ledger, draft, slot, undefined)
+  slot.next = run
   ledger.put(run, 'behind')
   ledger.moved(run, undefined)
   return run
 }
 
-function born<Run extends RunRecord>(ledger: Ledger<Run>, draft: Draft, parent: Parent | undefined): Run {
-  const run = ledger.make(draft, parent)
-  for (const follow of draft.then ?? []) ledger.addFollowUp(run, follow)
+function born<Run extends RunRecord>(
+  ledger: Ledger<Run>,
+  draft: Draft,
+  slot: Slot<Run>,
+  parent: Parent | undefined,
+): Run {
+  const run = ledger.make(draft, parent, slot)
+  if (draft.then !== undefined) for (const follow of draft.then) ledger.addFollowUp(run, follow)
   if (draft.watch) ledger.watched(run)
   return run
 }
@@ -56,7 +61,7 @@ export function admitFollowUp<Run extends RunRecord>(
 ): void {
   if (ledger.run(draft.id) !== undefined) return
   ledger.total('created')
-  create(ledger, draft, parent)
+  create(ledger, draft, ledger.slot(keyOf(draft.id)), parent)
 }
 
 /** Admits a follow-up if the run ended as the follow-up asks. */

@@ -49,14 +49,15 @@ export interface Ledger<Run extends RunRecord = RunRecord> {
   /** The wall clock minus the store's clock; 0 if the store follows the wall clock. */
   readonly wallAhead: number
 
+  /** The same object for the same key throughout a step. */
   slot(key: string): Slot<Run>
   slotOf(run: Run): Slot<Run>
   run(id: string): Run | undefined
   /** The follow-ups that wait for the run to end. */
   followUps(run: Run): Iterable<FollowUp>
 
-  /** A new record from a draft: pending, with no attempt, and not stored yet. */
-  make(draft: Draft, parent: Parent | undefined): Run
+  /** A new record from a draft: pending, with no attempt, and not stored yet. `slot` is the one of its key. */
+  make(draft: Draft, parent: Parent | undefined, slot: Slot<Run>): Run
   /** Stores a new record, or gives a stored one another place. */
   put(run: Run, place: Place): void
   addFollowUp(run: Run, follow: FollowUp): void

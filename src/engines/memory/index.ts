@@ -57,7 +57,7 @@ export class MemoryEngine implements Engine {
   async admit(drafts: readonly Draft[], options?: WriteOptions): Promise<Verdict[]> {
     refuseTx(options, this.name, 'admit')
     this.#check(drafts, 'admit')
-    return drafts.map((draft) => this.#store.admit(draft, this))
+    return this.#store.admit(drafts, this)
   }
 
   async claim(want: Want): Promise<Claims> {
@@ -68,13 +68,13 @@ export class MemoryEngine implements Engine {
   async settle(outcomes: readonly AttemptOutcome[], want?: Want, options?: WriteOptions): Promise<Settled> {
     refuseTx(options, this.name, 'settle')
     this.#check(outcomes, 'settle')
-    const answers = outcomes.map((outcome) => this.#store.settle(outcome))
+    const answers = this.#store.settle(outcomes)
     return { answers, ...(want === undefined ? { claimed: [] } : this.#store.claim(want, this)) }
   }
 
   async extend(leases: readonly Lease[], leaseMs: number): Promise<LeaseAnswer[]> {
     this.#check(leases, 'extend')
-    return leases.map((lease) => this.#store.extend(lease, leaseMs))
+    return this.#store.extend(leases, leaseMs)
   }
 
   async sweep(limit: number): Promise<Swept> {
@@ -84,19 +84,19 @@ export class MemoryEngine implements Engine {
 
   async read(ids: readonly string[], watch = false): Promise<(Entry | undefined)[]> {
     this.#check(ids, 'read')
-    return ids.map((id) => this.#store.read(id, watch ? this : undefined))
+    return this.#store.read(ids, watch ? this : undefined)
   }
 
   async cancel(ids: readonly string[], reason?: string, options?: WriteOptions): Promise<CancelAnswer[]> {
     refuseTx(options, this.name, 'cancel')
     this.#check(ids, 'cancel')
-    return ids.map((id) => this.#store.cancel(id, reason))
+    return this.#store.cancel(ids, reason)
   }
 
   async promote(ids: readonly string[], priority?: number, options?: WriteOptions): Promise<PromoteAnswer[]> {
     refuseTx(options, this.name, 'promote')
     this.#check(ids, 'promote')
-    return ids.map((id) => this.#store.promote(id, priority))
+    return this.#store.promote(ids, priority)
   }
 
   async invalidate(selector: Selector, options?: WriteOptions): Promise<number> {

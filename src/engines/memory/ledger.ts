@@ -39,7 +39,8 @@ export class MemoryLedger implements Ledger<Run> {
 
   slot(key: string): Slot<Run> {
     let slot = this.slots.get(key)
-    if (slot === undefined) this.slots.set(key, (slot = {}))
+    if (slot === undefined)
+      this.slots.set(key, (slot = { run: undefined, accepted: undefined, next: undefined }))
     if (slot.run !== undefined && this.#isGone(slot.run)) slot.run = undefined
     if (slot.accepted !== undefined && this.#isGone(slot.accepted)) slot.accepted = undefined
     return slot
@@ -60,8 +61,7 @@ export class MemoryLedger implements Ledger<Run> {
     return run === undefined || this.#isGone(run) ? undefined : run
   }
 
-  make(draft: Draft, parent: Parent | undefined): Run {
-    const slot = this.slot(keyOf(draft.id))
+  make(draft: Draft, parent: Parent | undefined, slot: Slot<Run>): Run {
     const run = runOf(draft, slot, ++this.#seq, this.now, dueOf(this, draft), parent)
     this.runs.set(run.id, run)
     if (run.attended !== undefined) this.attending.add(run)

@@ -50,9 +50,9 @@ export class MemoryStore {
     this.#ledger.lanes.leave(engine)
   }
 
-  admit(draft: Draft, asking: Hearing): Verdict {
+  admit(drafts: readonly Draft[], asking: Hearing): Verdict[] {
     const ledger = this.#ledger.step(this.#clock, asking)
-    return verdictOf(admit(ledger, draft), ledger.wallAhead)
+    return drafts.map((draft) => verdictOf(admit(ledger, draft), ledger.wallAhead))
   }
 
   claim(want: Want, by: Hearing): Claims {
@@ -74,17 +74,20 @@ export class MemoryStore {
     return { claimed, ...(next === undefined ? {} : { nextDueMs: Math.max(0, next - now) }) }
   }
 
-  settle(outcome: AttemptOutcome): SettleAnswer {
-    return settle(this.#ledger.step(this.#clock), outcome)
+  settle(outcomes: readonly AttemptOutcome[]): SettleAnswer[] {
+    const ledger = this.#ledger.step(this.#clock)
+    return outcomes.map((outcome) => settle(ledger, outcome))
   }
 
-  extend(lease: Lease, leaseMs: number): LeaseAnswer {
+  extend(leases: readonly Lease[], leaseMs: number): LeaseAnswer[] {
     const { now, runs } = this.#ledger.step(this.#clock)
-    const run = runs.get(lease.id)
-    if (run?.token !== lease.token) return run?.status === 'cancelled' ? 'cancelled' : 'lost'
-    run.leaseUntil = now + leaseMs
-    if (lease.progress !== undefined) run.progress = lease.progress
-    return 'held'
+    return leases.map(({ id, token, progress }) => {
+      const run = runs.get(id)
+      if (run?.token !== token) return run?.status === 'cancelled' ? 'cancelled' : 'lost'
+      run.leaseUntil = now + leaseMs
+      if (progress !== undefined) run.progress = progress
+      return 'held'
+    })
   }
 
   sweep(limit: number): Swept {
@@ -113,23 +116,25 @@ export class MemoryStore {
     return swept
   }
 
-  read(idOrKey: string, watching?: Hearing): Entry | undefined {
+  read(idsOrKeys: readonly string[], watching?: Hearing): (Entry | undefined)[] {
     const ledger = this.#ledger.step(this.#clock, watching)
-    const run = ledger.find(idOrKey)
-    if (run === undefined) return undefined
-    if (run.attended !== undefined) run.attended.until = ledger.now + run.attended.ms
-    if (isLive(run)) ledger.watched(run)
-    return entryOf(run, ledger.wallAhead)
+    return idsOrKeys.map((idOrKey) => {
+      const run = ledger.find(idOrKey)
+      if (run === undefined) return undefined
+      if (run.attended !== undefined) run.attended.until = ledger.now + run.attended.ms
+      if (isLive(run)) ledger.watched(run)
+      return entryOf(run, ledger.wallAhead)
+    })
   }
 
-  cancel(id: string, reason?: string): CancelAnswer {
+  cancel(ids: readonly string[], reason?: string): CancelAnswer[] {
     const ledger = this.#ledger.step(this.#clock)
-    return cancel(ledger, ledger.find(id), reason)
+    return ids.map((id) => cancel(ledger, ledger.find(id), reason))
   }
 
-  promote(id: string, priority?: number): PromoteAnswer {
+  promote(ids: readonly string[], priority?: number): PromoteAnswer[] {
     const ledger = this.#ledger.step(this.#clock)
-    return promote(ledger, ledger.find(id), priority)
+    return ids.map((id) => promote(ledger, ledger.find(id), priority))
   }
 
   invalidate(selector: Selector): number {
