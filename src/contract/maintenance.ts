@@ -1,11 +1,11 @@
-// The second interface of a store: what operators and tools need, and no dispatch or worker ever calls.
+// The second interface of a store, for operators and tools. No dispatch and no worker calls it.
 
 /** One run as the store holds it, for a person who looks for a fault. */
 export interface Inspection {
   id: string
   /** `stands`: under its key. `aside`: replaced, found by its id alone. `behind`: waits for the run under its key to end. */
   place: 'stands' | 'aside' | 'behind'
-  /** The record by field names, rare and unknown fields included. Times are epoch milliseconds. */
+  /** The record by field names, rare and unknown fields included. Times are epoch milliseconds. A token is shortened (`shownToken`). */
   fields: Readonly<Record<string, unknown>>
   /** The rest that the store keeps about this run, such as tickets, leases and follow-ups: one line each. */
   beside: readonly Beside[]
@@ -14,6 +14,9 @@ export interface Inspection {
   /** Contradictions between the record and what lies beside it; empty for a healthy run. */
   problems: readonly Problem[]
 }
+
+/** A lease's token as `Inspection.fields` shows it: the whole text would let its reader settle the run. */
+export const shownToken = (token: string): string => `${token.slice(0, 6)}…`
 
 export interface Beside {
   /** Where it lies: a key, a table, a queue. */

@@ -55,7 +55,8 @@ export class Offload implements Engine {
   readonly #store: Keyed
   readonly #above: number
   readonly #prefix: string
-  #clearAt = environment.now() + CLEAR_MS
+  /** A moment of the monotonic clock. */
+  #clearAt = environment.monotonic() + CLEAR_MS
   #closed: Promise<void> | undefined
 
   constructor(engine: Engine, { store, above, prefix = 'deferq' }: OffloadOptions) {
@@ -179,8 +180,8 @@ export class Offload implements Engine {
 
   /** A store that does not clear away by itself is gone through every now and then; no value is ever written anew. */
   async #clear(): Promise<void> {
-    if (this.#store.forgets || !this.#store.scannable || environment.now() < this.#clearAt) return
-    this.#clearAt = environment.now() + CLEAR_MS
+    if (this.#store.forgets || !this.#store.scannable || environment.monotonic() < this.#clearAt) return
+    this.#clearAt = environment.monotonic() + CLEAR_MS
     const expired: string[] = []
     for await (const [key, , expires] of this.#store.scan()) {
       const at = key.indexOf(keyOf(this.#prefix))

@@ -2,11 +2,13 @@
 import type { Beside, Counts, Inspection, Maintenance, Problem, ScanPage } from '../../contract/engine.ts'
 import { MAX_BATCH } from '../../contract/engine.ts'
 import { isLive, keyOf } from '../../contract/lifecycle/ledger.ts'
+import { shownToken } from '../../contract/maintenance.ts'
 import type { MemoryLedger } from './ledger.ts'
 import type { Run } from './runs.ts'
 import type { MemoryStore } from './store.ts'
 
 /** Fields that hold a moment of the store's clock; they are shown as moments of the wall clock. */
+const TOKENS = ['token', 'lastToken'] as const
 const MOMENTS = new Set([
   'createdAt',
   'dueAt',
@@ -105,6 +107,7 @@ function fieldsOf(run: Run, wallAhead: number): Record<string, unknown> {
     fields[field] = MOMENTS.has(field) && value !== 0 ? value + wallAhead : value
   }
   if (run.attended !== undefined) fields.attended = { ...run.attended, until: run.attended.until + wallAhead }
+  for (const field of TOKENS) if (typeof fields[field] === 'string') fields[field] = shownToken(fields[field])
   return structuredClone(fields)
 }
 
