@@ -7,6 +7,7 @@ export { invalidate, promote, reschedule } from '../contract/lifecycle/changes.t
 export { abandon, begin, cancel, expire, isAbandoned, settle, supersede } from '../contract/lifecycle/ends.ts'
 export type { Ledger, Place, RunRecord, Slot } from '../contract/lifecycle/ledger.ts'
 export { dueOf, fromWall, isLive, keyOf } from '../contract/lifecycle/ledger.ts'
+export { shownToken } from '../contract/maintenance.ts'
 export { abandonedError, leaseLostError, supersededError } from '../contract/store-errors.ts'
 export type { Hearing, Queued } from '../drivers/lanes.ts'
 export { ReadyLanes } from '../drivers/lanes.ts'
