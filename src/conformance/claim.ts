@@ -1,9 +1,12 @@
 // Conformance: what is claimed, in which order, by whom, and how an attempt ends.
 import assert from 'node:assert/strict'
-import type { AttemptOutcome, Claimed } from '../contract/engine.ts'
+import type { AttemptOutcome, Claimed, Draft } from '../contract/engine.ts'
 import { MAX_ERRORS } from '../contract/engine.ts'
 import type { Cases } from './scene.ts'
 import { eventually, hearing, keyOf } from './scene.ts'
+
+/** One shard, so that the order is the same for an engine that spreads its keys. */
+const inShard = (draft: Draft): Draft => ({ ...draft, id: `00000000${draft.id.slice(8)}` })
 
 export const CLAIM: Cases = {
   async 'a claimed run is running, under a token of its own, with all that a worker needs'(s) {
@@ -43,6 +46,48 @@ export const CLAIM: Cases = {
     assert.deepEqual(
       order,
       [2, 0, 3, 1].map((index) => drafts[index]?.id),
+    )
+  },
+
+  async 'first in, first out: of one batch and of several'(s) {
+    const ids: string[] = []
+    for (let batch = 0; batch < 3; batch++) {
+      const drafts = Array.from({ length: 12 }, () => s.draft()).map((draft) => inShard(draft))
+      await s.engine.admit(drafts)
+      ids.push(...drafts.map(({ id }) => id))
+    }
+    const claimed = [...(await s.claim({ limit: 5 })), ...(await s.claim({ limit: 100 }))]
+    assert.deepEqual(
+      claimed.map(({ entry }) => entry.id),
+      ids,
+    )
+  },
+
+  async 'first in, first out: what is due at one moment'(s) {
+    if (!s.firstInFirstOut) return
+    const { entry } = await s.admit(s.draft())
+    await s.claimOne()
+    const dueAt = entry.createdAt + s.units(1)
+    const drafts = Array.from({ length: 12 }, () => inShard(s.draft({ dueAt })))
+    await s.engine.admit(drafts.slice(0, 6))
+    await s.engine.admit(drafts.slice(6))
+    await s.advance(1)
+    assert.deepEqual(
+      (await s.claim({ limit: 100 })).map(({ entry }) => entry.id),
+      drafts.map(({ id }) => id),
+    )
+  },
+
+  async 'first in, first out: what is released keeps its place'(s) {
+    if (!s.firstInFirstOut) return
+    const drafts = Array.from({ length: 6 }, () => inShard(s.draft()))
+    await s.engine.admit(drafts)
+    const claimed = await s.claim({ limit: 3 })
+    for (const { entry, token } of claimed.reverse())
+      assert.equal(await s.settle({ id: entry.id, token, kind: 'released' }), 'settled')
+    assert.deepEqual(
+      (await s.claim({ limit: 100 })).map(({ entry }) => entry.id),
+      drafts.map(({ id }) => id),
     )
   },
 

@@ -26,6 +26,8 @@ export interface Harness {
    * (1,000) costs nothing with an injected clock; with a real one 250 keeps the suite quick.
    */
   unitMs: number
+  /** False: of equal priority and due time, another order than that of admission may hold once a run was delayed or released. */
+  firstInFirstOut?: false
   /** Damages the stored run, so that it can't be read; left out where a store has no way to hold such a thing. */
   corrupt?(id: string): Promise<void>
   close(): Promise<void>
@@ -118,6 +120,10 @@ export class Scene {
     await this.#harness.advance(ms)
     this.#hasMoments = true
     this.#passed(ms)
+  }
+
+  get firstInFirstOut(): boolean {
+    return this.#harness.firstInFirstOut !== false
   }
 
   get canCorrupt(): boolean {

@@ -108,7 +108,7 @@ export interface Claimed {
 }
 
 /**
- * In order of priority, then due time (in a sharded engine: within each shard; where runs have groups: within each group). When fewer than `limit` were found, this instance hears `work` once some
+ * In order of priority, then due time, then birth: first in, first out (in a sharded engine: within each shard; where runs have groups: within each group). When fewer than `limit` were found, this instance hears `work` once some
  * that it wants becomes ready (a hint, to one of those who wait), or is handed it by `Want.take`.
  */
 export interface Claims {
@@ -194,7 +194,7 @@ export interface Counts {
   /** Every lane that holds something; pending includes what is due later. */
   lanes: { queue: string; name: string; pending: number; running: number }[]
   paused: Lanes[]
-  /** Since the store began: what `admit` answered, how runs ended, outcomes refused because their lease was lost (`outcomesRefused`), leases that ran out and were taken back (`leasesLost`). */
+  /** Since the store began: what `admit` answered (`created` counts every birth, those of refreshes and follow-ups too), how runs ended, outcomes refused because their lease was lost (`outcomesRefused`), leases that ran out and were taken back (`leasesLost`). */
   totals: Partial<Record<Total, number>>
 }
 

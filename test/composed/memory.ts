@@ -54,6 +54,8 @@ export const memoryFactory = (name: string, parts: Partial<ComposedOptions> = {}
     const place = memoryPlace(parts)
     return {
       unitMs: 1_000,
+      // What was delayed or released lies in the broker's order.
+      firstInFirstOut: false,
       connect: () => place.connect(),
       advance: async (ms) => place.advance(ms),
       async corrupt(id) {

@@ -43,6 +43,8 @@ export function serverFactory(name: string, place: () => Place, unitMs = 400): F
       const prefix = newPrefix()
       return {
         unitMs,
+        // What was delayed or released lies in the broker's order.
+        firstInFirstOut: false,
         async connect() {
           const engine = composed({
             tasks: tasks(),

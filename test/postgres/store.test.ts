@@ -101,6 +101,15 @@ test('a URL names the schema, and how many connections; what is none of ours is 
   )
 })
 
+test('a store made by 0.1 is refused, and the message says what to do', async () => {
+  const schema = schemaOf()
+  await engineOf({ schema }).engine.open()
+  await driverOf().query(`update ${schema}.engine set version = 1`)
+  await expect(engineOf({ schema }).engine.open()).rejects.toThrow(
+    /made by deferq 0\.1 .* then use another schema, or drop this one/,
+  )
+})
+
 test('a store made by a newer version is refused', async () => {
   const schema = schemaOf()
   await engineOf({ schema }).engine.open()

@@ -19,6 +19,8 @@ export function redisFactory(name: string, url: () => string, shards: number, mo
       const options: RedisEngineOptions = { url: url(), prefix, shards, ...more }
       return {
         unitMs: 250,
+        // Delayed runs of one moment lie in order of their keys.
+        firstInFirstOut: false,
         async connect() {
           const engine = new RedisEngine(options)
           await engine.open()

@@ -125,7 +125,7 @@ function inOrder<T extends { id: string }>(items: readonly T[]): [item: T, ord: 
 
 /** A batch as the server takes it, and where each draft of it was before it was put in order. */
 export interface Asked {
-  values: [kinds: string, ids: string, params: string]
+  values: [kinds: string, ids: string, params: string, places: string]
   order: number[]
 }
 
@@ -145,7 +145,7 @@ export function asked(drafts: readonly Draft[]): Asked {
     order.push(ord)
   }
   const told = isOneKind ? (kinds[0] as string) : kinds.join()
-  return { values: [`[${told}]`, ids, JSON.stringify(params)], order }
+  return { values: [`[${told}]`, ids, JSON.stringify(params), `{${order}}`], order }
 }
 
 export function followUpsText(drafts: readonly Draft[]): string {

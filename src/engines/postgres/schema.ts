@@ -5,15 +5,14 @@ import type { PostgresDriver, Query } from '../../drivers/postgres.ts'
 import { quoted } from '../../drivers/postgres.ts'
 import { statements } from './statements.ts'
 
-/** One step per version, each from the version before it. A step that was released is never changed. */
-const MIGRATIONS: readonly ((schema: string) => string)[] = [statements]
-export const SCHEMA_VERSION = MIGRATIONS.length
+/** The layout that this version makes and reads. Layout 1, of deferq 0.1, keeps no order of births, and is refused. */
+export const SCHEMA_VERSION = 2
 const LEAST_SERVER = 130_000
 
 export interface Migration {
   driver: PostgresDriver
   schema: string
-  /** For tests of tests: rewrites each step before it is used. */
+  /** For tests of tests: rewrites the statements before they are used. */
   rewrite?: ((sql: string) => string) | undefined
 }
 
@@ -33,11 +32,9 @@ export async function migrate(migration: Migration): Promise<void> {
     await query(`set local search_path = ${quoted(schema)}, pg_temp`)
     // Only the server's own configuration may have turned it off, and then the rules would not be read as they are meant.
     await query('set local standard_conforming_strings = on')
-    if (version === 0) await query('create table engine (version integer not null)')
-    for (const step of MIGRATIONS.slice(version)) await query(rewrite(step(schema)))
-    await query(version === 0 ? 'insert into engine values ($1)' : 'update engine set version = $1', [
-      SCHEMA_VERSION,
-    ])
+    await query('create table engine (version integer not null)')
+    await query(rewrite(statements(schema)))
+    await query('insert into engine values ($1)', [SCHEMA_VERSION])
   }, true)
 }
 
@@ -69,6 +66,13 @@ async function check({ driver, schema }: Migration, query: Query): Promise<numbe
     refuse(
       `has a schema '${schema}' made by a newer deferq (version ${version}; this one knows up to ${SCHEMA_VERSION}): ` +
         'upgrade deferq here, or use another schema.',
+      { version, known: SCHEMA_VERSION },
+    )
+  }
+  if (version < SCHEMA_VERSION) {
+    refuse(
+      `has a schema '${schema}' made by deferq 0.1 (layout ${version}), which this version can't read. ` +
+        'Let the workers of 0.1 finish what waits there, then use another schema, or drop this one.',
       { version, known: SCHEMA_VERSION },
     )
   }

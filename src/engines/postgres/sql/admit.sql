@@ -1,8 +1,9 @@
 -- The verb `admit`: alike drafts are one insert, and the rest goes through the rules one by one.
 
-create function admit(kinds json, hex text, params json, address text, tx boolean) returns json language plpgsql {{settings}} as $$
+create function admit(kinds json, hex text, params json, places integer[], address text, tx boolean) returns json language plpgsql {{settings}} as $$
 declare
   t bigint := now_ms();
+  birth bigint := nextval('births');
   ids bytea := decode(hex, 'hex');
   kind ask := json_populate_record(null::ask, kinds->0);
   kind_lane integer;
@@ -38,11 +39,11 @@ begin
       perform wake(kind_lane, kind_due, put, tx);
     end if;
     if put * 44 = length(ids) then return json_build_object('now', t, 'answers', answers); end if;
-    ds := asks(kinds, ids, admit.params);
+    ds := asks(kinds, ids, admit.params, places, birth, t);
     select array_agg(n.key || n.tail order by n.key) into made from unnest(ds) n
     where put > 0 and exists (select from runs r where r.key = n.key and r.place = 0 and r.tail = n.tail and r.created_at = t);
   else
-    ds := asks(kinds, ids, admit.params);
+    ds := asks(kinds, ids, admit.params, places, birth, t);
     perform lane_of(name, queue, priority, grp) from unnest(ds)
     where not exists (
       select from lanes l where (l.name, l.queue, l.priority, l.grp) = (unnest.name, unnest.queue, unnest.priority, coalesce(unnest.grp, ''))

@@ -36,9 +36,9 @@ begin
     exit when left_over <= 0;
     with picked as (
       select c.ctid as row_id, c.lane as from_lane from unnest(same_priority) i cross join lateral (
-        select r.ctid, r.lane, r.due_at from runs r where r.lane = i and r.status = 0 and r.due_at <= t
-        order by r.due_at limit left_over for update skip locked
-      ) c order by c.due_at limit left_over
+        select r.ctid, r.lane, r.due_at, r.born from runs r where r.lane = i and r.status = 0 and r.due_at <= t
+        order by r.due_at, r.born limit left_over for update skip locked
+      ) c order by c.due_at, c.born limit left_over
     ), taken as (
       update runs set status = 1, attempt = attempt + 1, token = prefix || encode(tail, 'hex') || 
         case when followed or older or has_next or attended is not null then '+' else '' end, started_at = t,
@@ -50,7 +50,7 @@ begin
       select lane, kind, sign * count(*) from taken cross join (values ('pending', -1), ('running', 1)) k(kind, sign)
       group by lane, kind, sign
     )
-    select array_agg(entry(r::runs, l) order by r.due_at) into caught from taken r join lanes l on l.id = r.lane;
+    select array_agg(entry(r::runs, l) order by r.due_at, r.born) into caught from taken r join lanes l on l.id = r.lane;
     if caught is not null then
       claimed := claimed || caught;
       left_over := left_over - cardinality(caught);

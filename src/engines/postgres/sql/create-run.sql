@@ -7,10 +7,11 @@ begin
   on conflict do nothing;
 end $$;
 
--- When it is due, of a run that was made at that moment.
+-- When it is due, of a run that was made at that moment. All drafts of a batch are due by the moment of the batch, so that they
+-- keep their order.
 create function due_of(d ask, t bigint, made bigint) returns bigint language plpgsql as $$
 begin
-  return greatest(t, least(coalesce(d.due, t + d.delay), made + d.most_delay));
+  return greatest(coalesce(d.at, t), least(coalesce(d.due, coalesce(d.at, t) + d.delay), made + d.most_delay));
 end $$;
 
 -- Null where another stands in its place, or where it has been created before.
@@ -21,10 +22,10 @@ declare
   r runs;
 begin
   if exists (select from runs where key = d.key and place = d.aside and tail = d.tail) then return null; end if;
-  insert into runs (key, place, status, tail, lane, created_at, due_at, max_attempts, result_ttl, stale_ttl, failure_ttl,
+  insert into runs (key, place, status, tail, lane, created_at, due_at, born, max_attempts, result_ttl, stale_ttl, failure_ttl,
     retention, every, attended, attended_until, followed, older, params, extra, parent, watchers)
   values (d.key, case when behind then d.aside else 0 end, case when behind then -1 else 0 end, d.tail, a_lane, t,
-    due_of(d, t, t), d.attempts, d.result_ttl, d.stale_ttl, d.failure_ttl, d.retention, coalesce(d.every, 0), d.attended,
+    due_of(d, t, t), coalesce(d.born, nextval('births')), d.attempts, d.result_ttl, d.stale_ttl, d.failure_ttl, d.retention, coalesce(d.every, 0), d.attended,
     t + d.attended / 2, d."then" is not null, has_older, d.params, d.extra, a_parent,
     case when d.watch and address is not null then array[address] end)
   on conflict (key, place) do nothing

@@ -24,7 +24,7 @@ begin
   perform wake(n.lane, n.due_at, 1);
 end $$;
 
--- value: the result, or the last error, which has been appended already.
+-- value: the result. An error has been appended to those of the run.
 create function end_run(r runs, to_status smallint, value text, t bigint) returns void language plpgsql as $$
 declare
   ended runs;
@@ -46,16 +46,16 @@ begin
     update runs set place = aside_of(tail) where key = r.key and place = 1;
   end if;
   if r.watchers is not null then perform tell_ended(r.watchers, array[encode(r.key || r.tail, 'hex')]); end if;
+  if r.status = 1 then perform make_room(r.lane, t); end if;
+  if r.has_next then perform advance_next(ended, t); end if;
   if r.followed then
     for body in
       with told as (delete from follow_ups where key = r.key and tail = r.tail returning *)
       select told.body from told order by seq
     loop
-      perform follow_if(body, ended, value, t);
+      perform follow_if(body, ended, case to_status when 2 then value else r.errors[cardinality(r.errors)] end, t);
     end loop;
   end if;
-  if r.status = 1 then perform make_room(r.lane, t); end if;
-  if r.has_next then perform advance_next(ended, t); end if;
 end $$;
 
 -- Ends what is pending or running, for all who wait for it.

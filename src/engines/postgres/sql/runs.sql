@@ -4,7 +4,8 @@
 -- there (never without one), more is aside, a number made of the id's own part, by which it is still found.
 --
 -- `lane` stands for queue, name, priority and group: what is ready lies in order of its due time in one narrow index, and nothing
--- that is due later or meant for others is ever stepped over.
+-- that is due later or meant for others is ever stepped over. `born` is the order of births, because the
+-- first in is the first out: each call takes a number and has room for a thousand behind it.
 --
 -- Status -1 is pending behind the run that stands there: aside, and in no lane's order until it comes forward. `attended` is twice
 -- the milliseconds for which a run waits to be asked for, and one more where it may be cancelled while it runs.
@@ -46,6 +47,7 @@ create table runs (
   params text not null,
   progress text,
   result text,
+  born bigint not null,
   check ((status = 1) = (token is not null and lease_until is not null)),
   check ((status >= 2) = (expires_at is not null))
 ) with (
@@ -53,7 +55,7 @@ create table runs (
   autovacuum_analyze_scale_factor = 0.1, autovacuum_vacuum_cost_delay = 1
 );
 create unique index runs_key on runs (key, place);
-create index runs_pending on runs (lane, due_at) where status = 0;
+create index runs_pending on runs (lane, due_at, born) where status = 0;
 create index runs_running on runs (lane) where status = 1;
 create index runs_ended on runs (lane, expires_at) where status >= 2;
 create index runs_behind on runs (lane) where status = -1;

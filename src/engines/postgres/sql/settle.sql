@@ -33,7 +33,7 @@ begin
     when 'released' then
       r.attempt := r.attempt - 1;
       if o.params is not null then update runs set params = o.params where key = r.key and place = r.place; end if;
-      perform requeue(r, coalesce(o.due, r.due_at));
+      perform requeue(r, greatest(r.created_at, coalesce(o.due, r.due_at)));
   end case;
   if o."then" is not null then perform follow(draft, null, t) from json_array_elements(o."then") draft; end if;
   return true;

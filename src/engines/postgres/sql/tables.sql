@@ -12,6 +12,7 @@ create table lanes (
 );
 create index lanes_groups on lanes (name, grp) where grp <> '';
 create sequence turns;
+create sequence births increment 1000;
 create table groups (
   name text not null,
   grp text not null default '',

@@ -60,18 +60,19 @@ begin
   if cardinality(names) = 0 then return; end if;
 
   with ready as (
-    select o.at, c.row_id, row_number() over (partition by o.at order by c.priority desc, c.due_at) as turn, o.room
+    select o.at, c.row_id, c.key, c.tail, o.room,
+      row_number() over (partition by o.at order by c.priority desc, c.due_at, c.born) as turn
     from unnest(names, grps, rooms) with ordinality o(name, grp, room, at)
     cross join lateral (
-      select r.row_id, l.priority, r.due_at from lanes l cross join lateral (
-        select ctid as row_id, due_at from runs where lane = l.id and status = 0 and due_at <= t
-        order by due_at limit least(o.room, most) for update skip locked
+      select r.*, l.priority from lanes l cross join lateral (
+        select ctid as row_id, key, tail, due_at, born from runs where lane = l.id and status = 0 and due_at <= t
+        order by due_at, born limit least(o.room, most) for update skip locked
       ) r
       where l.name = o.name and l.grp = o.grp and (from_queues is null or l.queue = any(from_queues))
         and not exists (select from paused p where p.kind = 'q' and p.value = l.queue)
     ) c
   ), picked as (
-    select row_id, at, turn from ready where turn <= room order by turn, at limit most
+    select row_id, key, tail, at, turn from ready where turn <= room order by turn, at limit most
   ), begun as (
     update runs set status = 1, attempt = attempt + 1,
       token = prefix || encode(tail, 'hex') || case when followed or older or has_next or attended is not null then '+' else '' end,
@@ -83,9 +84,9 @@ begin
     select lane, kind, sign * count(*) from begun cross join (values ('pending', -1), ('running', 1)) k(kind, sign)
     group by lane, kind, sign
   )
-  select array_agg(entry(r::runs, l) order by r.due_at) as rows,
+  select array_agg(entry(r::runs, l) order by p.turn, p.at) as rows,
     (select array_agg(at order by turn, at) from picked) as order_of_turns
-  into taken from begun r join lanes l on l.id = r.lane;
+  into taken from begun r join picked p on p.key = r.key and p.tail = r.tail join lanes l on l.id = r.lane;
   if taken.rows is null then return; end if;
   caught := taken.rows;
   -- In the order in which they were served last.
