@@ -69,6 +69,7 @@ function answerFrom<Run extends RunRecord>(
   if (refreshId === undefined && !remembered) {
     const { attended: _, ...rest } = draft
     const priority = Math.min(draft.priority, REFRESH_PRIORITY)
+    ledger.total('created')
     refreshId = create(ledger, { ...rest, then: [], watch: false, priority }, slot).id
   }
   return { outcome: 'stale', run: answering, sameParams, ...(refreshId === undefined ? {} : { refreshId }) }

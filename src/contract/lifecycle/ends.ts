@@ -50,7 +50,7 @@ export function settle<Run extends RunRecord>(ledger: Ledger<Run>, outcome: Atte
       run.attempt--
       if (outcome.dueAt !== undefined) {
         run.runAt = outcome.dueAt
-        run.dueAt = fromWall(ledger, outcome.dueAt)
+        run.dueAt = Math.max(run.createdAt, fromWall(ledger, outcome.dueAt))
       }
       run.params = outcome.params ?? run.params
       requeue(ledger, run)

@@ -44,6 +44,7 @@ export function admit(course: Course, draft: Draft): Verdict {
     if (!live && !remembered) {
       const { attended: _, ...rest } = draft
       const priority = Math.min(draft.priority, REFRESH_PRIORITY)
+      course.total('created')
       refreshId = course.create({ ...rest, then: [], priority }, slot).id
     }
     return verdict('stale', answering, { sameParams, ...(refreshId === undefined ? {} : { refreshId }) })

@@ -71,7 +71,7 @@ export class Step extends Course {
         break
       case 'released':
         run.attempt--
-        run.dueAt = outcome.dueAt ?? run.dueAt
+        run.dueAt = Math.max(run.createdAt, outcome.dueAt ?? run.dueAt)
         run.params = outcome.params ?? run.params
         this.requeue(run, true)
     }

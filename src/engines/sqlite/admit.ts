@@ -19,7 +19,12 @@ import type { Slot } from './step-cache.ts'
 
 export function admit(step: Step, drafts: readonly Draft[]): Verdict[] {
   step.load(drafts.map(({ id }) => id))
-  return drafts.map((draft) => decide(step, draft))
+  return drafts.map((draft) => {
+    const verdict = decide(step, draft)
+    // What this draft called for is born before the next draft.
+    step.followUps.admit()
+    return verdict
+  })
 }
 
 /** The result that answers new drafts: that of the run which stands there, or else the one it has found there. */
@@ -77,6 +82,7 @@ function decide(step: Step, draft: Draft): Verdict {
 /** The draft's own follow-ups have been answered with the stale result, and are not told twice. */
 function refresh(step: Step, draft: Draft): Run {
   const { attended: _, ...rest } = draft
+  step.total('created')
   return step.create({ ...rest, then: [], priority: Math.min(draft.priority, REFRESH_PRIORITY) })
 }
 
@@ -117,6 +123,7 @@ function supersede(step: Step, draft: Draft, behind: boolean): Verdict {
   const { run, next } = step.slot(draft.id)
   if (next !== undefined) step.supersede(next, draft.id)
   if (run !== undefined && !behind) step.supersede(run, draft.id)
+  step.followUps.admit()
   return created(
     step,
     draft,

@@ -15,10 +15,20 @@ export interface FollowedStep {
   total(total: Total): void
 }
 
+interface Ending {
+  run: Run
+  value: string | undefined
+}
+
+interface Following {
+  draft: Draft
+  parent: Parent | null
+}
+
 export class FollowUps {
   readonly #step: FollowedStep
-  readonly #ending: { run: Run; value: string | undefined }[] = []
-  readonly #following: { draft: Draft; parent: Parent | null }[] = []
+  /** In the order of their effects: a run that has ended, whose follow-ups are still to be looked up, or a draft. */
+  readonly #pending: (Ending | Following)[] = []
 
   constructor(step: FollowedStep) {
     this.#step = step
@@ -26,18 +36,49 @@ export class FollowUps {
 
   /** The run had some when it ended; the value is its result or its last error. */
   ended(run: Run, value: string | undefined): void {
-    this.#ending.push({ run, value })
+    this.#pending.push({ run, value })
   }
 
   /** Admitted with this step, unless it has been before. */
   follow(draft: Draft, parent: Parent | null): void {
-    this.#following.push({ draft, parent })
+    this.#pending.push({ draft, parent })
   }
 
   /** What follows a run that has ended, if it waits for such an end. */
   followIf(follow: FollowUp, run: Run, value: string | undefined): void {
-    if (follow.on !== 'both' && (follow.on === 'success') !== (run.status === COMPLETED)) return
-    this.follow(follow.draft, follow.sameParent ? this.#parentOf(run) : parentFrom(run, value))
+    this.#pending.push(...this.#told(follow, run, value))
+  }
+
+  /** Writes nothing by itself. */
+  admit(): void {
+    if (this.#pending.length === 0) return
+    const following = this.#pending.splice(0).flatMap((each) => ('run' in each ? this.#of(each) : each))
+    this.#step.load(following.map(({ draft }) => draft.id))
+    for (const { draft, parent } of following) {
+      if (this.#step.run(draft.id) !== undefined) continue
+      this.#step.create(draft, parent)
+      this.#step.total('created')
+    }
+  }
+
+  /** The drafts that follow a run that has ended. */
+  #of({ run, value }: Ending): Following[] {
+    const { connection, news } = this.#step
+    const rows = connection.statement(FOLLOW_UPS).all(run.seq) as { id: string; body: string }[]
+    connection.statement(DROP_FOLLOW_UPS).run(run.seq)
+    return rows.flatMap(({ id, body }) => {
+      try {
+        return this.#told(JSON.parse(body) as FollowUp, run, value)
+      } catch (error) {
+        news.trouble.push(`The follow-up ${id} of the run ${run.id} can't be read, and was dropped: ${error}`)
+        return []
+      }
+    })
+  }
+
+  #told({ on, draft, sameParent }: FollowUp, run: Run, value: string | undefined): Following[] {
+    if (on !== 'both' && (on === 'success') !== (run.status === COMPLETED)) return []
+    return [{ draft, parent: sameParent ? this.#parentOf(run) : parentFrom(run, value) }]
   }
 
   #parentOf(run: Run): Parent | null {
@@ -48,32 +89,6 @@ export class FollowUps {
       parent: string | null
     }
     return parent === null ? null : (JSON.parse(parent) as Parent)
-  }
-
-  /** Writes nothing by itself. */
-  admit(): void {
-    const { connection, news } = this.#step
-    for (const { run, value } of this.#ending.splice(0)) {
-      const rows = connection.statement(FOLLOW_UPS).all(run.seq) as { id: string; body: string }[]
-      for (const { id, body } of rows) {
-        try {
-          this.followIf(JSON.parse(body) as FollowUp, run, value)
-        } catch (error) {
-          news.trouble.push(
-            `The follow-up ${id} of the run ${run.id} can't be read, and was dropped: ${error}`,
-          )
-        }
-      }
-      connection.statement(DROP_FOLLOW_UPS).run(run.seq)
-    }
-    const following = this.#following.splice(0)
-    if (following.length === 0) return
-    this.#step.load(following.map(({ draft }) => draft.id))
-    for (const { draft, parent } of following) {
-      if (this.#step.run(draft.id) !== undefined) continue
-      this.#step.create(draft, parent)
-      this.#step.total('created')
-    }
   }
 }
 

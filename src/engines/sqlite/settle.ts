@@ -24,7 +24,11 @@ export function settle(step: Step, outcomes: readonly AttemptOutcome[]): SettleA
   })
   if (others.length === 0) return outcomes.map(() => 'settled')
   step.loadLight([...new Set(others.map(({ token }) => placeOf(token).seq))])
-  const answers = new Map(others.map((outcome) => [outcome, settleOne(step, outcome)]))
+  const answers = new Map<AttemptOutcome, SettleAnswer>()
+  for (const outcome of others) {
+    answers.set(outcome, settleOne(step, outcome))
+    step.followUps.admit()
+  }
   return outcomes.map((outcome) => answers.get(outcome) ?? 'settled')
 }
 
@@ -70,7 +74,7 @@ function settleOne(step: Step, outcome: AttemptOutcome): SettleAnswer {
     case 'released':
       run.attempt--
       if (outcome.params !== undefined) step.setParams(run, outcome.params)
-      step.requeue(run, outcome.dueAt ?? run.dueAt)
+      step.requeue(run, Math.max(run.createdAt, outcome.dueAt ?? run.dueAt))
   }
   for (const draft of outcome.then ?? []) step.followUps.follow(draft, null)
   return 'settled'

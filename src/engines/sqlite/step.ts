@@ -162,7 +162,7 @@ export class Step extends Held {
   cancel(run: Run, reason: string | undefined): void {
     if (run.status === RUNNING) this.news.cancelled.push(run.id)
     if (reason !== undefined) this.addError(run, reason)
-    this.end(run, CANCELLED, reason)
+    this.end(run, CANCELLED, run.errors.at(-1))
   }
 
   place(run: Run, slot: number): void {

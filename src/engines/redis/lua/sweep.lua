@@ -37,6 +37,7 @@ local function verb(argv)
         failed[#failed + 1] = r.id
       else
         r.status, r.due = 'p', NOW
+        attendAgain(r)
         save(r)
         bump(r.kind.pending, 1)
         push(laneOf(r), r.ticket)
@@ -54,7 +55,7 @@ local function verb(argv)
     if not how or (r.status ~= 'p' and r.status ~= 'r') then
       call('ZREM', T .. 'attended', id)
     elseif r.status == 'r' and how == 'p' then
-      -- It runs on; should it come back, it is looked at again.
+      -- It runs on; should it come back, attendAgain() sets its time again.
       call('ZADD', T .. 'attended', now + tonumber(ms), id)
     else
       cancelRun(r, errorText(ABANDONED, r))

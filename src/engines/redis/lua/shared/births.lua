@@ -58,6 +58,11 @@ local function attended(id, attend)
   return moment(until_) .. attend
 end
 
+-- A run that is pending again is looked at by its own time, which a sweep puts off while the run goes on.
+local function attendAgain(r)
+  if sub(r.attend, 14, 14) == 'p' then call('ZADD', T .. 'attended', tonumber(sub(r.attend, 1, 13)), r.id) end
+end
+
 -- A run from its birth: under its key, pending; or behind what stands there, aside and in no lane.
 local function create(kind, id, params, priority, due, watchers, accepted, parent, thens, attend, behind)
   local ticket, side = sub(id, 1, 45), ''

@@ -22,6 +22,7 @@ local function settle(how, id, token, value, thens)
   else
     bump(r.kind.pending, 1)
     r.status = 'p'
+    attendAgain(r)
     if letter == 'r' then
       addError(r, value)
       local due = now + tonumber(sub(how, 2))
