@@ -1,0 +1,72 @@
+// Groups in the model: how many runs of each group are running, when attempts began, and which group was served longest ago.
+import type { Limit } from '../../src/contract/engine.ts'
+
+interface Group {
+  running: number
+  /** When attempts began that a rate counts. */
+  began: number[]
+  /** The turn of the last attempt; 0: never served. */
+  served: number
+  /** A sweep may have forgotten the group's turn while the group was idle. */
+  mayBeForgotten: boolean
+  /** Something of the group is ready, and its limits leave room. */
+  hasWork: boolean
+  /** The turn in which that began. A store may count it as a turn of the group. */
+  workSince: number
+}
+
+export class Groups {
+  readonly #groups = new Map<string, Group>()
+  #turn = 0
+
+  begin(name: string, group: string, now: number, rate: boolean): void {
+    const found = this.#group(name, group)
+    found.running++
+    found.served = ++this.#turn
+    found.mayBeForgotten = false
+    if (rate) found.began.push(now)
+  }
+
+  over(name: string, group: string): void {
+    this.#group(name, group).running--
+  }
+
+  swept(): void {
+    for (const group of this.#groups.values()) if (group.running === 0) group.mayBeForgotten = true
+  }
+
+  /** The groups that have work now, as `name group`. */
+  haveWork(these: ReadonlySet<string>): void {
+    for (const key of these) {
+      const [name = '', group = ''] = key.split(' ')
+      const found = this.#group(name, group)
+      if (!found.hasWork) found.workSince = this.#turn
+    }
+    for (const [key, group] of this.#groups) group.hasWork = these.has(key)
+  }
+
+  /** Whether one more run of the group may begin. */
+  isOpen(name: string, group: string, { running, rate }: Limit, now: number): boolean {
+    const found = this.#group(name, group)
+    if (running !== undefined && found.running >= running) return false
+    if (rate === undefined) return true
+    return found.began.filter((moment) => moment + rate.perMs > now).length < rate.max
+  }
+
+  /** Whether `one` must come before `other`: it was served longer ago, whatever a sweep has forgotten. */
+  isFirst(name: string, one: string, other: string): boolean {
+    const [a, b] = [this.#group(name, one), this.#group(name, other)]
+    return Math.max(a.served, a.workSince) < b.served && !b.mayBeForgotten
+  }
+
+  #group(name: string, group: string): Group {
+    const key = `${name} ${group}`
+    let found = this.#groups.get(key)
+    if (found === undefined)
+      this.#groups.set(
+        key,
+        (found = { running: 0, began: [], served: 0, mayBeForgotten: false, hasWork: false, workSince: 0 }),
+      )
+    return found
+  }
+}
