@@ -1,7 +1,7 @@
 // Plays random histories on a store, and shrinks the first one in which the store and the model differ.
 import fc from 'fast-check'
 import type { Command, History } from './commands.ts'
-import { history } from './commands.ts'
+import { history } from './history.ts'
 import type { StoreKind } from './player.ts'
 import { Player } from './player.ts'
 
@@ -10,6 +10,10 @@ export interface Extent {
   /** The most commands of one history. */
   length?: number
   seed?: number
+  /** False: the first difference is told as it was found. */
+  shrink?: boolean
+  /** Ends the search, and the shrinking, after this time. */
+  withinMs?: number
 }
 
 export interface Report {
@@ -20,7 +24,10 @@ export interface Report {
   difference?: string
 }
 
-export async function checkStore(kind: StoreKind, { histories, length = 60, seed }: Extent): Promise<Report> {
+export async function checkStore(
+  kind: StoreKind,
+  { histories, length = 60, seed, shrink = true, withinMs }: Extent,
+): Promise<Report> {
   let commands = 0
   const property = fc.asyncProperty(history(length), async (played) => {
     commands += played.commands.length
@@ -29,6 +36,8 @@ export async function checkStore(kind: StoreKind, { histories, length = 60, seed
   try {
     const details = await fc.check(property, {
       numRuns: histories,
+      endOnFailure: !shrink,
+      ...(withinMs === undefined ? {} : { interruptAfterTimeLimit: withinMs }),
       ...(seed === undefined ? {} : { seed }),
     })
     const report = { commands, histories: details.numRuns, seed: details.seed }

@@ -9,10 +9,6 @@ interface Group {
   served: number
   /** A sweep may have forgotten the group's turn while the group was idle. */
   mayBeForgotten: boolean
-  /** Something of the group is ready, and its limits leave room. */
-  hasWork: boolean
-  /** The turn in which that began. A store may count it as a turn of the group. */
-  workSince: number
 }
 
 export class Groups {
@@ -35,16 +31,6 @@ export class Groups {
     for (const group of this.#groups.values()) if (group.running === 0) group.mayBeForgotten = true
   }
 
-  /** The groups that have work now, as `name group`. */
-  haveWork(these: ReadonlySet<string>): void {
-    for (const key of these) {
-      const [name = '', group = ''] = key.split(' ')
-      const found = this.#group(name, group)
-      if (!found.hasWork) found.workSince = this.#turn
-    }
-    for (const [key, group] of this.#groups) group.hasWork = these.has(key)
-  }
-
   /** Whether one more run of the group may begin. */
   isOpen(name: string, group: string, { running, rate }: Limit, now: number): boolean {
     const found = this.#group(name, group)
@@ -56,17 +42,14 @@ export class Groups {
   /** Whether `one` must come before `other`: it was served longer ago, whatever a sweep has forgotten. */
   isFirst(name: string, one: string, other: string): boolean {
     const [a, b] = [this.#group(name, one), this.#group(name, other)]
-    return Math.max(a.served, a.workSince) < b.served && !b.mayBeForgotten
+    return a.served < b.served && !b.mayBeForgotten
   }
 
   #group(name: string, group: string): Group {
     const key = `${name} ${group}`
     let found = this.#groups.get(key)
     if (found === undefined)
-      this.#groups.set(
-        key,
-        (found = { running: 0, began: [], served: 0, mayBeForgotten: false, hasWork: false, workSince: 0 }),
-      )
+      this.#groups.set(key, (found = { running: 0, began: [], served: 0, mayBeForgotten: false }))
     return found
   }
 }

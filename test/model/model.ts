@@ -5,19 +5,16 @@ import type {
   AttemptOutcome,
   CancelAnswer,
   Draft,
-  FollowUp,
   Lanes,
   Lease,
   LeaseAnswer,
-  Parent,
   PromoteAnswer,
   Selector,
   SettleAnswer,
-  Total,
 } from '../../src/contract/engine.ts'
-import { Groups } from './groups.ts'
 import type { ModelRun, UnderKey } from './records.ts'
-import { dueOf, isLive, keyOf, MAX_ERRORS, newRun } from './records.ts'
+import { dueOf, isLive, keyOf } from './records.ts'
+import { addError, Runs } from './runs.ts'
 
 export interface ModelVerdict {
   outcome: AdmitOutcome
@@ -28,35 +25,8 @@ export interface ModelVerdict {
 }
 
 const REFRESH_PRIORITY = -10
-/** The birth of follow-ups that have no order among them. */
-const LAST = Number.MAX_SAFE_INTEGER
 
-export class Model {
-  now: number
-  readonly runs = new Map<string, ModelRun>()
-  readonly keys = new Map<string, UnderKey>()
-  readonly groups = new Groups()
-  readonly paused = new Map<string, Lanes>()
-  readonly totals: Partial<Record<Total, number>> = {}
-  /** Counts commands, and births within a command. */
-  #step = 0
-  #births = 0
-  readonly #effectsInOrder: boolean
-  #sweeping = false
-
-  /** `effectsInOrder`: false for stores that promise no order among the follow-ups that one command bears. */
-  constructor(now: number, effectsInOrder = true) {
-    this.now = now
-    this.#effectsInOrder = effectsInOrder
-  }
-
-  /** A command begins, at a moment of its own. */
-  begin(ms: number): void {
-    this.now += ms
-    this.#step++
-    this.#births = 0
-  }
-
+export class Model extends Runs {
   // Admission: the table in the contract, from top to bottom.
 
   admit(draft: Draft): ModelVerdict {
@@ -77,36 +47,36 @@ export class Model {
     const failed = stands?.status === 'failed' && this.now < stands.rememberedUntil ? stands : undefined
     const answers = usable ?? live ?? (draft.refresh ? undefined : failed)
     if (answers === undefined)
-      return { ...this.#count('created'), run: this.#create(draft), sameParams: true }
+      return { ...this.counted('created'), run: this.create(draft), sameParams: true }
 
     const sameParams = draft.onMismatch === undefined || draft.params === answers.params
     if (!sameParams && draft.onMismatch === 'reject')
-      return { ...this.#count('rejected'), run: answers, sameParams }
+      return { ...this.counted('rejected'), run: answers, sameParams }
 
     if (usable !== undefined && this.now < (usable.freshUntil as number)) {
-      for (const follow of draft.then ?? []) this.#follow(follow, usable)
+      for (const follow of draft.then ?? []) this.follow(follow, usable)
       const freshMs = (usable.freshUntil as number) - this.now
-      return { ...this.#count('hit'), run: usable, sameParams, freshMs }
+      return { ...this.counted('hit'), run: usable, sameParams, freshMs }
     }
     if (usable !== undefined) {
-      for (const follow of draft.then ?? []) this.#follow(follow, usable)
+      for (const follow of draft.then ?? []) this.follow(follow, usable)
       const { attended: _, ...plain } = draft
       const refresh = { ...plain, then: [], priority: Math.min(draft.priority, REFRESH_PRIORITY) }
       let refreshId = live?.id
       if (live === undefined && failed === undefined) {
-        this.#count('created')
-        refreshId = this.#create(refresh).id
+        this.counted('created')
+        refreshId = this.create(refresh).id
       }
       return {
-        ...this.#count('stale'),
+        ...this.counted('stale'),
         run: usable,
         sameParams,
         ...(refreshId === undefined ? {} : { refreshId }),
       }
     }
     if (live !== undefined) return this.#meet(draft, key, live)
-    for (const follow of draft.then ?? []) this.#follow(follow, answers)
-    return { ...this.#count('negative'), run: answers, sameParams }
+    for (const follow of draft.then ?? []) this.follow(follow, answers)
+    return { ...this.counted('negative'), run: answers, sameParams }
   }
 
   /** A draft meets a live run. */
@@ -114,33 +84,33 @@ export class Model {
     const { onDuplicate = {} } = draft
     const rerun = onDuplicate.running === 'rerunAfter'
     if (rerun && key.behind === undefined && live.status === 'running') {
-      const run = (key.behind = this.#born(draft, undefined))
-      return { ...this.#count('created'), run, sameParams: true }
+      const run = (key.behind = this.born(draft, undefined))
+      return { ...this.counted('created'), run, sameParams: true }
     }
     const met = (rerun ? key.behind : undefined) ?? live
     const sameParams = draft.onMismatch === undefined || draft.params === met.params
     switch (met.status === 'running' ? onDuplicate.running : onDuplicate.pending) {
       case 'reject':
-        return { ...this.#count('rejected'), run: met, sameParams }
+        return { ...this.counted('rejected'), run: met, sameParams }
       case 'supersede': {
         const { behind } = key
-        if (behind !== undefined) this.#cancel(behind, 'SUPERSEDED')
+        if (behind !== undefined) this.cancelRun(behind, 'SUPERSEDED')
         if (met !== behind) {
-          this.#cancel(live, 'SUPERSEDED')
-          return { ...this.#count('created'), run: this.#create(draft), sameParams: true }
+          this.cancelRun(live, 'SUPERSEDED')
+          return { ...this.counted('created'), run: this.create(draft), sameParams: true }
         }
-        const run = (key.behind = this.#born(draft, undefined))
-        return { ...this.#count('created'), run, sameParams: true }
+        const run = (key.behind = this.born(draft, undefined))
+        return { ...this.counted('created'), run, sameParams: true }
       }
       case 'replace':
         met.params = draft.params
         met.extra = draft.extra
         if (met.attempt === 0) met.dueAt = dueOf(draft, this.now, met.createdAt)
         this.#join(draft, met, met.dueAt)
-        return { ...this.#count('joined'), run: met, sameParams: true }
+        return { ...this.counted('joined'), run: met, sameParams: true }
       default:
         this.#join(draft, met, dueOf(draft, this.now, met.createdAt))
-        return { ...this.#count('joined'), run: met, sameParams }
+        return { ...this.counted('joined'), run: met, sameParams }
     }
   }
 
@@ -158,19 +128,6 @@ export class Model {
     // A run that was tried before keeps its back-off.
     if (run.attempt === 0) run.dueAt = Math.min(run.dueAt, dueAt)
     run.priority = Math.max(run.priority, draft.priority)
-  }
-
-  #create(draft: Draft, parent?: Parent, birth = ++this.#births): ModelRun {
-    const key = this.under(keyOf(draft.id))
-    if (key.accepted !== undefined && this.now >= (key.accepted.staleUntil as number))
-      key.accepted = undefined
-    return (key.stands = this.#born(draft, parent, birth))
-  }
-
-  #born(draft: Draft, parent: Parent | undefined, birth = ++this.#births): ModelRun {
-    const run = newRun(draft, [this.#step, birth], this.now, parent)
-    this.runs.set(run.id, run)
-    return run
   }
 
   // Attempts.
@@ -193,25 +150,25 @@ export class Model {
         ? run?.settledTokens.includes(outcome.token)
         : run?.settledTokens.at(-1) === outcome.token
       if (known) return 'settled'
-      this.#count('outcomesRefused')
+      this.counted('outcomesRefused')
       return 'lost'
     }
     run.settledTokens.push(outcome.token)
     if (outcome.kind === 'completed') {
-      this.#end(run, 'completed', outcome.result)
+      this.end(run, 'completed', outcome.result)
     } else if (outcome.kind === 'failed' || outcome.kind === 'cancelled') {
       addError(run, outcome.error)
-      this.#end(run, outcome.kind)
+      this.end(run, outcome.kind)
     } else if (outcome.kind === 'retry') {
       addError(run, outcome.error)
-      this.#count('retried')
-      this.#requeue(run, this.now + outcome.delayMs)
+      this.counted('retried')
+      this.requeue(run, this.now + outcome.delayMs)
     } else {
       run.attempt--
       run.params = outcome.params ?? run.params
-      this.#requeue(run, Math.max(run.createdAt, outcome.dueAt ?? run.dueAt))
+      this.requeue(run, Math.max(run.createdAt, outcome.dueAt ?? run.dueAt))
     }
-    for (const draft of outcome.then ?? []) this.#admitFollowUp(draft)
+    for (const draft of outcome.then ?? []) this.admitFollowUp(draft)
     return 'settled'
   }
 
@@ -225,28 +182,28 @@ export class Model {
 
   /** A sweep goes through the store in any order. `expired`: of what the store brought back or failed; it may have cancelled the rest first. */
   sweep(expired: ReadonlySet<string>): { requeued: string[]; failed: string[]; abandoned: string[] } {
-    this.#sweeping = true
+    this.sweeping = true
     const swept = { requeued: [] as string[], failed: [] as string[], abandoned: [] as string[] }
     for (const run of [...this.runs.values()]) {
       if (run.status !== 'running' || run.leaseUntil > this.now) continue
       if (this.#isAbandoned(run) && !expired.has(run.id)) continue
       addError(run, 'LEASE_LOST')
-      this.#count('leasesLost')
+      this.counted('leasesLost')
       if (run.attempt < run.policy.maxAttempts) {
-        this.#requeue(run, this.now)
+        this.requeue(run, this.now)
         swept.requeued.push(run.id)
       } else {
-        this.#end(run, 'failed')
+        this.end(run, 'failed')
         swept.failed.push(run.id)
       }
     }
     for (const run of [...this.runs.values()]) {
       if (!this.#isAbandoned(run)) continue
-      this.#cancel(run, 'ABANDONED')
+      this.cancelRun(run, 'ABANDONED')
       swept.abandoned.push(run.id)
     }
     this.groups.swept()
-    this.#sweeping = false
+    this.sweeping = false
     return swept
   }
 
@@ -256,75 +213,6 @@ export class Model {
     return run.status === 'pending' || attended.running
   }
 
-  #requeue(run: ModelRun, dueAt: number): void {
-    this.#over(run)
-    run.status = 'pending'
-    run.dueAt = dueAt
-  }
-
-  #over(run: ModelRun): void {
-    if (run.status === 'running' && run.group !== undefined) this.groups.over(run.name, run.group)
-    run.token = undefined
-  }
-
-  // Ends: the record, then the next run in line, then the follow-ups.
-
-  #end(run: ModelRun, status: 'completed' | 'failed' | 'cancelled', result?: string): void {
-    const { policy } = run
-    const key = this.under(run.key)
-    const window = (run.startedAt ?? 0) + (policy.everyMs ?? 0)
-    this.#over(run)
-    run.status = status
-    run.finishedAt = this.now
-    run.attended = undefined
-    if (status === 'completed') {
-      const stands = key.stands === run
-      run.result = result as string
-      run.freshUntil = stands ? Math.max(this.now + policy.resultTtlMs, window) : this.now
-      run.staleUntil = stands ? run.freshUntil + policy.staleTtlMs : this.now
-      if (stands) key.accepted = run
-    } else if (status === 'failed') {
-      run.rememberedUntil = Math.max(this.now + policy.failureTtlMs, window)
-    }
-    this.#count(status)
-    if (key.behind === run) key.behind = undefined
-    else if (key.stands === run) this.#advance(key)
-    const { followUps } = run
-    run.followUps = []
-    for (const follow of followUps) this.#follow(follow, run)
-  }
-
-  /** The run that waits behind another takes its place. */
-  #advance(key: UnderKey): void {
-    if (key.behind === undefined) return
-    key.stands = key.behind
-    key.behind = undefined
-  }
-
-  #follow({ on, draft, sameParent }: FollowUp, run: ModelRun): void {
-    if (on === 'success' && run.status !== 'completed') return
-    if (on === 'failure' && run.status === 'completed') return
-    const value = run.status === 'completed' ? run.result : run.errors.at(-1)
-    const told = {
-      id: run.id,
-      name: run.name,
-      status: run.status,
-      ...(value === undefined ? {} : { value }),
-    } as Parent
-    this.#admitFollowUp(draft, sameParent ? run.parent : told)
-  }
-
-  #admitFollowUp(draft: Draft, parent?: Parent): void {
-    if (this.runs.has(draft.id)) return
-    this.#count('created')
-    this.#create(draft, parent, this.#effectsInOrder && !this.#sweeping ? undefined : LAST)
-  }
-
-  #cancel(run: ModelRun, reason: string | undefined): void {
-    if (reason !== undefined) addError(run, reason)
-    this.#end(run, 'cancelled')
-  }
-
   // Changes from outside.
 
   cancel(id: string, reason?: string): CancelAnswer {
@@ -332,7 +220,7 @@ export class Model {
     if (run === undefined) return 'unknown'
     if (run.status === 'cancelled') return 'cancelled'
     if (!isLive(run)) return 'ended'
-    this.#cancel(run, reason)
+    this.cancelRun(run, reason)
     return 'cancelled'
   }
 
@@ -370,7 +258,7 @@ export class Model {
       }
       if (stands?.status === 'running') {
         key.stands = undefined
-        this.#advance(key)
+        this.advance(key)
         change = true
       }
       if (change) changed++
@@ -389,31 +277,4 @@ export class Model {
     if (run?.attended !== undefined) run.attended.until = this.now + run.attended.ms
     return run
   }
-
-  find(idOrKey: string): ModelRun | undefined {
-    const key = this.keys.get(idOrKey)
-    return key === undefined ? this.runs.get(idOrKey) : (key.stands ?? key.accepted)
-  }
-
-  under(key: string): UnderKey {
-    let under = this.keys.get(key)
-    if (under === undefined) this.keys.set(key, (under = {}))
-    return under
-  }
-
-  /** True if the store may have forgotten the run. */
-  mayBeGone(run: ModelRun): boolean {
-    const { finishedAt, policy, rememberedUntil, staleUntil = 0 } = run
-    if (finishedAt === undefined) return false
-    return Math.max(finishedAt + policy.retentionMs, rememberedUntil, staleUntil) <= this.now
-  }
-
-  #count<T extends Total>(total: T): { outcome: T } {
-    this.totals[total] = (this.totals[total] ?? 0) + 1
-    return { outcome: total }
-  }
-}
-
-function addError(run: ModelRun, error: string): void {
-  run.errors = [...run.errors, error].slice(-MAX_ERRORS)
 }

@@ -9,6 +9,8 @@ export type Order = 'none' | Promised
 interface Promised {
   /** Of equal priority and due time, the one that was born first comes first. `drafts`: of drafts; of follow-ups only if different commands bore them. */
   firstInFirstOut: boolean | 'drafts'
+  /** False: a group may lose its turn when its last waiting run is claimed, or gets another priority. */
+  turns?: false
 }
 
 /** By priority, then due time, then birth. 0: either may come first. */
@@ -28,7 +30,6 @@ function heads(runs: readonly ModelRun[], order: Order): ModelRun[] {
 
 /** Every run that a claim may give out next; empty if it must give out none. */
 export function claimable(model: Model, want: Want, order: Order): ModelRun[] {
-  noteWork(model, want.limits)
   const plain: ModelRun[] = []
   const grouped = new Map<string, Map<string, ModelRun[]>>()
   for (const run of model.runs.values()) {
@@ -50,21 +51,13 @@ export function claimable(model: Model, want: Want, order: Order): ModelRun[] {
 
 /** The first runs of the groups whose turn it may be. */
 function headsOfName(model: Model, name: string, groups: Map<string, ModelRun[]>, order: Order): ModelRun[] {
-  const turns = [...groups].filter(([group]) =>
-    [...groups.keys()].every((other) => other === group || !model.groups.isFirst(name, other, group)),
+  const inTurn = order !== 'none' && order.turns !== false
+  const turns = [...groups].filter(
+    ([group]) =>
+      !inTurn ||
+      [...groups.keys()].every((other) => other === group || !model.groups.isFirst(name, other, group)),
   )
   return turns.flatMap(([, runs]) => heads(runs, order))
-}
-
-/** Tells the groups which of them have something that a claim may take. */
-export function noteWork(model: Model, limits: Want['limits']): void {
-  const having = new Set<string>()
-  for (const run of model.runs.values()) {
-    const { name, group } = run
-    if (group === undefined || !isReady(model, run)) continue
-    if (model.groups.isOpen(name, group, limits?.[name] ?? {}, model.now)) having.add(`${name} ${group}`)
-  }
-  model.groups.haveWork(having)
 }
 
 function isReady(model: Model, run: ModelRun): boolean {

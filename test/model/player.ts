@@ -1,27 +1,13 @@
 // Plays a history of commands on a store and on the model, and compares every answer.
-import { createHash } from 'node:crypto'
-import type {
-  AttemptOutcome,
-  Claims,
-  Draft,
-  Engine,
-  FollowUp,
-  Policy,
-  Want,
-} from '../../src/contract/engine.ts'
-import type {
-  Command,
-  DraftCommand,
-  History,
-  LimitsCommand,
-  OutcomeCommand,
-  WantCommand,
-} from './commands.ts'
-import { NAMES, nameOfKey, QUEUES, UNIT_MS } from './commands.ts'
+import type { AttemptOutcome, Claims, Draft, Engine, Policy, Want } from '../../src/contract/engine.ts'
+import type { Command, History, LimitsCommand, OutcomeCommand, WantCommand } from './commands.ts'
+import { UNIT_MS } from './commands.ts'
 import { Difference, same, sameRun } from './compare.ts'
+import type { Attempt } from './maker.ts'
+import { keyText, Maker, wantOf } from './maker.ts'
 import { Model } from './model.ts'
 import type { Order } from './order.ts'
-import { claimable, isWanted, noteWork } from './order.ts'
+import { claimable, isWanted } from './order.ts'
 import type { ModelRun } from './records.ts'
 import { keyOf } from './records.ts'
 
@@ -49,13 +35,7 @@ export interface StoreKind {
   close?(): Promise<void>
 }
 
-interface Attempt {
-  id: string
-  token: string
-}
-
 const CONNECTIONS = 3
-const POLICY = { staleTtlMs: 0, failureTtlMs: 0 }
 
 export class Player {
   readonly #kind: StoreKind
@@ -66,7 +46,7 @@ export class Player {
   readonly #limits: LimitsCommand
   readonly #drafts: Draft[] = []
   readonly #attempts: Attempt[] = []
-  #named = 0
+  readonly #maker = new Maker()
 
   private constructor(
     kind: StoreKind,
@@ -83,8 +63,12 @@ export class Player {
     this.#shiftMs = now - this.#model.now
   }
 
-  /** Fails with a `Difference` that names the command. */
-  static async play(kind: StoreKind, { limits, commands }: History): Promise<void> {
+  /** Fails with a `Difference` that names the command. `after` is called after each command. */
+  static async play(
+    kind: StoreKind,
+    { limits, commands }: History,
+    after?: (command: Command, model: Model) => void,
+  ): Promise<void> {
     const store = await kind.create()
     const engines: Engine[] = []
     try {
@@ -93,7 +77,7 @@ export class Player {
       for (const [index, command] of commands.entries()) {
         try {
           await player.#play(command)
-          noteWork(player.#model, wantOf({ limit: 0, lease: 1 }, limits).limits)
+          after?.(command, player.#model)
         } catch (error) {
           if (error instanceof Error) error.message = `command ${index + 1}, ${command.do}: ${error.message}`
           throw error
@@ -114,7 +98,7 @@ export class Player {
       case 'admit':
         return this.#admit(
           engine,
-          command.drafts.map((draft) => this.#draft(draft)),
+          command.drafts.map((each) => this.#remember(this.#maker.draft(each, this.#model.now))),
         )
       case 'resend': {
         const draft = fromEnd(this.#drafts, command.which)
@@ -132,7 +116,7 @@ export class Player {
       case 'extend': {
         const attempt = fromEnd(this.#attempts, command.which)
         if (attempt === undefined || this.#isForgotten(attempt.id)) return
-        const lease = { ...attempt, ...(command.progress ? { progress: `"${++this.#named}"` } : {}) }
+        const lease = { ...attempt, ...(command.progress ? { progress: this.#maker.text() } : {}) }
         const leaseMs = command.lease * UNIT_MS
         same('answer', await engine.extend([lease], leaseMs), [this.#model.extend(lease, leaseMs)])
         return
@@ -153,7 +137,7 @@ export class Player {
       case 'cancel': {
         const id = fromEnd(this.#drafts, command.which)?.id
         if (id === undefined || this.#isForgotten(id)) return
-        const reason = command.reason ? `"reason ${++this.#named}"` : undefined
+        const reason = command.reason ? this.#maker.text() : undefined
         same('answer', await engine.cancel([id], reason), [this.#model.cancel(id, reason)])
         return
       }
@@ -212,7 +196,12 @@ export class Player {
   }
 
   async #settle(engine: Engine, commands: OutcomeCommand[], wanted: WantCommand | undefined): Promise<void> {
-    const outcomes = commands.flatMap((command) => this.#outcome(command))
+    const outcomes = commands.flatMap((command) => {
+      const attempt = fromEnd(this.#attempts, command.which)
+      if (attempt === undefined || this.#isForgotten(attempt.id)) return []
+      const policy = this.#model.runs.get(attempt.id)?.policy as Policy
+      return this.#maker.outcome(command, attempt, policy, this.#model.now)
+    })
     if (outcomes.length === 0) return
     const want = wanted && wantOf(wanted, this.#limits)
     const { answers, ...claims } = await engine.settle(
@@ -326,6 +315,11 @@ export class Player {
     await this.#count(engine)
   }
 
+  #remember(draft: Draft): Draft {
+    this.#drafts.push(draft)
+    return draft
+  }
+
   #isForgotten(id: string): boolean {
     const run = this.#model.runs.get(id)
     return run === undefined || this.#model.mayBeGone(run)
@@ -346,107 +340,8 @@ export class Player {
     if (outcome.kind !== 'released' || outcome.dueAt === undefined) return outcome
     return { ...outcome, dueAt: outcome.dueAt + this.#shiftMs }
   }
-
-  #draft(command: DraftCommand): Draft {
-    const { key, due, onMismatch, onDuplicate, maxDelay, attended, group, every } = command
-    const policy: Policy = {
-      ...POLICY,
-      maxAttempts: command.attempts,
-      resultTtlMs: command.fresh * UNIT_MS,
-      staleTtlMs: command.stale * UNIT_MS,
-      failureTtlMs: command.failure * UNIT_MS,
-      retentionMs: command.retention * UNIT_MS,
-      ...(every === undefined ? {} : { everyMs: every * UNIT_MS }),
-    }
-    // A sweep may end both the run that stands and the one behind it: which comes first is up to the store.
-    const waitsBehind = onDuplicate?.running === 'rerunAfter'
-    const id = keyText(key) + this.#newRun()
-    const draft: Draft = {
-      id,
-      name: nameOfKey(key),
-      queue: QUEUES[command.queue] as string,
-      params: `{"p":${command.params}}`,
-      priority: command.priority,
-      delayMs: command.delay * UNIT_MS,
-      policy,
-      refresh: command.refresh,
-      watch: command.watch,
-      then: command.follows.map((on) => ({ on, draft: this.#followUp(policy) })),
-      ...(due === undefined ? {} : { dueAt: this.#model.now + due * UNIT_MS + UNIT_MS / 2 }),
-      ...(onMismatch === undefined ? {} : { onMismatch }),
-      ...(onDuplicate === undefined ? {} : { onDuplicate }),
-      ...(maxDelay === undefined ? {} : { maxDelayMs: maxDelay * UNIT_MS }),
-      ...(attended === undefined || waitsBehind
-        ? {}
-        : { attended: { ms: attended.units * UNIT_MS, running: attended.running } }),
-      ...(nameOfKey(key) === 'mail' && group !== undefined ? { group: `g${group}` } : {}),
-    }
-    this.#drafts.push(draft)
-    return draft
-  }
-
-  #followUp(policy: Policy): FollowUp['draft'] {
-    const number = ++this.#named
-    const key = keyText(1_000 + number)
-    const id = key + this.#newRun()
-    return { id, name: 'after', queue: 'default', params: '{}', priority: 0, delayMs: 0, policy }
-  }
-
-  #newRun(): string {
-    // Stores take the random part of an id for random.
-    return createHash('sha256')
-      .update(`${++this.#named}`)
-      .digest('hex')
-      .slice(0, 24)
-  }
-
-  #outcome(command: OutcomeCommand): AttemptOutcome[] {
-    const attempt = fromEnd(this.#attempts, command.which)
-    if (attempt === undefined || this.#isForgotten(attempt.id)) return []
-    const policy = this.#model.runs.get(attempt.id)?.policy as Policy
-    const then = command.then ? { then: [this.#followUp(policy)] } : {}
-    const text = `"${++this.#named}"`
-    switch (command.kind) {
-      case 'completed':
-        return [{ ...attempt, ...then, kind: 'completed', result: text }]
-      case 'failed':
-      case 'cancelled':
-        return [{ ...attempt, ...then, kind: command.kind, error: text }]
-      case 'retry':
-        return [{ ...attempt, ...then, kind: 'retry', error: text, delayMs: command.delay * UNIT_MS }]
-      case 'released': {
-        const { due, params } = command
-        return [
-          {
-            ...attempt,
-            ...then,
-            kind: 'released',
-            ...(due === undefined ? {} : { dueAt: this.#model.now + due * UNIT_MS + UNIT_MS / 2 }),
-            ...(params === undefined ? {} : { params: `{"p":${params}}` }),
-          },
-        ]
-      }
-    }
-  }
 }
-
-/** All keys lie in one shard, so that one order holds for all. */
-const keyText = (key: number): string => `00000000${key.toString(16).padStart(56, '0')}`
 
 const fromEnd = <T>(items: readonly T[], which: number): T | undefined => items.at(-1 - which)
 
 const byText = (items: readonly unknown[]): string[] => items.map((item) => JSON.stringify(item)).sort()
-
-function wantOf({ limit, queue, lease }: WantCommand, { running, rate }: LimitsCommand): Want {
-  const ofGroups = {
-    ...(running === undefined ? {} : { running }),
-    ...(rate === undefined ? {} : { rate: { max: rate, perMs: UNIT_MS } }),
-  }
-  return {
-    names: NAMES,
-    limit,
-    leaseMs: lease * UNIT_MS,
-    ...(queue === undefined ? {} : { queues: [QUEUES[queue] as string] }),
-    ...(running === undefined && rate === undefined ? {} : { limits: { mail: ofGroups } }),
-  }
-}

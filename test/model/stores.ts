@@ -17,21 +17,30 @@ import type { StoreKind } from './player.ts'
 
 const START = 1_750_000_000_000
 
-export const memory: StoreKind = {
+/** `open` and `connect` make a memory store and a connection to it; a test plants bugs there. */
+export const memoryWith = <Store>(
+  open: (now: () => number) => Store,
+  connect: (store: Store) => Engine,
+): StoreKind => ({
   name: 'memory',
   exact: true,
   order: { firstInFirstOut: true },
   async create() {
     let now = START
-    const store = new MemoryStore(() => now)
+    const store = open(() => now)
     return {
-      connect: async () => new MemoryEngine({ store }),
+      connect: async () => connect(store),
       now: async () => now,
       advance: async (ms) => void (now += ms),
       close: async () => undefined,
     }
   },
-}
+})
+
+export const memory = memoryWith(
+  (now) => new MemoryStore(now),
+  (store) => new MemoryEngine({ store }),
+)
 
 export const sqlite: StoreKind = {
   name: 'sqlite',
@@ -78,7 +87,7 @@ export const composed: StoreKind = {
 export const redis = (url: () => string): StoreKind => ({
   name: 'redis',
   exact: false,
-  order: { firstInFirstOut: false },
+  order: { firstInFirstOut: false, turns: false },
   async create() {
     const prefix = `t${randomBytes(6).toString('hex')}`
     const offsetKey = `{${prefix}:0}:test-offset`
