@@ -13,6 +13,7 @@ import { HAND_OVER } from './hand-over.ts'
 import { HASTEN } from './hasten.ts'
 import { LEASES } from './leases.ts'
 import { MAINTENANCE } from './maintenance.ts'
+import { ORDER } from './order.ts'
 import { OVERVIEW } from './overview.ts'
 import { OWN_WORK } from './own-work.ts'
 import { RACES } from './races.ts'
@@ -36,7 +37,7 @@ export type { TransportFactory, TransportHarness } from './transports/scene.ts'
 export function conformance(factory: Factory): Case[] {
   const groups: Record<string, Cases> = {
     admit: ADMIT,
-    claim: CLAIM,
+    claim: { ...CLAIM, ...ORDER },
     'hand-over': HAND_OVER,
     'own work': OWN_WORK,
     leases: LEASES,

@@ -28,6 +28,8 @@ export interface Harness {
   unitMs: number
   /** False: of equal priority and due time, another order than that of admission may hold once a run was delayed or released. */
   firstInFirstOut?: false
+  /** False: a run that waited behind another may come after runs that are due later. */
+  ordersByDueTime?: false
   /** Damages the stored run, so that it can't be read; left out where a store has no way to hold such a thing. */
   corrupt?(id: string): Promise<void>
   close(): Promise<void>
@@ -124,6 +126,10 @@ export class Scene {
 
   get firstInFirstOut(): boolean {
     return this.#harness.firstInFirstOut !== false
+  }
+
+  get ordersByDueTime(): boolean {
+    return this.#harness.ordersByDueTime !== false
   }
 
   get canCorrupt(): boolean {

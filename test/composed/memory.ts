@@ -54,8 +54,9 @@ export const memoryFactory = (name: string, parts: Partial<ComposedOptions> = {}
     const place = memoryPlace(parts)
     return {
       unitMs: 1_000,
-      // What was delayed or released lies in the broker's order.
+      // What was delayed, released or behind another lies in the broker's order.
       firstInFirstOut: false,
+      ordersByDueTime: false,
       connect: () => place.connect(),
       advance: async (ms) => place.advance(ms),
       async corrupt(id) {

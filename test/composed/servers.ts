@@ -43,8 +43,9 @@ export function serverFactory(name: string, place: () => Place, unitMs = 400): F
       const prefix = newPrefix()
       return {
         unitMs,
-        // What was delayed or released lies in the broker's order.
+        // What was delayed, released or behind another lies in the broker's order.
         firstInFirstOut: false,
+        ordersByDueTime: false,
         async connect() {
           const engine = composed({
             tasks: tasks(),

@@ -26,7 +26,7 @@ export interface Report {
 
 export async function checkStore(
   kind: StoreKind,
-  { histories, length = 60, seed, shrink = true, withinMs }: Extent,
+  { histories, length = 60, seed = newSeed(), shrink = true, withinMs }: Extent,
 ): Promise<Report> {
   let commands = 0
   const property = fc.asyncProperty(history(length), async (played) => {
@@ -38,7 +38,7 @@ export async function checkStore(
       numRuns: histories,
       endOnFailure: !shrink,
       ...(withinMs === undefined ? {} : { interruptAfterTimeLimit: withinMs }),
-      ...(seed === undefined ? {} : { seed }),
+      seed,
     })
     const report = { commands, histories: details.numRuns, seed: details.seed }
     if (!details.failed) return report
@@ -49,6 +49,9 @@ export async function checkStore(
     await kind.close?.()
   }
 }
+
+/** Never negative, so that a command line takes it. */
+const newSeed = (): number => Math.floor(Math.random() * 2 ** 31)
 
 /** A line for each command. */
 function readable({ limits, commands }: History): string {

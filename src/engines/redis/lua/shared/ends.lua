@@ -21,7 +21,9 @@ local function comeForward(key, run, pointer)
   if not r then return end
   r.accepted = pointer
   save(r)
-  enqueue(laneOf(r), r.ticket, tonumber(r.due))
+  local due = tonumber(r.due)
+  -- It may be due for longer than others that are in its lane by now.
+  if due > now then delay(laneOf(r), r.ticket, due) else place(laneOf(r), r.ticket, due) end
 end
 
 -- The end of a run: its state, its time to live, those who watch, and what follows it.
