@@ -2,6 +2,7 @@
 import { isEnded } from '../../src/contract/engine.ts'
 import type { MemoryLedger } from '../../src/engines/memory/ledger.ts'
 import type { World } from './world.ts'
+import { LEASE_UNITS } from './world.ts'
 
 /** What is wrong in this state; nothing in a sound one. */
 export function violations(world: World): string[] {
@@ -46,6 +47,7 @@ function ticketsOf(ledger: MemoryLedger): Map<string, number> {
 
 /** From here on everybody does their work: each run that was acknowledged must come to an end, and be readable until then. */
 export function violationsOfFairRun(world: World): string[] {
+  const wrong: string[] = []
   const open = new Set([...world.acknowledged].filter((id) => !isOver(world, id)))
   for (let round = 0; round < 40 && open.size > 0; round++) {
     world.act({ do: 'sweep' })
@@ -58,11 +60,24 @@ export function violationsOfFairRun(world: World): string[] {
     for (const id of open) {
       const [entry] = world.store.read([id])
       if (entry === undefined) return [`the acknowledged run ${id} is gone before it ended`]
-      if (isEnded(entry.status)) open.delete(id)
+      if (!isEnded(entry.status)) continue
+      open.delete(id)
+      if (!world.told.has(id)) return [`nobody was told of the end of the run ${id}`]
     }
+    if (round > LEASE_UNITS) wrong.push(...orphansOf(world))
+    if (wrong.length > 0) return wrong
     world.act({ do: 'tick' })
   }
   return [...open].map((id) => `the acknowledged run ${id} never ends`)
+}
+
+/** Runs whose lease was over before the last sweep, and which run on. */
+function orphansOf(world: World): string[] {
+  return world.store.step((ledger) =>
+    [...ledger.running.values()]
+      .filter((run) => run.leaseUntil <= world.now - 1_000)
+      .map(({ id }) => `the run ${id} of a dead worker was not brought back within lease and sweep`),
+  )
 }
 
 /** It has ended, or it had and its retention is over. */

@@ -1,9 +1,9 @@
 // A small world around the real memory engine: two who dispatch, two who work, one who sweeps, a clock, crashes and lost answers.
-import type { AttemptOutcome, Draft, OnDuplicate, Policy, Want } from '../../src/contract/engine.ts'
+import type { AttemptOutcome, Draft, Hint, OnDuplicate, Policy, Want } from '../../src/contract/engine.ts'
 import { MemoryStore } from '../../src/engines/memory/index.ts'
 
 const UNIT_MS = 1_000
-const LEASE_UNITS = 2
+export const LEASE_UNITS = 2
 /** A death of a worker counts as an attempt. */
 const ATTEMPTS = 2
 
@@ -54,7 +54,6 @@ const LIVES: Policy = {
   retentionMs: 6 * UNIT_MS,
 }
 const WANT: Want = { names: ['job', 'after'], limit: 1, leaseMs: LEASE_UNITS * UNIT_MS }
-const NOBODY = { hear: () => undefined }
 
 export class World {
   readonly scenario: Scenario
@@ -68,8 +67,16 @@ export class World {
   readonly ends = new Map<string, number>()
   /** Every outcome and transition that was seen, for the probes. */
   readonly seen: string[] = []
+  /** Runs whose end was told to those who dispatched with `watch`, as hints. */
+  readonly told = new Set<string>()
   cancelled = false
   invalidated = false
+
+  readonly #hearing = {
+    hear: (hint: Hint): void => {
+      if (hint.kind === 'ended') this.told.add(hint.id)
+    },
+  }
 
   constructor(scenario: Scenario) {
     this.scenario = scenario
@@ -154,14 +161,14 @@ export class World {
     const resent = dispatcher.pending !== undefined
     const draft = dispatcher.pending ?? this.#draft(who, dispatcher.sent++)
     dispatcher.pending = lost ? draft : undefined
-    const [verdict] = this.store.admit([draft], NOBODY)
+    const [verdict] = this.store.admit([draft], this.#hearing)
     if (verdict === undefined) throw new Error('admit answered nothing')
     this.#saw(`${resent ? 'resent' : 'dispatch'}: ${verdict.outcome}`)
     if (!lost && verdict.outcome !== 'rejected') this.acknowledged.add(verdict.entry.id)
   }
 
   #claim(who: number, lost: boolean): void {
-    const { claimed } = this.store.claim(WANT, NOBODY)
+    const { claimed } = this.store.claim(WANT, this.#hearing)
     const [first] = claimed
     if (first === undefined) return
     this.#saw('claimed')
@@ -223,6 +230,7 @@ export class World {
       priority: 0,
       delayMs: 0,
       policy,
+      watch: true,
       ...(refresh === undefined ? {} : { refresh }),
       ...(onDuplicate === undefined ? {} : { onDuplicate }),
       ...(follows ? { then: [{ on: 'both', draft: after }] } : {}),
