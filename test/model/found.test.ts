@@ -116,6 +116,23 @@ const FOUND: { fault: string; limits?: LimitsCommand; commands: Command[] }[] = 
       claim(),
     ],
   },
+  {
+    fault: 'SQLite took the runs of a group in any order of its queues',
+    commands: [admit(draft(4, { queue: 1, group: 1 }), draft(3, { group: 1 })), claim()],
+  },
+  {
+    fault: 'on SQLite a result of no use any more stood alone under its key',
+    commands: [
+      admit(draft(0, { every: 2 })),
+      claim(),
+      admit(draft(0, { retention: 6 })),
+      { by: 0, do: 'settle', outcomes: [{ which: 0, then: false, kind: 'completed' }] },
+      admit(draft(0, { refresh: true })),
+      advance(4),
+      claim(),
+      { by: 0, do: 'invalidate name' },
+    ],
+  },
 ]
 
 const KINDS = [

@@ -2,6 +2,7 @@
 import type { CancelAnswer, Selector } from '../../contract/engine.ts'
 import type { Row, Run } from './rows.ts'
 import {
+  ACCEPTED,
   asideOf,
   CANCELLED,
   FULL_ROW,
@@ -99,6 +100,8 @@ function forgetRun(step: Step, run: Run): boolean {
     !(run.status === RUNNING && run.slot === STANDS) &&
     !(isRemembered(run, now) && !isGone(run, now))
   ) {
+    // An older result that is of no use any more must not stand alone under its key.
+    if (run.slot === ACCEPTED) step.place(run, asideOf(run.id))
     return false
   }
   const stood = run.slot === STANDS

@@ -135,7 +135,10 @@ class Share {
   }
 }
 
-const inOrder = (a: Cursor, b: Cursor): number => b.priority - a.priority || a.due - b.due || a.seq - b.seq
+/** First in, first out: which run was born first is looked up only where all else is equal. */
+function inOrder(a: Cursor, b: Cursor): number {
+  return b.priority - a.priority || a.due - b.due || (a.open() && b.open() ? a.seq - b.seq : 0)
+}
 
 const inTurn = (a: Share, b: Share): number =>
   a.turn - b.turn || inOrder(a.head() as Cursor, b.head() as Cursor)
