@@ -22,7 +22,10 @@ export interface Database {
   close(): void
 }
 
-export type Driver = new (file: string, options: { enableForeignKeyConstraints: boolean }) => Database
+export type Driver = new (
+  file: string,
+  options: { enableForeignKeyConstraints?: boolean; readOnly?: boolean },
+) => Database
 
 export async function loadDriver(): Promise<Driver> {
   const own = builtIn()

@@ -1,12 +1,39 @@
 // A connection to the file that remembers its lanes.
-import type { Driver } from '../../drivers/sqlite.ts'
+import { existsSync } from 'node:fs'
+import type { Database, Driver } from '../../drivers/sqlite.ts'
+import { loadDriver } from '../../drivers/sqlite.ts'
 import { SqliteConnection } from '../../drivers/sqlite-connection.ts'
 import type { Settings } from '../../drivers/sqlite-settings.ts'
+import { MEMORY } from '../../drivers/sqlite-settings.ts'
 import type { Lane } from './rows.ts'
-import { migrate, needsMigration } from './schema.ts'
+import { ALL_STEPS, migrate, missingSteps, needsMigration } from './schema.ts'
 
 /** A lane that was remembered here is gone from the file: the whole step is done again, with nothing remembered. */
 export class StaleLane extends Error {}
+
+/** The statements that the file lacks, one by one. Carries them out unless `dryRun`, whatever `migrate` says in the settings. */
+export async function missingStatements(settings: Settings, dryRun: boolean): Promise<string[]> {
+  const { file } = settings
+  if (file === MEMORY) return []
+  const Driver = await loadDriver()
+  const missing = existsSync(file)
+    ? readMissing(new Driver(file, { readOnly: true }), file)
+    : statementsOf(ALL_STEPS)
+  if (missing.length > 0 && !dryRun) (await Connection.open({ ...settings, migrate: true }, Driver)).close()
+  return missing
+}
+
+function readMissing(db: Database, file: string): string[] {
+  try {
+    return statementsOf(missingSteps(db, file))
+  } finally {
+    db.close()
+  }
+}
+
+/** No statement of a step has a semicolon within. */
+const statementsOf = (steps: readonly string[]): string[] =>
+  steps.flatMap((step) => step.split(';').map((statement) => statement.trim())).filter((text) => text !== '')
 
 export class Connection extends SqliteConnection {
   readonly #lanes = new Map<string, Lane>()

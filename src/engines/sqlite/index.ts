@@ -15,6 +15,7 @@ import type {
   Lease,
   LeaseAnswer,
   Listening,
+  Maintenance,
   Page,
   PromoteAnswer,
   Selector,
@@ -27,10 +28,11 @@ import type {
 import { checkBatch, refuseTx } from '../../contract/engine.ts'
 import { loadDriver } from '../../drivers/sqlite.ts'
 import type { Settings, SqliteOptions } from '../../drivers/sqlite-settings.ts'
-import { MEMORY, settingsOf } from '../../drivers/sqlite-settings.ts'
+import { settingsOf } from '../../drivers/sqlite-settings.ts'
 import { admit, promote } from './admit.ts'
+import { caveatsOf } from './caveats.ts'
 import { claim, firstDue } from './claim.ts'
-import { Connection } from './connection.ts'
+import { Connection, missingStatements } from './connection.ts'
 import type { Pass } from './forget.ts'
 import { announce, cancel, invalidateKeys, invalidateName } from './forget.ts'
 import type { Member } from './notifier.ts'
@@ -196,6 +198,16 @@ export class SqliteEngine implements Engine {
     return { stop: () => this.#listeners.delete(hear), hears: () => !this.#closed }
   }
 
+  async maintenance(): Promise<Maintenance> {
+    if (this.#closed) throw closed()
+    const { SqliteMaintenance } = await import('./maintenance.ts')
+    return new SqliteMaintenance({
+      open: async () => (await this.#open()).connection,
+      step: (work) => this.#step(work),
+      migrate: (dryRun) => missingStatements(this.#settings, dryRun),
+    })
+  }
+
   /** One transaction of the rules over the file, and then its news. */
   async #step<T>(work: (step: Step) => T): Promise<T> {
     const { connection, hub, member } = await this.#open()
@@ -280,16 +292,3 @@ interface Opened {
 }
 
 const closed = (): DeferqError => new DeferqError('CLOSED', 'This SQLite engine is closed: open a new one.')
-
-function caveatsOf({ file, synchronous }: Settings): string[] {
-  if (file === MEMORY) return ['Everything lies in this engine object: its end loses all tasks and results.']
-  const caveats = [
-    'All processes that share the file run on one machine, and the file lies on a local disk: SQLite can’t lock a network share.',
-  ]
-  if (synchronous === 'normal') {
-    caveats.push(
-      'A crash of any or all processes loses nothing, but a loss of power may take the last moments; ?synchronous=full keeps them.',
-    )
-  }
-  return caveats
-}

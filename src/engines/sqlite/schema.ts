@@ -109,7 +109,7 @@ const OTHERS = `
 `
 
 /** One step per version, each from the version before it. A step that was released is never changed. */
-const MIGRATIONS: readonly string[] = [RUNS + OTHERS]
+export const ALL_STEPS: readonly string[] = [RUNS + OTHERS]
 
 const numberOf = (db: Database, pragma: string): number =>
   Object.values(db.prepare(`PRAGMA ${pragma}`).get() as Record<string, number>)[0] as number
@@ -141,9 +141,13 @@ export function needsMigration(db: Database, file: string): boolean {
   return true
 }
 
+/** What `migrate` would do to this file, in order. */
+export const missingSteps = (db: Database, file: string): string[] =>
+  needsMigration(db, file) ? [...ALL_STEPS.slice(numberOf(db, 'user_version'))] : []
+
 /** Runs inside BEGIN IMMEDIATE: of several processes that open a fresh file at once, one does the work. */
 export function migrate(db: Database, file: string): void {
   if (!needsMigration(db, file)) return
-  for (const step of MIGRATIONS.slice(numberOf(db, 'user_version'))) db.exec(step)
+  for (const step of ALL_STEPS.slice(numberOf(db, 'user_version'))) db.exec(step)
   db.exec(`PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${SCHEMA_VERSION}`)
 }
