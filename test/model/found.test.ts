@@ -133,6 +133,19 @@ const FOUND: { fault: string; limits?: LimitsCommand; commands: Command[] }[] = 
       { by: 0, do: 'invalidate name' },
     ],
   },
+  {
+    fault: 'on Redis what a cancellation calls for went before what had become due',
+    commands: [
+      admit(draft(0, { attempts: 2, follows: ['failure'] }), draft(1, { attempts: 2 })),
+      claim(5),
+      { by: 0, do: 'settle', outcomes: [{ which: 0, then: true, kind: 'completed' }] },
+      claim(),
+      { by: 0, do: 'settle', outcomes: [{ which: 0, then: false, kind: 'retry', delay: 1 }] },
+      advance(1),
+      { by: 0, do: 'cancel', which: 1, reason: false },
+      claim(),
+    ],
+  },
 ]
 
 const KINDS = [

@@ -11,6 +11,8 @@
 local function verb(argv)
   reset()
   local answers = {}
+  -- What comes forward or follows lies behind what has become due.
+  moveDue()
   for at = 3, #argv do
     local r = find(argv[at])
     if not r then

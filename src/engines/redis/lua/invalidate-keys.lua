@@ -12,6 +12,8 @@
 local function verb(argv)
   reset()
   local changed = 0
+  -- What comes forward or follows lies behind what has become due.
+  moveDue()
   for at = 3, #argv do changed = changed + forget(argv[at]) end
   publish('all', argv[2])
   finish()
