@@ -11,6 +11,7 @@ import { REQUESTING } from './commands/request.ts'
 import { SCHEDULE } from './commands/schedule.ts'
 import { SERVING } from './commands/serve.ts'
 import { LOOKING } from './commands/status.ts'
+import { STORE } from './commands/store.ts'
 import type { Flags } from './flags.ts'
 import { HELP_FLAGS } from './flags.ts'
 import { flagLines, twoColumns } from './help.ts'
@@ -24,6 +25,7 @@ const all = [
   ...SCHEDULE,
   ...REQUESTING,
   ...QUEUE,
+  ...STORE,
   ...SERVING,
   ...SECRET,
   ...DEMO,
@@ -44,6 +46,7 @@ const ORDER = [
   'drain',
   'schedule',
   'queue',
+  'store',
   'serve',
   'generate-secret',
   'demo',
