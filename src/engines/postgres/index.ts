@@ -17,6 +17,7 @@ import type {
   Lease,
   LeaseAnswer,
   Listening,
+  Maintenance,
   Page,
   PromoteAnswer,
   Selector,
@@ -30,12 +31,14 @@ import { checkBatch, MAX_BATCH, nameOfWant } from '../../contract/engine.ts'
 import { leaseLostError } from '../../contract/store-errors.ts'
 import type { PostgresOptions } from '../../drivers/postgres.ts'
 import { explained, PostgresDriver, quoted } from '../../drivers/postgres.ts'
+import type { Took } from './claims.ts'
+import { claimsOf } from './claims.ts'
+import { hintsOf } from './hints.ts'
 import { Listener } from './listener.ts'
 import { readOptions } from './options.ts'
 import type { Admitted, EntryRow } from './rows.ts'
 import {
   asked,
-  claimedOf,
   columnOf,
   entryOf,
   leasesText,
@@ -44,12 +47,15 @@ import {
   STATUSES,
   verdictsOf,
 } from './rows.ts'
-import { migrate } from './schema.ts'
+import type { Migration } from './schema.ts'
+import { migrate, missingStatements } from './schema.ts'
 import { asTransaction } from './within.ts'
 
 export interface PostgresEngineOptions extends PostgresOptions {
   /** Where the tables lie; 'deferq' by default. Two schemas are two stores. */
   schema?: string
+  /** `false` (or `?migrate=off` in the URL) refuses a schema that lacks this version's tables, and leaves it unchanged. */
+  migrate?: boolean
 }
 
 /** For tests of tests: a function under this name in the options rewrites the functions on the server before they are made. */
@@ -67,17 +73,12 @@ const LEAVE_MS = 500
 // Numbers that stand for themselves mark where the server fills in its own.
 const LOST_LEASE = leaseLostError(-111_111, -222_222).replaceAll('-111111', '@A').replaceAll('-222222', '@T')
 
-interface Took {
-  claimed: EntryRow[]
-  nextDueMs: number | null
-}
-
 export class PostgresEngine implements Engine {
   readonly name = 'postgres'
   readonly shards = 1
   readonly #driver: PostgresDriver
   readonly #schema: string
-  readonly #rewrite: ((sql: string) => string) | undefined
+  readonly #migration: Migration
   /** Unique to this instance; short, because it lies in each run that it watches. */
   readonly #address = environment.randomBytes(9).toString('base64url')
   readonly #everybody: string
@@ -91,11 +92,12 @@ export class PostgresEngine implements Engine {
   #tidiedAt = Number.NEGATIVE_INFINITY
 
   constructor(options: PostgresEngineOptions) {
-    const { schema, ...rest } = readOptions(options)
+    const { schema, migrate = true, ...rest } = readOptions(options)
     this.#driver = new PostgresDriver(rest)
     this.#schema = schema
     this.#everybody = `deferq:${createHash('sha256').update(schema).digest('hex').slice(0, 24)}`
-    this.#rewrite = (options as { [REWRITE]?: (sql: string) => string })[REWRITE]
+    const rewrite = (options as { [REWRITE]?: (sql: string) => string })[REWRITE]
+    this.#migration = { driver: this.#driver, schema, allowed: migrate, rewrite }
   }
 
   get caveats(): readonly string[] {
@@ -272,8 +274,20 @@ export class PostgresEngine implements Engine {
     return { stop: () => this.#listeners.delete(hear), hears: () => this.#listener?.hears === true }
   }
 
+  async maintenance(): Promise<Maintenance> {
+    if (this.#closing !== undefined) throw this.#closedError()
+    const { PostgresMaintenance } = await import('./maintenance.ts')
+    return new PostgresMaintenance({
+      driver: this.#driver,
+      schema: this.#schema,
+      everybody: this.#everybody,
+      open: () => this.open(),
+      migrate: (dryRun) => missingStatements(this.#migration, dryRun),
+    })
+  }
+
   async #open(): Promise<void> {
-    await migrate({ driver: this.#driver, schema: this.#schema, rewrite: this.#rewrite })
+    await migrate(this.#migration)
     // First the ears, then the calls that promise a hint.
     if (this.#listeners.size > 0) await this.#hearkening().start()
     this.#opened = true
@@ -355,18 +369,7 @@ export class PostgresEngine implements Engine {
   }
 
   #hear(message: string): void {
-    const [kind] = message.split(' ', 1)
-    const rest = message.slice((kind?.length ?? 0) + 1)
-    if (kind === 'work') this.#tell({ kind: 'work' })
-    else if (kind === 'ended') for (const id of rest.split(' ')) this.#tell({ kind: 'ended', id })
-    else if (kind === 'cancelled') this.#tell({ kind: 'cancelled', id: rest })
-    else if (kind === 'invalidated') {
-      try {
-        this.#tell({ kind: 'invalidated', selector: JSON.parse(rest) as Selector })
-      } catch (error) {
-        this.#tell({ kind: 'trouble', message: 'A notification can’t be read.', error })
-      }
-    }
+    for (const hint of hintsOf(message)) this.#tell(hint)
   }
 
   #tell(hint: Hint): void {
@@ -376,9 +379,4 @@ export class PostgresEngine implements Engine {
   #closedError(): DeferqError {
     return new DeferqError('CLOSED', 'This PostgreSQL engine is closed: open a new one.')
   }
-}
-
-function claimsOf({ claimed, nextDueMs }: Took): Claims {
-  const claims = { claimed: claimed.map(claimedOf) }
-  return nextDueMs === null ? claims : { ...claims, nextDueMs }
 }

@@ -5,9 +5,9 @@ import type { PostgresOptions } from '../../drivers/postgres.ts'
 
 const LONGEST_NAME = 63
 
-export function readOptions(
-  options: PostgresOptions & { schema?: string },
-): PostgresOptions & { schema: string } {
+type Options = PostgresOptions & { schema?: string; migrate?: boolean }
+
+export function readOptions(options: Options): Options & { schema: string } {
   const { url, ...rest } = options
   const read = url === undefined ? {} : readUrl(url)
   const { schema = 'deferq', ...all } = { ...read, ...rest }
@@ -22,19 +22,27 @@ export function readOptions(
       `schema is '${schema}': use a name of 1 to ${LONGEST_NAME} bytes.`,
     )
   }
+  if (all.migrate !== undefined && typeof all.migrate !== 'boolean')
+    throw new DeferqError('INVALID_OPTION', `migrate is '${all.migrate}': use true or false.`)
   return { ...all, schema }
 }
 
-/** Takes `schema`, `connections` and `listenUrl` out; the rest is for the package pg to read. */
-function readUrl(url: string): PostgresOptions & { schema?: string } {
+/** Takes `schema`, `connections`, `listenUrl` and `migrate` out; the rest is for the package pg to read. */
+function readUrl(url: string): Options {
   const at = url.indexOf('?')
   if (at < 0) return { url }
   const query = new URLSearchParams(url.slice(at + 1))
-  const read: PostgresOptions & { schema?: string } = {}
+  const read: Options = {}
   const schema = query.get('schema')
   const listenUrl = query.get('listenUrl')
   const connections = query.get('connections')
+  const migrate = query.get('migrate')
   if (schema !== null) read.schema = schema
+  if (migrate !== null) {
+    if (migrate !== 'on' && migrate !== 'off')
+      throw new DeferqError('INVALID_URL', `'${maskUrl(url)}': migrate=${migrate} is neither on nor off.`)
+    read.migrate = migrate === 'on'
+  }
   if (listenUrl !== null) read.listenUrl = listenUrl
   if (connections !== null) {
     read.connections = Number(connections)
@@ -45,7 +53,7 @@ function readUrl(url: string): PostgresOptions & { schema?: string } {
       )
     }
   }
-  for (const ours of ['schema', 'listenUrl', 'connections']) query.delete(ours)
+  for (const ours of ['schema', 'listenUrl', 'connections', 'migrate']) query.delete(ours)
   const left = query.toString()
   return { ...read, url: url.slice(0, at) + (left === '' ? '' : `?${left}`) }
 }

@@ -12,14 +12,24 @@ const LEAST_SERVER = 130_000
 export interface Migration {
   driver: PostgresDriver
   schema: string
+  /** False: a schema without tables is refused. */
+  allowed?: boolean
   /** For tests of tests: rewrites the statements before they are used. */
   rewrite?: ((sql: string) => string) | undefined
 }
 
 /** Of many processes that open a fresh store at once, one does the work, and the others wait for it. */
 export async function migrate(migration: Migration): Promise<void> {
-  const { driver, schema, rewrite = (sql) => sql } = migration
+  const { driver, schema, allowed = true, rewrite = (sql) => sql } = migration
   if ((await check(migration, (text, values) => driver.query(text, values, true))) === SCHEMA_VERSION) return
+  if (!allowed) {
+    throw new DeferqError(
+      'STORE_MISMATCH',
+      `PostgreSQL at ${driver.where} has no tables of deferq in the schema '${schema}', and migrate is off. ` +
+        'Run deferq store migrate (with --print for the SQL), or open the store once with migrate on.',
+      { details: { schema } },
+    )
+  }
   await driver.transaction(async (query) => {
     await query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [`deferq ${schema}`])
     const version = await check(migration, query)
@@ -36,6 +46,21 @@ export async function migrate(migration: Migration): Promise<void> {
     await query(rewrite(statements(schema)))
     await query('insert into engine values ($1)', [SCHEMA_VERSION])
   }, true)
+}
+
+/** The statements that the schema lacks. Carries them out unless `dryRun`, whatever `allowed` says. */
+export async function missingStatements(migration: Migration, dryRun: boolean): Promise<string[]> {
+  const { driver, schema } = migration
+  const version = await check(migration, (text, values) => driver.query(text, values, true))
+  if (version === SCHEMA_VERSION) return []
+  if (!dryRun) await migrate({ ...migration, allowed: true })
+  return [
+    `create schema if not exists ${quoted(schema)}`,
+    `set search_path = ${quoted(schema)}, pg_temp`,
+    'create table engine (version integer not null)',
+    statements(schema).trim().replace(/;$/, ''),
+    `insert into engine values (${SCHEMA_VERSION})`,
+  ]
 }
 
 /** 0: there is nothing yet. */
