@@ -146,6 +146,16 @@ const FOUND: { fault: string; limits?: LimitsCommand; commands: Command[] }[] = 
       claim(),
     ],
   },
+  {
+    fault:
+      'PostgreSQL counted the longest delay of a successor from a later moment than the rest of its batch',
+    commands: [
+      admit(draft(2)),
+      admit(draft(2, { due: 1, maxDelay: 1, onDuplicate: { pending: 'supersede' } }), draft(0, { delay: 1 })),
+      advance(1),
+      claim(),
+    ],
+  },
 ]
 
 const KINDS = [

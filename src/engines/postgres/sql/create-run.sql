@@ -25,7 +25,7 @@ begin
   insert into runs (key, place, status, tail, lane, created_at, due_at, born, max_attempts, result_ttl, stale_ttl, failure_ttl,
     retention, every, attended, attended_until, followed, older, params, extra, parent, watchers)
   values (d.key, case when behind then d.aside else 0 end, case when behind then -1 else 0 end, d.tail, a_lane, t,
-    due_of(d, t, t), coalesce(d.born, nextval('births')), d.attempts, d.result_ttl, d.stale_ttl, d.failure_ttl, d.retention, coalesce(d.every, 0), d.attended,
+    due_of(d, t, coalesce(d.at, t)), coalesce(d.born, nextval('births')), d.attempts, d.result_ttl, d.stale_ttl, d.failure_ttl, d.retention, coalesce(d.every, 0), d.attended,
     t + d.attended / 2, d."then" is not null, has_older, d.params, d.extra, a_parent,
     case when d.watch and address is not null then array[address] end)
   on conflict (key, place) do nothing
