@@ -31,22 +31,14 @@ import { checkBatch, MAX_BATCH, nameOfWant } from '../../contract/engine.ts'
 import { leaseLostError } from '../../contract/store-errors.ts'
 import type { PostgresOptions } from '../../drivers/postgres.ts'
 import { explained, PostgresDriver, quoted } from '../../drivers/postgres.ts'
+import { asked, columnOf, leasesText, namedText, outcomesText } from './arguments.ts'
 import type { Took } from './claims.ts'
 import { claimsOf } from './claims.ts'
 import { hintsOf } from './hints.ts'
 import { Listener } from './listener.ts'
 import { readOptions } from './options.ts'
 import type { Admitted, EntryRow } from './rows.ts'
-import {
-  asked,
-  columnOf,
-  entryOf,
-  leasesText,
-  namedText,
-  outcomesText,
-  STATUSES,
-  verdictsOf,
-} from './rows.ts'
+import { entryOf, STATUSES, verdictsOf } from './rows.ts'
 import type { Migration } from './schema.ts'
 import { migrate, missingStatements } from './schema.ts'
 import { asTransaction } from './within.ts'
