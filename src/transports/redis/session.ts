@@ -8,8 +8,8 @@ import { Connection } from '../../drivers/redis-connection.ts'
 import { judge } from '../../drivers/redis-faults.ts'
 import type { Target } from '../../drivers/redis-url.ts'
 import { Bells } from './bells.ts'
-import type { ScriptName } from './lua.ts'
-import { SCRIPTS } from './lua.ts'
+import type { ScriptName } from './scripts.ts'
+import { SCRIPTS } from './scripts.ts'
 
 type Argument = string | Buffer
 
