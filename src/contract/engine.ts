@@ -33,11 +33,7 @@ export const MAX_PRIORITY = 100
 export const REFRESH_PRIORITY = -10
 /** How many errors of a run are kept: the newest. */
 export const MAX_ERRORS = 10
-/** A key is 64 lower-case hex characters; an id is its key and 24 more. Engines may shard by the first 8. */
-export const KEY_LENGTH = 64
-export const ID_LENGTH = 88
-export const SHARD_LENGTH = 8
-
+export * from './ids.ts'
 export type * from './maintenance.ts'
 export type * from './records.ts'
 export { VALUE }
@@ -274,10 +270,6 @@ export interface Engine {
   /** What operators and tools need; loaded when it is first asked for. */
   maintenance?(): Promise<Maintenance>
 }
-
-/** The shard of an id or key: its first 8 hexadecimal characters, modulo the number of shards. */
-export const shardOf = (idOrKey: string, shards: number): number =>
-  shards === 1 ? 0 : Number.parseInt(idOrKey.slice(0, SHARD_LENGTH), 16) % shards
 
 /** For engines that share no transactions: refuses `tx`. */
 export function refuseTx(options: WriteOptions | undefined, engine: string, verb: string): void {

@@ -1,7 +1,6 @@
 // The composed engine: the contract over a Keyv store, a lock and a transport, none of which knows the others.
 
 import { DeferqError } from '../../base/errors.ts'
-import { sleep } from '../../base/time.ts'
 import type {
   AttemptOutcome,
   CancelAnswer,
@@ -27,8 +26,6 @@ import type {
   WriteOptions,
 } from '../../contract/engine.ts'
 import { checkBatch, KEY_LENGTH, refuseTx } from '../../contract/engine.ts'
-import type { Transport } from '../../contract/transport.ts'
-import type { Keyed } from '../../drivers/keyv.ts'
 import { release, retain } from '../../drivers/shared-handles.ts'
 import { Admissions } from './admissions.ts'
 import { caveatsOf } from './caveats.ts'
@@ -37,25 +34,13 @@ import { entryOf, isLive, Names } from './document-store.ts'
 import type { Hearing } from './hub.ts'
 import { hubOf } from './hub.ts'
 import { Lanes } from './lanes.ts'
-import type { Lock } from './lock.ts'
-import { expiredIn, idleGatesIn, keysOf, list } from './overview.ts'
+import { keysOf, keysOfAll, keysOfIds, list } from './overview.ts'
 import { readPaused } from './pauses.ts'
 import { sweep } from './sweep.ts'
 import { SHARDS, Tallies } from './tally.ts'
-import type { Parts } from './transactions.ts'
+import type { ComposedParts, Parts } from './transactions.ts'
 import { HOLD_MS, Transactions, WAIT_MS } from './transactions.ts'
-
-export interface ComposedParts {
-  tasks: Keyed
-  lock: Lock
-  queue: Transport
-  prefix: string
-  now: () => number
-}
-
-const FLUSH_MS = 1_000
-const KEYS_AT_ONCE = 200
-const CLEAR_MS = 600_000
+import { KEYS_AT_ONCE, Upkeep } from './upkeep.ts'
 
 export class ComposedEngine implements Engine, Hearing {
   readonly name = 'composed'
@@ -67,7 +52,7 @@ export class ComposedEngine implements Engine, Hearing {
   readonly #taking: Taking
   readonly #listeners = new Set<(hint: Hint) => void>()
   readonly #closing = new AbortController()
-  #clearAt: number
+  readonly #upkeep: Upkeep
   #opening: Promise<void> | undefined
   #closed: Promise<void> | undefined
   #deaf: (() => void) | undefined
@@ -86,11 +71,11 @@ export class ComposedEngine implements Engine, Hearing {
       now,
       tell: (hint) => this.hear(hint),
     }
-    this.#clearAt = now() + CLEAR_MS
     retain(lock)
     retain(queue)
     this.caveats = caveatsOf(this.#parts)
     this.#transactions = new Transactions(this.#parts)
+    this.#upkeep = new Upkeep(this.#parts, this.#transactions)
     this.#admissions = new Admissions(this.#parts, this.#transactions)
     this.#taking = new Taking(this.#parts, this.#transactions, this, () => this.#listeners.size > 0)
   }
@@ -168,14 +153,14 @@ export class ComposedEngine implements Engine, Hearing {
   async sweep(limit: number): Promise<Swept> {
     await this.#ready()
     const swept = await sweep(this.#parts, this.#transactions, limit)
-    return { ...swept, removed: await this.#clear() }
+    return { ...swept, removed: await this.#upkeep.clear() }
   }
 
   async read(ids: readonly string[], watch = false): Promise<(Entry | undefined)[]> {
     await this.#ready(ids, 'read')
     const { hub } = this.#parts
     if (watch) for (const id of ids) hub.watch(id, this)
-    const { answer: runs } = await this.#transactions.look(keysOfAll(ids.map((id) => ({ id }))), (step) =>
+    const { answer: runs } = await this.#transactions.look(keysOfIds(ids), (step) =>
       ids.map((id) => step.read(id)),
     )
     if (watch) {
@@ -187,22 +172,24 @@ export class ComposedEngine implements Engine, Hearing {
       }
     }
     const attended = ids.filter((_, index) => runs[index]?.attended !== undefined)
-    if (attended.length > 0) await this.#attend(attended)
+    if (attended.length > 0)
+      // Whoever reads a run that ends when nobody asks for it asks for it.
+      await this.#transactions.run({ of: keysOfIds(attended), counted: false }, (step) => {
+        for (const id of attended) step.attend(id)
+      })
     return runs.map((run) => run && entryOf(run))
   }
 
   async cancel(ids: readonly string[], reason?: string, options?: WriteOptions): Promise<CancelAnswer[]> {
     refuseTx(options, this.name, 'cancel')
     await this.#ready(ids, 'cancel')
-    return this.#transactions.run({ of: keysOfAll(ids.map((id) => ({ id }))) }, (step) =>
-      ids.map((id) => step.cancel(id, reason)),
-    )
+    return this.#transactions.run({ of: keysOfIds(ids) }, (step) => ids.map((id) => step.cancel(id, reason)))
   }
 
   async promote(ids: readonly string[], priority?: number, options?: WriteOptions): Promise<PromoteAnswer[]> {
     refuseTx(options, this.name, 'promote')
     await this.#ready(ids, 'promote')
-    return this.#transactions.run({ of: keysOfAll(ids.map((id) => ({ id }))) }, (step) =>
+    return this.#transactions.run({ of: keysOfIds(ids) }, (step) =>
       ids.map((id) => step.promote(id, priority)),
     )
   }
@@ -241,7 +228,7 @@ export class ComposedEngine implements Engine, Hearing {
   async count(): Promise<Counts> {
     await this.#ready()
     const { tasks, names } = this.#parts
-    await this.#flush()
+    await this.#upkeep.flush()
     const tallies = Array.from({ length: SHARDS }, (_, shard) => names.tally(shard))
     const [paused, ...texts] = await tasks.read([names.paused(), ...tallies])
     return { ...Tallies.sum(texts), paused: readPaused(paused) }
@@ -260,13 +247,6 @@ export class ComposedEngine implements Engine, Hearing {
     })
   }
 
-  /** Whoever reads a run that ends when nobody asks for it asks for it. */
-  async #attend(ids: readonly string[]): Promise<void> {
-    await this.#transactions.run({ of: keysOfAll(ids.map((id) => ({ id }))), counted: false }, (step) => {
-      for (const id of ids) step.attend(id)
-    })
-  }
-
   /** `announced`: something waits now that did not before. */
   async #settle(
     outcomes: readonly AttemptOutcome[],
@@ -280,45 +260,24 @@ export class ComposedEngine implements Engine, Hearing {
     return settled
   }
 
-  /** A store that does not clear away by itself is gone through every now and then. */
-  async #clear(): Promise<number> {
-    const { tasks, names, now } = this.#parts
-    if (tasks.forgets || !tasks.scannable || now() < this.#clearAt) return 0
-    this.#clearAt = now() + CLEAR_MS
-    const ids = await expiredIn(tasks, names, now())
-    const gates = await idleGatesIn(tasks, names, now())
-    for (let at = 0; at < gates.length; at += KEYS_AT_ONCE) {
-      const some = gates.slice(at, at + KEYS_AT_ONCE)
-      await this.#transactions.run({ of: some, counted: false }, (step) => {
-        for (const id of some) step.table.gate(id).clear(step.now)
-      })
-    }
-    let cleared = 0
-    for (let at = 0; at < ids.length; at += KEYS_AT_ONCE) {
-      const some = ids.slice(at, at + KEYS_AT_ONCE)
-      cleared += await this.#transactions.run(
-        { of: some, counted: false },
-        (step) => some.filter((id) => step.forget(id)).length,
-      )
-    }
-    return cleared
-  }
-
   async #ready(items: readonly unknown[] = [], method = ''): Promise<void> {
-    if (this.#closed !== undefined)
-      throw new DeferqError('CLOSED', 'This composed engine is closed: compose a new one.')
+    this.#checkOpen()
     checkBatch(items, method)
     await this.open()
   }
 
+  #checkOpen(): void {
+    if (this.#closed === undefined) return
+    throw new DeferqError('CLOSED', 'This composed engine is closed: compose a new one.')
+  }
+
   async #open(): Promise<void> {
     const { queue, lanes, hub, tell } = this.#parts
-    if (this.#closed !== undefined)
-      throw new DeferqError('CLOSED', 'This composed engine is closed: compose a new one.')
+    this.#checkOpen()
     await Promise.all([queue.open(), lanes.read()])
     hub.join(this)
     this.#deaf = queue.onTrouble((error) => tell({ kind: 'trouble', message: error.message, error }))
-    void this.#flushing()
+    void this.#upkeep.flushing(this.#closing.signal)
   }
 
   async #close(): Promise<void> {
@@ -327,7 +286,7 @@ export class ComposedEngine implements Engine, Hearing {
     this.#parts.hub.leave(this)
     await this.#taking.close().catch(() => {})
     // A store that is away has lost nothing but the count of some hits.
-    await this.#flush().catch(() => {})
+    await this.#upkeep.flush().catch(() => {})
     await this.#transactions.close()
     this.#deaf?.()
     this.#listeners.clear()
@@ -336,21 +295,4 @@ export class ComposedEngine implements Engine, Hearing {
     if (release(lock)) await lock.close?.()
     await tasks.close()
   }
-
-  async #flushing(): Promise<void> {
-    const { signal } = this.#closing
-    for (;;) {
-      await sleep(FLUSH_MS, signal)
-      if (signal.aborted) return
-      await this.#flush().catch(() => {})
-    }
-  }
-
-  async #flush(): Promise<void> {
-    if (this.#parts.tallies.pending) await this.#transactions.run({ of: [] }, () => {})
-  }
 }
-
-/** A run is looked for under its key first; what stands aside is read when it is not there. */
-const keysOfAll = (items: readonly { id: string }[]): string[] =>
-  items.map(({ id }) => id.slice(0, KEY_LENGTH))

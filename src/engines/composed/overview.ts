@@ -70,3 +70,8 @@ async function* runsOf(tasks: Keyed, names: Names): AsyncGenerator<Run> {
 function smallest(entries: Map<string, Entry>, count: number): Map<string, Entry> {
   return new Map([...entries].sort(([a], [b]) => (a < b ? -1 : 1)).slice(0, count))
 }
+
+/** A run is looked for under its key first; what stands aside is read when it is not there. */
+export const keysOfIds = (ids: readonly string[]): string[] => ids.map((id) => id.slice(0, KEY_LENGTH))
+
+export const keysOfAll = (items: readonly { id: string }[]): string[] => keysOfIds(items.map(({ id }) => id))

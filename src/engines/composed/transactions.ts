@@ -45,6 +45,11 @@ export interface Plan {
   first?: Promise<void>
 }
 
+/** What a composed engine is made of, ready to be used. */
+export interface ComposedParts extends Pick<Parts, 'tasks' | 'lock' | 'queue' | 'now'> {
+  prefix: string
+}
+
 export class Transactions {
   readonly #parts: Parts
   readonly #releasing = new Set<Promise<void>>()

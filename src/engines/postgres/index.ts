@@ -27,55 +27,42 @@ import type {
   Want,
   WriteOptions,
 } from '../../contract/engine.ts'
-import { checkBatch, MAX_BATCH, nameOfWant } from '../../contract/engine.ts'
-import { leaseLostError } from '../../contract/store-errors.ts'
-import type { PostgresOptions } from '../../drivers/postgres.ts'
-import { explained, PostgresDriver, quoted } from '../../drivers/postgres.ts'
-import { asked, columnOf, leasesText, namedText, outcomesText } from './arguments.ts'
+import { checkBatch, nameOfWant } from '../../contract/engine.ts'
+import { explained, PostgresDriver } from '../../drivers/postgres.ts'
+import { asked, leasesText, namedText, outcomesText } from './arguments.ts'
 import type { Took } from './claims.ts'
 import { claimsOf } from './claims.ts'
 import { hintsOf } from './hints.ts'
+import { KnownLanes } from './known-lanes.ts'
 import { Listener } from './listener.ts'
+import type { PostgresEngineOptions } from './options.ts'
 import { readOptions } from './options.ts'
+import type { Call } from './passes.ts'
+import { callOf, invalidateKeys, invalidateName, listPage, takeBackWaits } from './passes.ts'
 import type { Admitted, EntryRow } from './rows.ts'
-import { entryOf, STATUSES, verdictsOf } from './rows.ts'
+import { entryOf, verdictsOf } from './rows.ts'
 import type { Migration } from './schema.ts'
 import { migrate, missingStatements } from './schema.ts'
+import { LOST_LEASE } from './statements.ts'
 import { asTransaction } from './within.ts'
 
-export interface PostgresEngineOptions extends PostgresOptions {
-  /** Where the tables lie; 'deferq' by default. Two schemas are two stores. */
-  schema?: string
-  /** `false` (or `?migrate=off` in the URL) refuses a schema that lacks this version's tables, and leaves it unchanged. */
-  migrate?: boolean
-}
+export type { PostgresEngineOptions } from './options.ts'
 
 /** For tests of tests: a function under this name in the options rewrites the functions on the server before they are made. */
 export const REWRITE = Symbol('deferq.postgres.rewrite')
 
-/** How many rows one step of a list or an invalidation by name looks at: some milliseconds. */
-const PAGE_ROWS = 10_000
-const PASS_ROWS = 500
-/** A notification holds 8,000 bytes. */
-const KEYS_PER_NEWS = 100
 const TIDY_MS = 30_000
-/** How long closing waits until this instance's wait is taken back. */
-const LEAVE_MS = 500
-
-// Numbers that stand for themselves mark where the server fills in its own.
-const LOST_LEASE = leaseLostError(-111_111, -222_222).replaceAll('-111111', '@A').replaceAll('-222222', '@T')
 
 export class PostgresEngine implements Engine {
   readonly name = 'postgres'
   readonly shards = 1
   readonly #driver: PostgresDriver
-  readonly #schema: string
   readonly #migration: Migration
   /** Unique to this instance; short, because it lies in each run that it watches. */
   readonly #address = environment.randomBytes(9).toString('base64url')
   readonly #everybody: string
   readonly #listeners = new Set<(hint: Hint) => void>()
-  readonly #knownLanes = new Set<string>()
+  readonly #knownLanes = new KnownLanes()
   #listener: Listener | undefined
   #opening: Promise<void> | undefined
   #opened = false
@@ -86,7 +73,6 @@ export class PostgresEngine implements Engine {
   constructor(options: PostgresEngineOptions) {
     const { schema, migrate = true, ...rest } = readOptions(options)
     this.#driver = new PostgresDriver(rest)
-    this.#schema = schema
     this.#everybody = `deferq:${createHash('sha256').update(schema).digest('hex').slice(0, 24)}`
     const rewrite = (options as { [REWRITE]?: (sql: string) => string })[REWRITE]
     this.#migration = { driver: this.#driver, schema, allowed: migrate, rewrite }
@@ -201,40 +187,10 @@ export class PostgresEngine implements Engine {
   }
 
   async invalidate(selector: Selector, options?: WriteOptions): Promise<number> {
-    if ('name' in selector) return this.#invalidateName(selector.name, options?.tx)
+    const call: Call = (name, values) => this.#call(name, values, true, options?.tx)
+    if ('name' in selector) return invalidateName(call, this.#everybody, selector.name)
     checkBatch(selector.keys, 'invalidate')
-    const keys = [...new Set(selector.keys)].filter((key) => /^[0-9a-f]{64}$/.test(key)).sort()
-    const news: string[] = []
-    for (let at = 0; at < keys.length; at += KEYS_PER_NEWS) {
-      news.push(JSON.stringify({ keys: keys.slice(at, at + KEYS_PER_NEWS) }))
-    }
-    return (await this.#call(
-      'invalidate',
-      [JSON.stringify(keys), this.#everybody, JSON.stringify(news)],
-      true,
-      options?.tx,
-    )) as number
-  }
-
-  async #invalidateName(name: string, tx: unknown): Promise<number> {
-    const forgotten = new Set<string>()
-    let news: string[] = [JSON.stringify({ name })]
-    let at: { lane: number | null; expiry: number; before: number | null } = {
-      lane: 0,
-      expiry: 0,
-      before: null,
-    }
-    do {
-      const { lane, expiry, before } = at
-      const values = [name, this.#everybody, JSON.stringify(news), lane, expiry, before, PASS_ROWS]
-      const step = (await this.#call('invalidate_name', values, true, tx)) as typeof at & {
-        forgotten: string[]
-      }
-      for (const key of step.forgotten) forgotten.add(key)
-      at = step
-      news = []
-    } while (at.lane !== null)
-    return forgotten.size
+    return invalidateKeys(call, this.#everybody, selector.keys)
   }
 
   async pause(lanes: Lanes, paused: boolean): Promise<void> {
@@ -243,17 +199,7 @@ export class PostgresEngine implements Engine {
   }
 
   async list(filter: Filter, cursor?: string): Promise<Page> {
-    const limit = Math.max(1, Math.min(filter.limit ?? 100, MAX_BATCH))
-    const { status, name, queue } = filter
-    const wanted = { name, queue, status: status === undefined ? undefined : STATUSES.indexOf(status) }
-    const [, key = '', place = '-1'] = /^([0-9a-f]{64}):(\d{1,18})$/.exec(cursor ?? '') ?? []
-    const values = [JSON.stringify(wanted), Buffer.from(key, 'hex'), place, limit, PAGE_ROWS]
-    const page = (await this.#call('list_runs', values, true)) as {
-      entries: EntryRow[]
-      cursor: string | null
-    }
-    const entries = page.entries.map(entryOf)
-    return page.cursor === null ? { entries } : { entries, cursor: page.cursor }
+    return listPage((name, values) => this.#call(name, values, true), filter, cursor)
   }
 
   async count(): Promise<Counts> {
@@ -271,7 +217,7 @@ export class PostgresEngine implements Engine {
     const { PostgresMaintenance } = await import('./maintenance.ts')
     return new PostgresMaintenance({
       driver: this.#driver,
-      schema: this.#schema,
+      schema: this.#migration.schema,
       everybody: this.#everybody,
       open: () => this.open(),
       migrate: (dryRun) => missingStatements(this.#migration, dryRun),
@@ -287,14 +233,7 @@ export class PostgresEngine implements Engine {
 
   async #close(): Promise<void> {
     if (this.#opened) {
-      const leave = this.#driver.query(
-        `delete from ${quoted(this.#schema)}.waits where address = $1`,
-        [this.#address],
-        true,
-      )
-      const late = new Promise<void>((resolve) => environment.setTimeout(resolve, LEAVE_MS).unref())
-      // A wait that stays costs one hint, and is swept away one day.
-      await Promise.race([leave.catch(() => undefined), late])
+      await takeBackWaits(this.#driver, this.#migration.schema, this.#address)
     }
     await this.#listener?.stop()
     await this.#driver.close()
@@ -312,30 +251,21 @@ export class PostgresEngine implements Engine {
     if (tx !== undefined) {
       const transaction = asTransaction(tx)
       try {
-        return await transaction(this.#sql(name, values.length), [...values])
+        return await transaction(callOf(this.#migration.schema, name, values.length), [...values])
       } catch (error) {
         throw explained(error, this.#driver.where)
       }
     }
-    const [row] = await this.#driver.call(this.#sql(name, values.length), values, again)
+    const [row] = await this.#driver.call(callOf(this.#migration.schema, name, values.length), values, again)
     return row?.answer
-  }
-
-  #sql(name: string, count: number): string {
-    const places = Array.from({ length: count }, (_, index) => `$${index + 1}`)
-    return `select ${quoted(this.#schema)}.${name}(${places.join(', ')}) as answer`
   }
 
   /** Apart from the caller's transaction: others who need the same lanes would wait for its end. */
   async #makeLanes(drafts: readonly Draft[]): Promise<void> {
-    const lanes = drafts.map(({ name, queue, priority, group }) =>
-      JSON.stringify([name, queue, priority, columnOf(group)]),
-    )
-    const unknown = [...new Set(lanes)].filter((lane) => !this.#knownLanes.has(lane))
+    const unknown = this.#knownLanes.unknownOf(drafts)
     if (unknown.length === 0) return this.open()
     await this.#call('make_lanes', [`[${unknown.join()}]`], true)
-    if (this.#knownLanes.size > 1_000) this.#knownLanes.clear()
-    for (const lane of unknown) this.#knownLanes.add(lane)
+    this.#knownLanes.learn(unknown)
   }
 
   /** Where hints reach this instance, if they do. */
@@ -353,19 +283,15 @@ export class PostgresEngine implements Engine {
     this.#listener ??= new Listener({
       driver: this.#driver,
       channels: [`deferq:${this.#address}`, this.#everybody],
-      hear: (message) => this.#hear(message),
+      hear: (message) => this.#tell(...hintsOf(message)),
       missed: () => this.#tell({ kind: 'changed' }),
       trouble: (message, error) => this.#tell({ kind: 'trouble', message, error }),
     })
     return this.#listener
   }
 
-  #hear(message: string): void {
-    for (const hint of hintsOf(message)) this.#tell(hint)
-  }
-
-  #tell(hint: Hint): void {
-    for (const hear of this.#listeners) hear(hint)
+  #tell(...hints: Hint[]): void {
+    for (const hint of hints) for (const hear of this.#listeners) hear(hint)
   }
 
   #closedError(): DeferqError {

@@ -135,13 +135,8 @@ function inspectionOf({
   follows,
 }: InspectedRow): Inspection {
   const beside: Beside[] = []
-  const { queue, name, priority, grp } = lane ?? {}
   if (status === 0)
-    beside.push({
-      where: 'index runs_pending',
-      what: 'ticket',
-      value: { queue, name, priority, grp, dueAt: raw.due_at },
-    })
+    beside.push({ where: 'index runs_pending', what: 'ticket', value: ticketOf(lane ?? {}, raw.due_at) })
   if (status === 1) beside.push({ where: 'runs lease_until', what: 'lease', value: { until: Number(lease) } })
   if (status === 2 && Number(place) < 2)
     beside.push({ where: 'runs result', what: 'result', value: raw.result })
@@ -158,6 +153,11 @@ function inspectionOf({
     raw: JSON.stringify(raw),
     problems: problems.map((problem) => ({ ...problem, id })),
   }
+}
+
+function ticketOf({ queue, name, priority, grp }: Record<string, unknown>, dueAt: unknown): object {
+  // A group has a colon before it, because a group may be the empty text.
+  return { queue, name, ...(grp ? { group: String(grp).slice(1) } : {}), priority, dueAt }
 }
 
 /** The record by field names; what is absent is left out. Tokens in `raw` are shortened already. */

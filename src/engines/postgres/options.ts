@@ -3,11 +3,16 @@
 import { DeferqError, maskUrl } from '../../base/errors.ts'
 import type { PostgresOptions } from '../../drivers/postgres.ts'
 
+export interface PostgresEngineOptions extends PostgresOptions {
+  /** Where the tables lie; 'deferq' by default. Two schemas are two stores. */
+  schema?: string
+  /** `false` (or `?migrate=off` in the URL) refuses a schema that lacks this version's tables, and leaves it unchanged. */
+  migrate?: boolean
+}
+
 const LONGEST_NAME = 63
 
-type Options = PostgresOptions & { schema?: string; migrate?: boolean }
-
-export function readOptions(options: Options): Options & { schema: string } {
+export function readOptions(options: PostgresEngineOptions): PostgresEngineOptions & { schema: string } {
   const { url, ...rest } = options
   const read = url === undefined ? {} : readUrl(url)
   const { schema = 'deferq', ...all } = { ...read, ...rest }
@@ -28,11 +33,11 @@ export function readOptions(options: Options): Options & { schema: string } {
 }
 
 /** Takes `schema`, `connections`, `listenUrl` and `migrate` out; the rest is for the package pg to read. */
-function readUrl(url: string): Options {
+function readUrl(url: string): PostgresEngineOptions {
   const at = url.indexOf('?')
   if (at < 0) return { url }
   const query = new URLSearchParams(url.slice(at + 1))
-  const read: Options = {}
+  const read: PostgresEngineOptions = {}
   const schema = query.get('schema')
   const listenUrl = query.get('listenUrl')
   const connections = query.get('connections')

@@ -1,6 +1,6 @@
 // Puts the SQL files together: which files make a store, in which order, and what stands for each `{{name}}` in them.
 import { REFRESH_PRIORITY } from '../../contract/engine.ts'
-import { abandonedError, supersededError } from '../../contract/store-errors.ts'
+import { abandonedError, leaseLostError, supersededError } from '../../contract/store-errors.ts'
 import { quoted } from '../../drivers/postgres.ts'
 import { SOURCES } from './sql/generated.ts'
 
@@ -75,6 +75,9 @@ export function statements(schema: string): string {
 // Numbers that stand for themselves mark where the server fills in its own.
 const ATTEMPT = -111_111
 const TIME = -222_222
+
+/** The error of a lost lease, with `@A` for the attempt and `@T` for the time. */
+export const LOST_LEASE = templated(leaseLostError(ATTEMPT, TIME))
 
 function templated(error: string): string {
   return error.replaceAll(String(ATTEMPT), '@A').replaceAll(String(TIME), '@T')

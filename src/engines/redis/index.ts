@@ -25,57 +25,28 @@ import type {
   Want,
   WriteOptions,
 } from '../../contract/engine.ts'
-import { checkBatch, MAX_BATCH, refuseTx, shardOf } from '../../contract/engine.ts'
+import { checkBatch, refuseTx, shardOf } from '../../contract/engine.ts'
 import { closedError } from '../../drivers/redis-connection.ts'
 import { Troubles } from '../../drivers/redis-troubles.ts'
 import type { Target } from '../../drivers/redis-url.ts'
 import { checkPrefix, checkShards, readUrl } from '../../drivers/redis-url.ts'
 import { admitArgs, admitReply } from './encode-admit.ts'
 import { begunAlone } from './fast-path.ts'
-import { invalidateArgs, invalidateNameArgs, invalidateReply } from './invalidate.ts'
-import { extendArgs, extendReply, sweepArgs, sweepReply } from './leases.ts'
-import {
-  addCounts,
-  cancelArgs,
-  cancelReply,
-  countsOf,
-  listArgs,
-  listReply,
-  pauseArgs,
-  promoteArgs,
-  promoteReply,
-  readArgs,
-  readPosition,
-  readReply,
-} from './runs.ts'
+import { invalidateArgs, invalidateReply } from './invalidate.ts'
+import { extendArgs, extendReply } from './leases.ts'
+import type { RedisEngineOptions } from './options.ts'
+import { countShards, invalidateName, listShards, sweepShards } from './over-shards.ts'
+import { cancelArgs, cancelReply, pauseArgs, promoteArgs, promoteReply, readArgs, readReply } from './runs.ts'
 import type { ScriptName, Scripts } from './scripts.ts'
 import { compile, SCRIPTS } from './scripts.ts'
 import type { SessionOptions } from './session.ts'
 import { Session } from './session.ts'
-import { deal, parcels, spread } from './shards.ts'
+import { parcels, spread } from './shards.ts'
 
-export interface RedisEngineOptions {
-  /** redis://, rediss://, redis+cluster://, redis+sentinel:// and the like; options: prefix, shards, name. */
-  url: string
-  /** Before each key; 'deferq' by default. Two prefixes are two stores. */
-  prefix?: string
-  /**
-   * How many parts the keys are spread over; 1 by default, 12 on a cluster. Fixed once a store has been used.
-   */
-  shards?: number
-  /** How long a call may take before it fails with STORE_UNAVAILABLE; 5 seconds by default. */
-  timeoutMs?: number
-  /** Certificates and the like, for rediss:// */
-  tls?: ConnectionOptions
-}
+export type { RedisEngineOptions } from './options.ts'
 
 /** For tests of tests: a function under this name in the options rewrites each script before it is used. */
 export const REWRITE = Symbol('deferq.redis.rewrite')
-
-/** How many keys one step of an invalidation by name looks at: about 1 ms. */
-const SCAN_COUNT = 500
-/** How many steps a page may take before it is answered, however little was found. */
-const MAX_STEPS = 20
 
 export class RedisEngine implements Engine {
   readonly name = 'redis'
@@ -176,38 +147,8 @@ export class RedisEngine implements Engine {
 
   async sweep(limit: number): Promise<Swept> {
     const session = await this.#ready()
-    const swept: Swept = { requeued: [], failed: [], abandoned: [], removed: 0 }
-    const failures: unknown[] = []
-    let shards = [...session.tags.keys()]
-    let left = limit
-    // Where a shard has less to sweep than its share, the others get the rest of it in another round.
-    while (shards.length > 0 && left > 0 && failures.length === 0) {
-      const shares = deal(left, shards.length, this.#sweeps++)
-      const more: number[] = []
-      await Promise.all(
-        shards.map(async (shard, index) => {
-          const share = shares[index] as number
-          if (share === 0) {
-            more.push(shard)
-            return
-          }
-          try {
-            const reply = sweepReply(await session.run('sweep', shard, sweepArgs(share)))
-            swept.requeued.push(...reply.requeued)
-            swept.failed.push(...reply.failed)
-            swept.abandoned.push(...reply.abandoned)
-            left -= reply.requeued.length + reply.failed.length + reply.abandoned.length
-            if (reply.more) more.push(shard)
-          } catch (error) {
-            failures.push(error)
-          }
-        }),
-      )
-      shards = more
-    }
-    // A part that can't be reached keeps none of the others waiting.
-    if (failures.length === session.tags.length) throw failures[0]
-    if (failures.length > 0) this.#troubles.hear('A part of the store can’t be swept.', failures[0])
+    const { swept, failure } = await sweepShards(session, limit, this.#sweeps++)
+    if (failure !== undefined) this.#troubles.hear('A part of the store can’t be swept.', failure)
     return swept
   }
 
@@ -255,33 +196,12 @@ export class RedisEngine implements Engine {
 
   async list(filter: Filter, cursor?: string): Promise<Page> {
     const session = await this.#ready()
-    const limit = Math.max(1, Math.min(filter.limit ?? 100, MAX_BATCH))
-    const at = readPosition(cursor, session.tags.length)
-    // By id, because SCAN may show a key twice.
-    const entries = new Map<string, Entry>()
-    for (let step = 0; step < MAX_STEPS && entries.size < limit; step++) {
-      const args = listArgs(at, limit - entries.size, filter)
-      const page = listReply(await session.run('list', at.shard, args))
-      for (const entry of page.entries) entries.set(entry.id, entry)
-      at.cursor = page.cursor
-      at.skip = page.skip
-      if (at.cursor === '0' && at.skip === 0 && ++at.shard === session.tags.length) {
-        return { entries: [...entries.values()] }
-      }
-    }
-    return { entries: [...entries.values()], cursor: `${at.shard}:${at.cursor}:${at.skip}` }
+    return listShards(session, filter, cursor)
   }
 
   async count(): Promise<Counts> {
     const session = await this.#ready()
-    const fields = new Map<string, number>()
-    const paused = new Set<string>()
-    await Promise.all(
-      session.tags.map(async (_tag, shard) =>
-        addCounts(fields, paused, await session.run('count', shard, [])),
-      ),
-    )
-    return countsOf(fields, paused)
+    return countShards(session)
   }
 
   listen(hear: (hint: Hint) => void): Listening {
@@ -375,15 +295,3 @@ type Run = (args: readonly string[]) => Promise<unknown>
 
 const byId = ({ id }: { id: string }): string => id
 const itself = (id: string): string => id
-
-async function invalidateName(session: Session, shard: number, name: string): Promise<number> {
-  let changed = 0
-  let cursor = '0'
-  do {
-    const args = invalidateNameArgs(name, cursor, SCAN_COUNT)
-    const [next, count] = (await session.run('invalidateName', shard, args)) as [string, number]
-    changed += count
-    cursor = next
-  } while (cursor !== '0')
-  return changed
-}

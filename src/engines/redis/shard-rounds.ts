@@ -2,52 +2,19 @@
 
 import { environment } from '../../base/environment.ts'
 import { sleep } from '../../base/time.ts'
-import type { AttemptOutcome, Claimed, SettleAnswer, Settled, Standing, Want } from '../../contract/engine.ts'
+import type { AttemptOutcome, Claimed, SettleAnswer, Settled, Want } from '../../contract/engine.ts'
 import { endedPlainly } from './claimed-run.ts'
 import type { Wait } from './encode-admit.ts'
 import type { SettleReply, SpelledWant } from './encode-want.ts'
 import { readHandOver, settleReply, spellWant } from './encode-want.ts'
-import { readMalformed } from './ids.ts'
 import { outcomeArgs } from './settle.ts'
+import type { ShardState, TurnsOptions } from './shard-state.ts'
+import { endedAlone, gather } from './shard-state.ts'
 import { deal, spread } from './shards.ts'
 
 /** Every shard is asked at least this often, so that a lost hint starves none. */
 const LOOK_MS = 1_000
 const MAX_ROUNDS = 6
-
-export interface TurnsOptions {
-  /** The shards' tags, with which their keys begin. */
-  tags: readonly string[]
-  address: string
-  /** Sends the script SETTLE; `again` instead, when that may have been done already. */
-  send(shard: number, args: readonly string[], again: readonly string[] | null): Promise<unknown>
-  /** Sends the script LEAVE. */
-  leave(shard: number, args: readonly string[]): Promise<unknown>
-  /** A run has ended that this instance waits for. */
-  ended(run: Standing): void
-  trouble(message: string, error?: unknown): void
-}
-
-const endedAlone = (): SettleReply => ({
-  answers: ['settled'],
-  claimed: [],
-  nextDueMs: undefined,
-  more: false,
-  malformed: [],
-})
-
-interface ShardState {
-  /** It had more than was asked for, or said that something is ready. */
-  hot: boolean
-  waiting: Waiting[]
-}
-
-/** As whom this instance waits at a shard, and for which want. */
-interface Waiting {
-  member: string
-  want: Want
-  spelled: SpelledWant
-}
 
 /** News of a wait may arrive before the answer that it began, and after it was taken back: so many are remembered for each shard. */
 const MAX_TAKERS = 64
@@ -316,15 +283,6 @@ export class Turns {
     if (this.#random === '') this.#random = randomText()
     return `${this.#options.address}${this.#random}${(this.#turn++).toString(36)}`
   }
-}
-
-function gather(settled: Settled & { claimed: Claimed[] }, reply: SettleReply): void {
-  for (const one of reply.claimed) settled.claimed.push(one)
-  if (reply.nextDueMs !== undefined) {
-    settled.nextDueMs = Math.min(settled.nextDueMs ?? Number.POSITIVE_INFINITY, reply.nextDueMs)
-  }
-  const malformed = readMalformed(reply.malformed)
-  if (malformed.length > 0) settled.malformed = [...(settled.malformed ?? []), ...malformed]
 }
 
 const randomText = (): string => environment.randomBytes(9).toString('base64url')

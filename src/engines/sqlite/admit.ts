@@ -5,6 +5,7 @@ import type { Run } from './rows.ts'
 import {
   BEHIND,
   COMPLETED,
+  dueOf,
   isGone,
   isLive,
   isRemembered,
@@ -14,7 +15,6 @@ import {
   standingOf,
 } from './rows.ts'
 import type { Step } from './step.ts'
-import { dueOf } from './step.ts'
 import type { Slot } from './step-cache.ts'
 
 export function admit(step: Step, drafts: readonly Draft[]): Verdict[] {

@@ -9,9 +9,9 @@ import { nameOfWant } from '../../contract/engine.ts'
 import { MEMORY } from '../../drivers/sqlite-settings.ts'
 import { firstDue } from './claim.ts'
 import type { Connection } from './connection.ts'
+import type { News } from './news.ts'
 import type { Run } from './rows.ts'
 import { CANCELLED, isLive, RUNNING } from './rows.ts'
-import type { News } from './step.ts'
 
 /** An engine, as the hub sees it. */
 export interface Member {

@@ -1,5 +1,5 @@
 // One run as the SQLite engine holds it: read from a row, checked, and shown as the contract's records.
-import type { Attended, Entry, Parent, Policy, Standing, Status } from '../../contract/engine.ts'
+import type { Attended, Draft, Entry, Parent, Policy, Standing, Status } from '../../contract/engine.ts'
 import { ID_LENGTH, KEY_LENGTH } from '../../contract/engine.ts'
 
 export const PENDING = 0
@@ -226,3 +226,10 @@ export function parentFrom(run: Run, value: string | undefined): Parent {
   const parent: Parent = { id: run.id, name: run.lane.name, status: STATUSES[run.status] as Parent['status'] }
   return value === undefined ? parent : { ...parent, value }
 }
+
+/** Put off no longer than its `maxDelayMs` after the moment of its creation. */
+export const dueOf = (draft: Draft, now: number, createdAt = now): number =>
+  Math.max(
+    now,
+    Math.min(draft.dueAt ?? now + draft.delayMs, createdAt + (draft.maxDelayMs ?? Number.POSITIVE_INFINITY)),
+  )

@@ -1,18 +1,20 @@
 // One atomic step in memory: the runs it has read, and the ways that the rules lead them through their states.
 
-import type { Attended, Draft, FollowUp, Parent, Selector, Total } from '../../contract/engine.ts'
+import type { Attended, Draft, FollowUp, Parent, Total } from '../../contract/engine.ts'
 import { MAX_ERRORS } from '../../contract/engine.ts'
 import { supersededError } from '../../contract/store-errors.ts'
 import { Changes } from './changes.ts'
 import type { Connection } from './connection.ts'
 import { FollowUps } from './follow.ts'
-import type { Broken, Lane, Row, Run } from './rows.ts'
+import type { News } from './news.ts'
+import type { Broken, Row, Run } from './rows.ts'
 import {
   ACCEPTED,
   asideOf,
   BEHIND,
   CANCELLED,
   COMPLETED,
+  dueOf,
   FAILED,
   FULL_ROW,
   HAS_FOLLOW_UPS,
@@ -30,20 +32,6 @@ import {
 } from './rows.ts'
 import type { Slot } from './step-cache.ts'
 import { Held } from './step-cache.ts'
-
-/** What others are told once the step is committed. */
-export interface News {
-  ended: string[]
-  cancelled: string[]
-  /** Lanes where something is pending again or anew, and when it is due. */
-  ready: { lane: Lane; dueAt: number }[]
-  /** Claims may find what they did not before: a group has room again, or a pause is over. */
-  opened: boolean
-  /** To be watched by the one who asked. */
-  watched: Run[]
-  invalidated?: Selector
-  trouble: string[]
-}
 
 // A malformed row is kept for a week, for somebody to look at.
 const KEEP_MALFORMED_MS = 604_800_000
@@ -303,13 +291,6 @@ export class Step extends Held {
     this.clear()
   }
 }
-
-/** Put off no longer than its `maxDelayMs` after the moment of its creation. */
-export const dueOf = (draft: Draft, now: number, createdAt = now): number =>
-  Math.max(
-    now,
-    Math.min(draft.dueAt ?? now + draft.delayMs, createdAt + (draft.maxDelayMs ?? Number.POSITIVE_INFINITY)),
-  )
 
 const BROKEN = 'SELECT status, lane, slot, hash FROM runs WHERE seq = ?'
 const NEXT = `SELECT ${FULL_ROW} FROM runs r WHERE r.hash = ? AND r.slot = ${BEHIND}`
