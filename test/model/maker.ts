@@ -1,6 +1,6 @@
 // Makes what the commands name: drafts, outcomes and wants, with ids and texts that are the same each time a history is played.
 import { createHash } from 'node:crypto'
-import type { AttemptOutcome, Draft, Policy, Want } from '../../src/contract/engine.ts'
+import type { AttemptOutcome, Draft, FollowUp, Policy, Want } from '../../src/contract/engine.ts'
 import type { DraftCommand, LimitsCommand, OutcomeCommand, WantCommand } from './commands.ts'
 import { NAMES, nameOfKey, QUEUES, UNIT_MS } from './commands.ts'
 
@@ -46,7 +46,8 @@ export class Maker {
       policy,
       refresh: command.refresh,
       watch: command.watch,
-      then: command.follows.map((on) => ({ on, draft: this.#followUp(policy) })),
+      then: command.follows.map((on) => this.#follow(on, policy)),
+      ...(command.params === 1 ? { extra: `extra ${this.#named}` } : {}),
       ...(due === undefined ? {} : { dueAt: now + due * UNIT_MS + UNIT_MS / 2 }),
       ...(onMismatch === undefined ? {} : { onMismatch }),
       ...(onDuplicate === undefined ? {} : { onDuplicate }),
@@ -57,6 +58,16 @@ export class Maker {
       ...(nameOfKey(key) === 'mail' && group !== undefined ? { group: `g${group}` } : {}),
     }
     return draft
+  }
+
+  /** What follows both ends has a follow-up too, which is told about the first run of the chain. */
+  #follow(on: FollowUp['on'], policy: Policy): FollowUp {
+    const draft = this.#followUp(policy)
+    if (on !== 'both') return { on, draft }
+    return {
+      on,
+      draft: { ...draft, then: [{ on: 'both', draft: this.#followUp(policy), sameParent: true }] },
+    }
   }
 
   #followUp(policy: Policy): Draft {

@@ -1,7 +1,8 @@
 -- The verb `settle`.
 
 -- Most attempts complete, and change nothing but their own row: those are one update for the whole batch.
-create function settle_one(o outcome) returns boolean language plpgsql as $$
+-- `at`: the moment of the call, by which all that it puts back and calls for is due in the order in which it was born.
+create function settle_one(o outcome, at bigint) returns boolean language plpgsql as $$
 declare
   t bigint;
   each runs;
@@ -28,14 +29,14 @@ begin
       perform end_run(r, 4::smallint, o.value, t);
     when 'retry' then
       r.errors := appended(r.errors, o.value);
-      perform requeue(r, t + o.delay);
+      perform requeue(r, at + o.delay);
       perform tally(0, 'retried');
     when 'released' then
       r.attempt := r.attempt - 1;
       if o.params is not null then update runs set params = o.params where key = r.key and place = r.place; end if;
       perform requeue(r, greatest(r.created_at, coalesce(o.due, r.due_at)));
   end case;
-  if o."then" is not null then perform follow(draft, null, t) from json_array_elements(o."then") draft; end if;
+  if o."then" is not null then perform follow(draft, null, at) from json_array_elements(o."then") draft; end if;
   return true;
 end $$;
 
@@ -84,7 +85,7 @@ begin
   if done is null or cardinality(done) < cardinality(os) then
     foreach o in array os loop
       if done[next_done] = o.ord then next_done := next_done + 1;
-      elsif not settle_one(o) then lost := lost || o.ord; end if;
+      elsif not settle_one(o, t) then lost := lost || o.ord; end if;
     end loop;
   end if;
   if want is null then return json_build_object('lost', lost, 'claimed', '{}'::json[]); end if;
