@@ -43,7 +43,7 @@ test('a run is shown by field names, with what lies beside it', async () => {
   })
 })
 
-test('a contradiction is found, mended, and not found again', async () => {
+test('a contradiction is found, repaired, and not found again', async () => {
   const id = await dispatched()
   const db = await raw(file)
   db.exec('UPDATE lanes SET pending = 5 WHERE id > 0')
@@ -52,9 +52,9 @@ test('a contradiction is found, mended, and not found again', async () => {
   expect(found.code).toBe(1)
   expect(found.stdout).toContain('counts 5 pending')
   expect(found.stdout).toContain('1 found')
-  const mended = await deferq('store', 'scan', '--repair')
-  expect(mended.code).toBe(0)
-  expect(mended.stdout).toContain('1 mended, 0 left')
+  const repaired = await deferq('store', 'scan', '--repair')
+  expect(repaired.code).toBe(0)
+  expect(repaired.stdout).toContain('1 repaired, 0 left')
   expect((await deferq('store', 'scan')).stdout).toContain('no contradictions')
   expect((await json('store', 'inspect', id)).problems).toEqual([])
 })

@@ -54,7 +54,7 @@ export const memoryFactory = (name: string, parts: Partial<ComposedOptions> = {}
     const place = memoryPlace(parts)
     return {
       unitMs: 1_000,
-      // What was delayed, released or behind another lies in the broker's order.
+      // The broker orders runs that were delayed, released or behind another.
       firstInFirstOut: false,
       ordersByDueTime: false,
       connect: () => place.connect(),

@@ -43,7 +43,7 @@ export function serverFactory(name: string, place: () => Place, unitMs = 400): F
       const prefix = newPrefix()
       return {
         unitMs,
-        // What was delayed, released or behind another lies in the broker's order.
+        // The broker orders runs that were delayed, released or behind another.
         firstInFirstOut: false,
         ordersByDueTime: false,
         async connect() {

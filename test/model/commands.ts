@@ -36,7 +36,7 @@ export interface WantCommand {
   lease: number
 }
 
-/** What all workers of a history are told of groups: how many runs of one may run at a time, or begin within a unit. */
+/** The limits of groups, the same for all workers of a history: how many runs of a group run at a time, or begin within a unit. */
 export interface LimitsCommand {
   running?: number | undefined
   rate?: number | undefined

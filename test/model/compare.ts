@@ -53,7 +53,7 @@ function plain(run: Standing | ModelRun): Record<string, unknown> {
   return fields
 }
 
-/** What the store itself says of a run is compared by its code: the text has moments in it. */
+/** Errors that the store itself adds are compared by their code: the text has moments in it. */
 function codeOf(error: string): string {
   if (!error.startsWith('{')) return error
   const { error: said } = JSON.parse(error) as { error?: { code?: string } }

@@ -4,7 +4,7 @@ import type { MemoryLedger } from '../../src/engines/memory/ledger.ts'
 import type { World } from './world.ts'
 import { LEASE_UNITS } from './world.ts'
 
-/** What is wrong in this state; nothing in a sound one. */
+/** The laws that this state breaks, in words; empty for a sound one. */
 export function violations(world: World): string[] {
   const wrong: string[] = []
   world.store.step((ledger) => {

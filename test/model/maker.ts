@@ -60,7 +60,7 @@ export class Maker {
     return draft
   }
 
-  /** What follows both ends has a follow-up too, which is told about the first run of the chain. */
+  /** A follow-up of both ends has a follow-up too, which is told about the first run of the chain. */
   #follow(on: FollowUp['on'], policy: Policy): FollowUp {
     const draft = this.#followUp(policy)
     if (on !== 'both') return { on, draft }

@@ -263,7 +263,7 @@ export class Player {
     const run = this.#model.find(idOrKey)
     if (run === undefined || !this.#model.mayBeGone(run)) this.#model.read(idOrKey)
     const byKey = this.#model.keys.has(idOrKey)
-    // What may stand under the key, if the store has forgotten the run that the model has there.
+    // The older result may stand under the key, if the store has forgotten the run that the model has there.
     const accepted = byKey ? this.#model.keys.get(idOrKey)?.accepted : undefined
     const mayLack = run === undefined || this.#model.mayBeGone(run) || (byKey && run.forgotten === true)
     const found = entry === undefined ? undefined : [run, accepted].find((each) => each?.id === entry.id)

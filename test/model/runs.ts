@@ -1,4 +1,4 @@
-// What the model knows of every run, and how runs are born, go back to their lane and end.
+// The model's runs: how they are born, go back to their lane and end.
 import type { Draft, FollowUp, Lanes, Parent, Total } from '../../src/contract/engine.ts'
 import { Groups } from './groups.ts'
 import type { ModelRun, UnderKey } from './records.ts'

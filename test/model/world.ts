@@ -7,7 +7,7 @@ export const LEASE_UNITS = 2
 /** A death of a worker counts as an attempt. */
 const ATTEMPTS = 2
 
-/** What each dispatcher sends, in order. */
+/** The drafts of each dispatcher, in order. */
 export interface Scenario {
   name: string
   drafts: readonly (readonly DraftShape[])[]
@@ -83,7 +83,7 @@ export class World {
     this.dispatchers = scenario.drafts.map(() => ({ sent: 0, pending: undefined }))
   }
 
-  /** What may happen next. */
+  /** The actions that may come next. */
   enabled(): Action[] {
     const actions: Action[] = [{ do: 'tick' }, { do: 'sweep' }]
     for (const [who, { sent, pending }] of this.dispatchers.entries()) {

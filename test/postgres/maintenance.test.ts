@@ -1,4 +1,4 @@
-// Contradictions planted in a PostgreSQL store: a scan names each, a repair mends it, and the next scan finds nothing.
+// Contradictions planted in a PostgreSQL store: a scan names each, a repair repairs it, and the next scan finds nothing.
 import { expect, onTestFinished, test } from 'vitest'
 import { newKey, newRun } from '../../src/conformance/scene.ts'
 import type { Draft, Engine, Hint, Maintenance, Problem } from '../../src/contract/engine.ts'
@@ -59,7 +59,7 @@ async function complete(engine: Engine): Promise<void> {
 }
 
 /** The problems that a scan finds; repaired, they are gone. */
-async function mended(maintenance: Maintenance): Promise<Problem[]> {
+async function repaired(maintenance: Maintenance): Promise<Problem[]> {
   const { problems } = await maintenance.scan(100)
   expect(await maintenance.repair(problems)).toEqual(problems.map(() => true))
   expect((await maintenance.scan(100)).problems).toEqual([])
@@ -74,7 +74,7 @@ test('a lane whose tallies are wrong', async () => {
   await engine.admit([draft(), draft()])
   await plant("insert into S.tallies select id, 'pending', 5 from S.lanes")
   await plant("insert into S.tallies select id, 'running', 1 from S.lanes")
-  expect(await mended(maintenance)).toMatchObject([
+  expect(await repaired(maintenance)).toMatchObject([
     { kind: 'counter', detail: expect.stringContaining('counts 7 pending; there are 2') },
     { kind: 'counter', detail: expect.stringContaining('counts 1 running; there are 0') },
   ])
@@ -86,7 +86,7 @@ test('a run whose end would forget its follow-ups, and one that would leave the 
   const parent = draft()
   await engine.admit([{ ...parent, then: [follow(parent)] }])
   await plant('update S.runs set followed = false')
-  expect(await mended(maintenance)).toMatchObject([
+  expect(await repaired(maintenance)).toMatchObject([
     { kind: 'counter', id: parent.id, where: 'runs followed' },
   ])
   await complete(engine)
@@ -98,7 +98,9 @@ test('a run whose end would forget its follow-ups, and one that would leave the 
   const second = draft({ id: first.id.slice(0, 64) + newRun(), onDuplicate: { running: 'rerunAfter' } })
   await engine.admit([second])
   await plant('update S.runs set has_next = false')
-  expect(await mended(maintenance)).toMatchObject([{ kind: 'counter', id: first.id, where: 'runs has_next' }])
+  expect(await repaired(maintenance)).toMatchObject([
+    { kind: 'counter', id: first.id, where: 'runs has_next' },
+  ])
   // The token of before says that nothing is tied to the run; the row says otherwise by now.
   await engine.settle([{ id: first.id, token: claimed?.token ?? '', kind: 'failed', error: '"x"' }])
   expect((await engine.claim(WANT)).claimed.map(({ entry }) => entry.id)).toEqual([second.id])
@@ -110,11 +112,11 @@ test('follow-ups of a run that has ended, and of a run that is gone', async () =
   await engine.admit([parent])
   await complete(engine)
   await plant("insert into S.follow_ups (key, tail, id, body) select key, tail, 'a', '{}' from S.runs")
-  expect(await mended(maintenance)).toMatchObject([{ kind: 'orphan', id: parent.id }])
+  expect(await repaired(maintenance)).toMatchObject([{ kind: 'orphan', id: parent.id }])
   await plant(
     "insert into S.follow_ups (key, tail, id, body) values (sha256('x'), '\\x000000000000000000000000', 'b', '{}')",
   )
-  expect(await mended(maintenance)).toMatchObject([
+  expect(await repaired(maintenance)).toMatchObject([
     { kind: 'orphan', detail: expect.stringContaining('gone') },
   ])
 })
@@ -130,7 +132,7 @@ test('a run that waits behind nothing that lives', async () => {
     'update S.runs set status = 3, token = null, lease_until = null, expires_at = 9e15, finished_at = 0 where status = 1',
   )
   await plant("insert into S.tallies select id, 'running', -1 from S.lanes")
-  expect(await mended(maintenance)).toMatchObject([{ kind: 'no-ticket', id: second.id }])
+  expect(await repaired(maintenance)).toMatchObject([{ kind: 'no-ticket', id: second.id }])
   expect((await engine.claim(WANT)).claimed.map(({ entry }) => entry.id)).toEqual([second.id])
 })
 
@@ -181,7 +183,7 @@ test('a migration is told before it is done, and done where the engine itself ma
   expect(await maintenance.migrate()).toEqual([])
   await engine.open()
 
-  // Somebody with more rights may carry out what was printed.
+  // A role with more rights may carry out the printed statements.
   const byHand = newSchema()
   onTestFinished(() => dropSchema(url, byHand))
   const other = new PostgresEngine({ url, schema: byHand, migrate: false })

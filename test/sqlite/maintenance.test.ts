@@ -1,4 +1,4 @@
-// Contradictions planted in a SQLite file: a scan names each, a repair mends it, and the next scan finds nothing.
+// Contradictions planted in a SQLite file: a scan names each, a repair repairs it, and the next scan finds nothing.
 import { existsSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import type { Draft, Engine, Maintenance, Problem } from '../../src/contract/engine.ts'
@@ -25,7 +25,7 @@ async function complete(engine: Engine): Promise<void> {
 }
 
 /** The one problem that a scan finds; repaired, it is gone. */
-async function mended(maintenance: Maintenance): Promise<Problem> {
+async function repaired(maintenance: Maintenance): Promise<Problem> {
   const { problems } = await maintenance.scan(100)
   expect(problems).toHaveLength(1)
   expect(await maintenance.repair(problems)).toEqual([true])
@@ -38,7 +38,7 @@ test('a lane that counts wrong', async () => {
   const { file, engine, maintenance } = await scene()
   await engine.admit([draft(), draft()])
   ;(await raw(file)).exec('UPDATE lanes SET pending = 7, running = 1 WHERE id > 0')
-  expect(await mended(maintenance)).toMatchObject({
+  expect(await repaired(maintenance)).toMatchObject({
     kind: 'counter',
     detail: expect.stringContaining('7 pending'),
   })
@@ -50,7 +50,7 @@ test('a run whose end would forget its follow-ups', async () => {
   const parent = draft()
   await engine.admit([{ ...parent, then: [follow(parent)] }])
   ;(await raw(file)).exec('UPDATE runs SET tied = 0')
-  expect(await mended(maintenance)).toMatchObject({ kind: 'counter', id: parent.id })
+  expect(await repaired(maintenance)).toMatchObject({ kind: 'counter', id: parent.id })
   await complete(engine)
   expect((await engine.claim(WANT)).claimed.map(({ entry }) => entry.name)).toEqual(['after'])
 })
@@ -62,9 +62,12 @@ test('a follow-up of a run that has ended, and one of a run that is gone', async
   await complete(engine)
   const db = await raw(file)
   db.exec("INSERT INTO follow_ups (run, id, body) SELECT seq, 'a', '{}' FROM runs")
-  expect(await mended(maintenance)).toMatchObject({ kind: 'orphan', id: parent.id })
+  expect(await repaired(maintenance)).toMatchObject({ kind: 'orphan', id: parent.id })
   db.exec("INSERT INTO follow_ups (run, id, body) VALUES (12345, 'b', '{}')")
-  expect(await mended(maintenance)).toMatchObject({ kind: 'orphan', detail: expect.stringContaining('gone') })
+  expect(await repaired(maintenance)).toMatchObject({
+    kind: 'orphan',
+    detail: expect.stringContaining('gone'),
+  })
 })
 
 test('a run that waits behind nothing that lives', async () => {
@@ -78,7 +81,7 @@ test('a run that waits behind nothing that lives', async () => {
   db.exec(`UPDATE runs SET slot = 99, status = 2, token = NULL, lease_until = NULL, expires_at = 9e15, result = '1',
     fresh_until = 0, stale_until = 0, finished_at = 0 WHERE slot = 0`)
   db.exec('UPDATE lanes SET running = 0')
-  expect(await mended(maintenance)).toMatchObject({ kind: 'no-ticket', id: second.id })
+  expect(await repaired(maintenance)).toMatchObject({ kind: 'no-ticket', id: second.id })
   expect((await engine.claim(WANT)).claimed.map(({ entry }) => entry.id)).toEqual([second.id])
 })
 

@@ -1,4 +1,4 @@
-// The command that looks into a store itself, mends it and migrates it: deferq store inspect|scan|purge|migrate.
+// The command that looks into a store itself, repairs it and migrates it: deferq store inspect|scan|purge|migrate.
 import { DeferqError } from '../../base/errors.ts'
 import type { Inspection, Maintenance, Problem } from '../../contract/engine.ts'
 import { isInterface, openEngine } from '../../engines/open.ts'
@@ -24,7 +24,7 @@ const PAGE = 500
 const store = command({
   name: 'store',
   takes: '<inspect|scan|purge|migrate> [id]',
-  about: 'look into a store itself, mend it, migrate it',
+  about: 'look into a store itself, repair it, migrate it',
   more:
     'inspect  one run (or the run under a key) by field names, with all that lies beside it; exit code 1 if it\n' +
     '         contradicts itself\n' +
@@ -33,7 +33,7 @@ const store = command({
     'migrate  bring the store to the layout of this version\n\n' +
     'The url is the store’s: deferq store inspect 78353e… --url=redis://localhost',
   flags: {
-    repair: { kind: 'switch', about: 'scan: mend what is found' },
+    repair: { kind: 'switch', about: 'scan: repair what is found' },
     print: { kind: 'switch', about: 'migrate: only print the statements' },
     prune: { kind: 'switch', about: 'migrate: also drop what no live process uses any more' },
   },
@@ -135,7 +135,7 @@ function shown(name: string, value: unknown): string {
   return clean(typeof value === 'string' ? value : JSON.stringify(plain(value)))
 }
 
-async function scan(maintenance: Maintenance, mend: boolean, paint: Paint): Promise<Answer> {
+async function scan(maintenance: Maintenance, repair: boolean, paint: Paint): Promise<Answer> {
   const problems: Problem[] = []
   let looked = 0
   let cursor: string | undefined
@@ -145,21 +145,21 @@ async function scan(maintenance: Maintenance, mend: boolean, paint: Paint): Prom
     looked += page.looked
     cursor = page.cursor
   } while (cursor !== undefined)
-  const mended: boolean[] = []
-  for (let from = 0; mend && from < problems.length; from += PAGE)
-    mended.push(...(await maintenance.repair(problems.slice(from, from + PAGE))))
-  const left = problems.length - mended.filter(Boolean).length
-  const counts = mend ? `${problems.length - left} mended, ${left} left` : `${problems.length} found`
+  const repaired: boolean[] = []
+  for (let from = 0; repair && from < problems.length; from += PAGE)
+    repaired.push(...(await maintenance.repair(problems.slice(from, from + PAGE))))
+  const left = problems.length - repaired.filter(Boolean).length
+  const counts = repair ? `${problems.length - left} repaired, ${left} left` : `${problems.length} found`
   const said = `${looked} records looked at: ${problems.length === 0 ? 'no contradictions' : counts}.`
-  const text = problems.length === 0 ? said : `${problemTable(problems, paint, mended)}\n\n${said}`
-  return { document: plain({ looked, problems, mended }), text, code: left > 0 ? 1 : 0 }
+  const text = problems.length === 0 ? said : `${problemTable(problems, paint, repaired)}\n\n${said}`
+  return { document: plain({ looked, problems, repaired }), text, code: left > 0 ? 1 : 0 }
 }
 
-function problemTable(problems: readonly Problem[], paint: Paint, mended: readonly boolean[] = []): string {
+function problemTable(problems: readonly Problem[], paint: Paint, repaired: readonly boolean[] = []): string {
   return table(
     ['problem', 'where', 'detail', 'id'],
     problems.map(({ kind, where, detail, id = '' }, index) => [
-      mended[index] ? `${kind} (mended)` : kind,
+      repaired[index] ? `${kind} (repaired)` : kind,
       clean(where),
       clean(detail),
       id,

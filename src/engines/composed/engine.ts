@@ -173,7 +173,7 @@ export class ComposedEngine implements Engine, Hearing {
     }
     const attended = ids.filter((_, index) => runs[index]?.attended !== undefined)
     if (attended.length > 0)
-      // Whoever reads a run that ends when nobody asks for it asks for it.
+      // Reading an attended run counts as asking for it.
       await this.#transactions.run({ of: keysOfIds(attended), counted: false }, (step) => {
         for (const id of attended) step.attend(id)
       })

@@ -45,7 +45,7 @@ export interface Plan {
   first?: Promise<void>
 }
 
-/** What a composed engine is made of, ready to be used. */
+/** The parts of a composed engine, ready to be used. */
 export interface ComposedParts extends Pick<Parts, 'tasks' | 'lock' | 'queue' | 'now'> {
   prefix: string
 }

@@ -1,4 +1,4 @@
-// What a composed engine does beside its verbs: it writes counts down, and clears away what has expired.
+// Upkeep of a composed engine beside its verbs: it writes counts down, and removes expired documents.
 import { sleep } from '../../base/time.ts'
 import { expiredIn, idleGatesIn } from './overview.ts'
 import type { Parts, Transactions } from './transactions.ts'

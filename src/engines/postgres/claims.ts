@@ -1,4 +1,4 @@
-// What a claim on the server answers.
+// The answer of a claim on the server.
 import type { Claims } from '../../contract/engine.ts'
 import type { EntryRow } from './rows.ts'
 import { claimedOf } from './rows.ts'

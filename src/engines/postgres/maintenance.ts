@@ -15,7 +15,7 @@ import type { EntryRow } from './rows.ts'
 import { claimedOf, STATUSES } from './rows.ts'
 import { SOURCES } from './sql/maintenance/generated.ts'
 
-/** What the engine lends its maintenance. */
+/** The parts of the engine that its maintenance uses. */
 export interface Reach {
   driver: PostgresDriver
   schema: string

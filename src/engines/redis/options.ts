@@ -1,4 +1,4 @@
-// What a Redis engine is opened with.
+// The options of a Redis engine.
 import type { ConnectionOptions } from 'node:tls'
 
 export interface RedisEngineOptions {

@@ -1,4 +1,4 @@
-// What an engine remembers of each shard between its rounds, and how the answers of several shards become one.
+// The state of each shard between two rounds, and the sum of the answers of several shards.
 import type { Claimed, Settled, Standing, Want } from '../../contract/engine.ts'
 import type { SettleReply, SpelledWant } from './encode-want.ts'
 import { readMalformed } from './ids.ts'

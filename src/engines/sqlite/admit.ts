@@ -21,7 +21,7 @@ export function admit(step: Step, drafts: readonly Draft[]): Verdict[] {
   step.load(drafts.map(({ id }) => id))
   return drafts.map((draft) => {
     const verdict = decide(step, draft)
-    // What this draft called for is born before the next draft.
+    // The follow-ups of this draft are born before the next draft.
     step.followUps.admit()
     return verdict
   })

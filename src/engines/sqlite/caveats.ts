@@ -1,4 +1,4 @@
-// What the SQLite engine, opened like this, can't promise.
+// The caveats of a SQLite engine by its settings.
 import type { Settings } from '../../drivers/sqlite-settings.ts'
 import { MEMORY } from '../../drivers/sqlite-settings.ts'
 

@@ -10,7 +10,7 @@ import type { Run } from './rows.ts'
 import { ACCEPTED, BEHIND, COMPLETED, entryOf, isLive, keyOf, PENDING, RUNNING, STANDS } from './rows.ts'
 import type { Step } from './step.ts'
 
-/** What the engine lends its maintenance. */
+/** The parts of the engine that its maintenance uses. */
 export interface Reach {
   open(): Promise<Connection>
   /** One transaction of the rules over the file, and then its news. */

@@ -1,8 +1,8 @@
-// What others are told of a step.
+// The news of a step.
 import type { Selector } from '../../contract/engine.ts'
 import type { Lane, Run } from './rows.ts'
 
-/** What others are told once the step is committed. */
+/** News for other engines of the file, told once the step is committed. */
 export interface News {
   ended: string[]
   cancelled: string[]

@@ -141,7 +141,7 @@ export function needsMigration(db: Database, file: string): boolean {
   return true
 }
 
-/** What `migrate` would do to this file, in order. */
+/** The steps that `migrate` would take on this file, in order. */
 export const missingSteps = (db: Database, file: string): string[] =>
   needsMigration(db, file) ? [...ALL_STEPS.slice(numberOf(db, 'user_version'))] : []
 

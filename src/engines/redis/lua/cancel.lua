@@ -11,7 +11,7 @@
 local function verb(argv)
   reset()
   local answers = {}
-  -- What comes forward or follows lies behind what has become due.
+  -- Delayed runs that are due get into their lanes before a follow-up or the next run in line does.
   moveDue()
   for at = 3, #argv do
     local r = find(argv[at])

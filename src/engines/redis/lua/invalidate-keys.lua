@@ -12,7 +12,7 @@
 local function verb(argv)
   reset()
   local changed = 0
-  -- What comes forward or follows lies behind what has become due.
+  -- Delayed runs that are due get into their lanes before a follow-up or the next run in line does.
   moveDue()
   for at = 3, #argv do changed = changed + forget(argv[at]) end
   publish('all', argv[2])

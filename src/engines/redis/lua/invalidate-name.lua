@@ -15,7 +15,7 @@ local function verb(argv)
   reset()
   local step = call('SCAN', argv[4], 'MATCH', T .. 'e:*', 'COUNT', argv[5])
   local changed = 0
-  -- What comes forward lies behind what has become due.
+  -- Delayed runs that are due get into their lanes before the next run in line does.
   moveDue()
   for _, k in ipairs(step[2]) do changed = changed + forget(sub(k, #T + 3), argv[3]) end
   if step[1] == '0' then publish('all', argv[2]) end
